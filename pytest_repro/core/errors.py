@@ -1,0 +1,127 @@
+"""The tree of our errors and the exit codes of the command; knows nothing else.
+
+Exception
+└── ReproError                  every fault that is not a verdict
+    ├── UsageError              a test, marker, option or policy asks for something that cannot be
+    │   ├── ValueRefused        a value that no baseline can hold (object array, complex, ...)
+    │   ├── SettingError        an option, an ini key or a marker argument
+    │   ├── PolicyError         ``policy.yaml``: unknown key, wrong type, misspelt glob
+    │   └── RandomnessError     unseeded or global randomness, or a generator used wrongly
+    ├── BaselineError           something on disk
+    │   ├── CorruptBaseline     truncated, garbled, wrong digest, a git-lfs pointer
+    │   ├── NewerSchema         written by a later pytest-repro
+    │   └── StoreError          the folder cannot be read or written
+    ├── EnvironmentFault       the machine's facts cannot be read or contradict each other
+    └── WeightsError            weights cannot be had, or are not the pinned ones
+AssertionError
+└── CheckFailed                 the verdict of a test's checks; the text is the report
+
+A message has up to four parts, each on its own line: what (with the name), facts, where, next.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = [
+    "BaselineError",
+    "CheckFailed",
+    "CorruptBaseline",
+    "EnvironmentFault",
+    "ExitCode",
+    "NewerSchema",
+    "PolicyError",
+    "RandomnessError",
+    "ReproError",
+    "SettingError",
+    "StoreError",
+    "UsageError",
+    "ValueRefused",
+    "WeightsError",
+]
+
+
+class ExitCode(IntEnum):
+    """What the command ``pytest-repro`` returns to the shell."""
+
+    OK = 0
+    DIFFERENT = 1
+    USAGE = 2
+    BASELINE = 3
+
+
+class ReproError(Exception):
+    """Base of every fault that pytest-repro raises on purpose.
+
+    Args:
+        what: One sentence that names the check or thing concerned.
+        facts: Further lines: the values that triggered it.
+        where: The file (relative to the root folder) or the environment key.
+        next_step: A command to paste, or what to do by hand.
+    """
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(
+        self, what: str, *, facts: tuple[str, ...] = (), where: str = "", next_step: str = ""
+    ) -> None:
+        self.what = what
+        self.facts = facts
+        self.where = where
+        self.next_step = next_step
+        lines = [what, *(f"  {fact}" for fact in facts)]
+        if where:
+            lines.append(f"  where  {where}")
+        if next_step:
+            lines.append(f"  next   {next_step}")
+        super().__init__("\n".join(lines))
+
+
+class UsageError(ReproError):
+    """A test, a marker, an option or the policy asks for something that cannot be."""
+
+
+class ValueRefused(UsageError):
+    """A value that no baseline can hold, such as an object array or complex numbers."""
+
+
+class SettingError(UsageError):
+    """An option, ini key or marker argument is unknown, of the wrong type or out of range."""
+
+
+class PolicyError(UsageError):
+    """``policy.yaml`` is wrong; ``where`` names the file and the line."""
+
+
+class RandomnessError(UsageError):
+    """Randomness that no seed of this test decides, or a generator used wrongly."""
+
+
+class BaselineError(ReproError):
+    """Something that is stored cannot be used as it is."""
+
+    exit_code = ExitCode.BASELINE
+
+
+class CorruptBaseline(BaselineError):
+    """A manifest or tensor is truncated, garbled, has a wrong digest or is a git-lfs pointer."""
+
+
+class NewerSchema(BaselineError):
+    """A manifest was written by a later pytest-repro than this one."""
+
+
+class StoreError(BaselineError):
+    """The baselines folder cannot be read or written."""
+
+
+class EnvironmentFault(ReproError):
+    """The facts of this machine cannot be read, or contradict each other."""
+
+
+class WeightsError(ReproError):
+    """Weights cannot be had, or are not the ones that were pinned."""
+
+
+class CheckFailed(AssertionError):
+    """At least one check of a test did not pass; ``str()`` is the report of all of them."""
