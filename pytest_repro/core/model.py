@@ -217,6 +217,37 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
+class Envelope:
+    """How far a tensor moves when the noise is disturbed by one ULP: the measured tolerance.
+
+    Attributes:
+        method: How the noise was disturbed, in words that name the dtype and the signs.
+        runs: How many disturbed runs (K).
+        seed: Seed of the signs.
+        max_abs_max, max_abs_mean: Largest and mean of the runs' largest absolute difference.
+        rel_l2_max, rel_l2_mean: The same for ``||disturbed - clean||_2 / ||clean||_2``.
+        ulp_max, ulp_mean: The same for the largest ULP distance.
+        mean_abs_max: Largest of the runs' mean absolute difference.
+        input_rel_l2: Mean relative size of the disturbance itself, so that an amplification
+            (output rel_l2 over input rel_l2) can be stated.
+        statistics: Largest absolute movement of each statistic.
+    """
+
+    method: str
+    runs: int
+    seed: int
+    max_abs_max: float
+    max_abs_mean: float
+    rel_l2_max: float
+    rel_l2_mean: float
+    ulp_max: float
+    ulp_mean: float
+    mean_abs_max: float
+    input_rel_l2: float
+    statistics: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TensorSummary:
     """All that a manifest says about one tensor; the bytes lie elsewhere under ``digest``.
 
@@ -224,6 +255,7 @@ class TensorSummary:
         path: Place inside the checked value, e.g. ``latents[0]``; ``""`` for a lone tensor.
         sketch: Order-aware random projections (`sketch.sketch_array`); a flip or permutation moves
             them although it leaves the statistics alone.
+        envelope: How far this tensor moves when the noise is disturbed, where that was measured.
     """
 
     path: str
@@ -232,6 +264,7 @@ class TensorSummary:
     digest: Digest
     statistics: Statistics
     sketch: tuple[float, ...]
+    envelope: Envelope | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,37 +344,6 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
-    """How far a check moves when its noise is disturbed by one ULP: the measured tolerance.
-
-    Attributes:
-        method: How the noise was disturbed, in words that name the dtype and the signs.
-        runs: How many disturbed runs (K).
-        seed: Seed of the signs.
-        max_abs_max, max_abs_mean: Largest and mean of the runs' largest absolute difference.
-        rel_l2_max, rel_l2_mean: The same for ``||disturbed - clean||_2 / ||clean||_2``.
-        ulp_max, ulp_mean: The same for the largest ULP distance.
-        mean_abs_max: Largest of the runs' mean absolute difference.
-        input_rel_l2: Mean relative size of the disturbance itself, so that an amplification
-            (output rel_l2 over input rel_l2) can be stated.
-        statistics: Largest absolute movement of each statistic.
-    """
-
-    method: str
-    runs: int
-    seed: int
-    max_abs_max: float
-    max_abs_mean: float
-    rel_l2_max: float
-    rel_l2_mean: float
-    ulp_max: float
-    ulp_mean: float
-    mean_abs_max: float
-    input_rel_l2: float
-    statistics: tuple[tuple[str, float], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Provenance:
     """When, how and in which environment a baseline was recorded.
 
@@ -368,15 +370,15 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What is stored of one check under one key."""
+    """What is stored of one check under one key; ``trace`` is the digest of its trace, if any."""
 
     check: CheckId
     index: IndexEntry
     tensors: tuple[TensorSummary, ...]
     ledger: Ledger
     weights: tuple[WeightsDigest, ...]
-    envelope: Envelope | None
     provenance: Provenance
+    trace: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)

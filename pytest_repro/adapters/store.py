@@ -1,0 +1,323 @@
+"""Where baselines lie on disk, and how they get there whole: paths, locks, atomic writes.
+
+Layout: ``<hardware>/<framework>/<module>.yaml`` and ``tensors/<2>/<digest>.safetensors``. A file is
+written beside its place, synced and renamed, so a reader sees the old or the new one, never half of
+one; manifests are merged under a lock on their folder, so several workers may record at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from pytest_repro.adapters import codec
+from pytest_repro.core.errors import CorruptBaseline, StoreError
+from pytest_repro.core.model import (
+    Baseline,
+    CheckId,
+    Digest,
+    EnvironmentKey,
+    IndexEntry,
+    TensorRecord,
+)
+
+__all__ = ["Store"]
+
+_TENSORS = "tensors"
+
+
+class Store:
+    """The baselines below one folder; reads are cached for the life of the object.
+
+    Args:
+        folder: The baselines folder; need not exist.
+        root: Folder to which paths in messages are relative.
+    """
+
+    def __init__(self, folder: Path, *, root: Path) -> None:
+        self.folder = folder
+        self._root = root
+        self._keys: tuple[EnvironmentKey, ...] | None = None
+        self._texts: dict[tuple[EnvironmentKey, str], str | None] = {}
+        self._indexes: dict[tuple[EnvironmentKey, str], Mapping[str, IndexEntry]] = {}
+        self._manifests: dict[tuple[EnvironmentKey, str], Mapping[str, Baseline]] = {}
+
+    def keys(self) -> tuple[EnvironmentKey, ...]:
+        """Every key that has a folder, sorted.
+
+        Raises:
+            StoreError: The baselines folder is a file or cannot be listed.
+        """
+        if self._keys is None:
+            with self._naming("cannot list the baselines", self.folder):
+                self._keys = tuple(sorted(self._list_keys()))
+        return self._keys
+
+    def _list_keys(self) -> Iterator[EnvironmentKey]:
+        if not self.folder.exists():
+            return
+        for hardware in self.folder.iterdir():
+            if hardware.name != _TENSORS and hardware.is_dir():
+                for framework in hardware.iterdir():
+                    if framework.is_dir():
+                        yield EnvironmentKey(hardware.name, framework.name)
+
+    def modules(self, key: EnvironmentKey) -> tuple[str, ...]:
+        """The test modules that have a manifest under ``key``, sorted."""
+        folder = self.folder / key.hardware / key.framework
+        paths = folder.rglob("*.yaml")
+        return tuple(
+            sorted(path.relative_to(folder).as_posix()[: -len(".yaml")] + ".py" for path in paths)
+        )
+
+    def manifest_path(self, key: EnvironmentKey, module: str) -> Path:
+        """Where the manifest of ``module`` under ``key`` lies; always below the folder."""
+        parts = [part for part in module.replace("\\", "/").split("/") if part not in ("", ".")]
+        safe = ["__" if part == ".." else part for part in parts]
+        stem = safe[-1][:-3] if safe[-1].endswith(".py") else safe[-1]
+        return self.folder.joinpath(key.hardware, key.framework, *safe[:-1], f"{stem}.yaml")
+
+    def tensor_path(self, digest: Digest) -> Path:
+        """Where the tensor of that digest lies."""
+        return self.folder / _TENSORS / digest[:2] / f"{digest}.safetensors"
+
+    def shown(self, path: Path) -> str:
+        """``path`` as messages show it: relative to the root folder where it lies below it."""
+        with contextlib.suppress(ValueError):
+            return path.relative_to(self._root).as_posix()
+        return str(path)
+
+    def index(self, key: EnvironmentKey, module: str) -> Mapping[str, IndexEntry]:
+        """Entry to digests of a manifest; empty when there is no such manifest.
+
+        Raises:
+            CorruptBaseline, NewerSchema: The manifest cannot be used.
+            StoreError: The file cannot be read.
+        """
+        place = (key, module)
+        if place not in self._indexes:
+            text = self._text(place)
+            where = self.shown(self.manifest_path(key, module))
+            self._indexes[place] = {} if text is None else codec.decode_index(text, where=where)
+        return self._indexes[place]
+
+    def baseline(self, key: EnvironmentKey, check: CheckId) -> Baseline:
+        """The whole baseline of a check whose entry `index` has.
+
+        Raises:
+            CorruptBaseline, NewerSchema: The manifest cannot be used.
+        """
+        place = (key, check.module)
+        if place not in self._manifests:
+            self._manifests[place] = self._parse(place, self._text(place))
+        return self._manifests[place][check.entry]
+
+    def manifest(self, key: EnvironmentKey, module: str) -> tuple[Baseline, ...]:
+        """All baselines of a module under a key, sorted by entry; empty when there is none."""
+        place = (key, module)
+        if place not in self._manifests:
+            self._manifests[place] = self._parse(place, self._text(place))
+        return tuple(self._manifests[place].values())
+
+    def _parse(self, place: tuple[EnvironmentKey, str], text: str | None) -> dict[str, Baseline]:
+        if text is None:
+            return {}
+        where = self.shown(self.manifest_path(*place))
+        manifest = codec.decode_manifest(text, where=where)
+        return {one.check.entry: one for one in manifest.baselines}
+
+    def _text(self, place: tuple[EnvironmentKey, str]) -> str | None:
+        if place not in self._texts:
+            self._texts[place] = self._read_text(self.manifest_path(*place))
+        return self._texts[place]
+
+    def _read_text(self, path: Path) -> str | None:
+        if not path.is_file() and not os.path.lexists(path):
+            return None
+        self._refuse_outside(path)
+        with self._naming("cannot read a manifest", path):
+            try:
+                return path.read_bytes().decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise CorruptBaseline(
+                    "a stored baseline cannot be read",
+                    facts=(f"not UTF-8: {error}",),
+                    where=self.shown(path),
+                    next_step=f"git checkout -- {self.shown(path)}",
+                ) from error
+
+    def tensor(self, digest: Digest) -> TensorRecord | None:
+        """The tensor of that digest; ``None`` when its file is absent (not pulled).
+
+        Raises:
+            CorruptBaseline: A git-lfs pointer, truncated, garbled, or another digest.
+        """
+        path = self.tensor_path(digest)
+        if not os.path.lexists(path):
+            return None
+        self._refuse_outside(path)
+        with self._naming("cannot read a tensor", path):
+            data = path.read_bytes()
+        return codec.decode_tensor(data, digest=digest, where=self.shown(path))
+
+    def write(
+        self,
+        key: EnvironmentKey,
+        module: str,
+        baselines: Iterable[Baseline],
+        tensors: Iterable[TensorRecord],
+    ) -> bool:
+        """Put entries into a manifest, tensors first; other entries are kept as they are.
+
+        Returns:
+            Whether the manifest's bytes changed.
+
+        Raises:
+            StoreError: The folder cannot be written; nothing that was stored is lost.
+            CorruptBaseline, NewerSchema: The manifest on disk cannot be merged with.
+        """
+        path = self.manifest_path(key, module)
+        with self._naming("cannot write a baseline", path):
+            for record in tensors:
+                self._write_tensor(record)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._refuse_outside(path)
+            with _folder_lock(path.parent):
+                return self._merge(path, (key, module), baselines)
+
+    def _merge(
+        self, path: Path, place: tuple[EnvironmentKey, str], baselines: Iterable[Baseline]
+    ) -> bool:
+        old = self._read_text(path)
+        entries = self._parse(place, old)
+        entries.update({one.check.entry: one for one in baselines})
+        text = self._store_entries(path, place, entries, old)
+        return text != old
+
+    def _store_entries(
+        self,
+        path: Path,
+        place: tuple[EnvironmentKey, str],
+        entries: Mapping[str, Baseline],
+        old: str | None,
+    ) -> str:
+        manifest = codec.Manifest(place[0], place[1], tuple(entries.values()))
+        text = codec.encode_manifest(manifest)
+        if text != old:
+            _write_whole(path, lambda temporary: temporary.write_bytes(text.encode("utf-8")))
+        self._keys = None
+        self._texts[place] = text
+        self._indexes.pop(place, None)
+        self._manifests.pop(place, None)
+        return text
+
+    def remove(self, key: EnvironmentKey, module: str, entries: Iterable[str]) -> int:
+        """Delete entries of a manifest, and the manifest when none is left; tensors stay.
+
+        Returns:
+            How many entries were there and are gone.
+        """
+        path = self.manifest_path(key, module)
+        unwanted = set(entries)
+        with self._naming("cannot prune a baseline", path), _folder_lock(path.parent):
+            old = self._read_text(path)
+            have = self._parse((key, module), old)
+            kept = {name: one for name, one in have.items() if name not in unwanted}
+            if kept:
+                self._store_entries(path, (key, module), kept, old)
+            elif old is not None:
+                path.unlink()
+                self._forget((key, module))
+            return len(have) - len(kept)
+
+    def _forget(self, place: tuple[EnvironmentKey, str]) -> None:
+        self._keys = None
+        for cache in (self._texts, self._indexes, self._manifests):
+            cache.pop(place, None)  # type: ignore[attr-defined]  # three dicts of one key type
+
+    def _write_tensor(self, record: TensorRecord) -> None:
+        from safetensors.numpy import save_file
+
+        path = self.tensor_path(record.digest)
+        if path.is_file() and self._holds(path, record):
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._refuse_outside(path)
+        arrays = codec.tensor_arrays(record)
+        _write_whole(path, lambda temporary: save_file(arrays, temporary))
+
+    def _holds(self, path: Path, record: TensorRecord) -> bool:
+        """Whether the file is the record already; a broken one is written anew."""
+        with contextlib.suppress(CorruptBaseline):
+            codec.decode_tensor(path.read_bytes(), digest=record.digest, where=self.shown(path))
+            return True
+        return False
+
+    def _refuse_outside(self, path: Path) -> None:
+        """A link inside the folder must not lead out of it."""
+        real, folder = path.resolve(), self.folder.resolve()
+        if folder not in real.parents:
+            raise StoreError(
+                "a path of the baselines leads out of their folder",
+                facts=(f"{self.shown(path)} -> {real}",),
+                where=self.shown(self.folder),
+                next_step="replace the symbolic link by the file itself",
+            )
+
+    @contextlib.contextmanager
+    def _naming(self, what: str, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                what,
+                facts=(f"{type(error).__name__}: {error.strerror or error}",),
+                where=self.shown(Path(error.filename) if error.filename else path),
+                next_step="check the folder's permissions and free space, then run again",
+            ) from error
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside the place, sync, rename; on any fault the old file stands and no other is left."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        # mkstemp makes private files; baselines are shared like any file of the checkout.
+        temporary.chmod(0o666 & ~_umask())
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """Hold an exclusive lock on the folder itself, so that no lock file is left behind."""
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

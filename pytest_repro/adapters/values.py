@@ -1,0 +1,116 @@
+"""What a test hands to `repro_check`, as records: arrays, tensors, pictures and nests of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from pytest_repro.core.errors import ReproError, ValueRefused
+from pytest_repro.core.model import TensorRecord
+from pytest_repro.core.record import make_record
+
+__all__ = ["TensorFramework", "records_from"]
+
+_MAX_DEPTH = 16
+_MAX_LEAVES = 100_000
+_NEXT = "check an array, a tensor, a picture, or dicts, lists and tuples of those"
+
+
+class TensorFramework(Protocol):
+    """The part of a framework's adapter that reads its tensors."""
+
+    def is_tensor(self, value: object) -> bool:
+        """Whether ``value`` is a tensor of the framework; must not import it."""
+
+    def to_numpy(self, tensor: Any) -> np.ndarray[Any, Any]:
+        """The tensor's numbers, bit for bit."""
+
+
+def records_from(
+    value: object, *, check: str, framework: TensorFramework
+) -> tuple[tuple[str, TensorRecord], ...]:
+    """The leaves of ``value`` with their places, in order.
+
+    A lone array has the place ``""``; keys and positions read like Python: ``latents[0]``. Python
+    numbers are 0-d arrays (int64, float64, bool); a list of numbers of one kind is one array.
+
+    Args:
+        value: numpy array, MindSpore tensor, PIL picture, anything with ``__array__``, a number, or
+            a mapping, list or tuple of those.
+        check: Id of the check, for messages.
+        framework: Reads tensors.
+
+    Raises:
+        ValueRefused: Something else, an empty nest, or a dtype that cannot be stored; the message
+            names the check and the place.
+    """
+    leaves = tuple(_leaves(value, "", check, framework, 0))
+    if not leaves:
+        raise ValueRefused(
+            f"{check}: there is no array in the value", facts=(_kind(value),), next_step=_NEXT
+        )
+    if len(leaves) > _MAX_LEAVES:
+        raise ValueRefused(f"{check}: {len(leaves)} arrays in one check", next_step=_NEXT)
+    return leaves
+
+
+def _leaves(
+    value: object, path: str, check: str, framework: TensorFramework, depth: int
+) -> Iterator[tuple[str, TensorRecord]]:
+    if depth > _MAX_DEPTH:
+        raise ValueRefused(f"{check}: nested more than {_MAX_DEPTH} deep", next_step=_NEXT)
+    numbers = _numbers(value)
+    if numbers is not None:
+        value = numbers
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, path + _key(key, path), check, framework, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for position, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{position}]", check, framework, depth + 1)
+    else:
+        yield path, _record(value, path, check, framework)
+
+
+def _record(value: object, path: str, check: str, framework: TensorFramework) -> TensorRecord:
+    place = f"{check}, at {path}" if path else check
+    try:
+        return make_record(_array(value, framework))
+    except ReproError as error:
+        raise ValueRefused(
+            f"{place}: {error.what}", facts=error.facts, next_step=error.next_step or _NEXT
+        ) from error
+    except TypeError as error:
+        raise ValueRefused(f"{place}: {error}", next_step=_NEXT) from error
+
+
+def _array(value: object, framework: TensorFramework) -> np.ndarray[Any, Any]:
+    if isinstance(value, np.ndarray):
+        return value
+    if framework.is_tensor(value):
+        return framework.to_numpy(value)
+    if isinstance(value, (bool, int, float, np.generic)) or hasattr(value, "__array__"):
+        return np.asarray(value)
+    raise TypeError(_kind(value))
+
+
+def _numbers(value: object) -> np.ndarray[Any, Any] | None:
+    """A non-empty list or tuple of Python numbers of one kind as an array; else ``None``."""
+    if not isinstance(value, (list, tuple)) or not value:
+        return None
+    kind = type(value[0])
+    if kind in (bool, int, float) and all(type(item) is kind for item in value):
+        return np.asarray(value)
+    return None
+
+
+def _key(key: object, path: str) -> str:
+    if isinstance(key, str) and key.isidentifier():
+        return f".{key}" if path else key
+    return f"[{key!r}]"
+
+
+def _kind(value: object) -> str:
+    return f"a value of type {type(value).__module__}.{type(value).__qualname__} cannot be checked"

@@ -1,0 +1,296 @@
+"""Every setting once, as a table, and the frozen `Settings` resolved from mappings handed in.
+
+`--help`, the ini keys and the reference page are all made from `TABLE`; the order of precedence is
+total: command line, then ini file, then default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+from pytest_repro.core.errors import SettingError
+from pytest_repro.core.model import Distance
+
+__all__ = [
+    "TABLE",
+    "Framework",
+    "NoiseMode",
+    "RngMode",
+    "Setting",
+    "Settings",
+    "TraceLevel",
+    "UpdateMode",
+    "parse_choice",
+    "parse_count",
+    "settings_from",
+]
+
+
+class _Choice(str, Enum):
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class UpdateMode(_Choice):
+    """Which baselines a run may write."""
+
+    NONE = "none"
+    MISSING = "missing"
+    DRIFTED = "drifted"
+    ALL = "all"
+
+
+class RngMode(_Choice):
+    """What happens when a marked test draws from randomness that no seed decides."""
+
+    ERROR = "error"
+    WARN = "warn"
+    OFF = "off"
+
+
+class NoiseMode(_Choice):
+    """Where the generators' numbers come from and whether they are kept."""
+
+    DRAW = "draw"
+    STORE = "store"
+    REPLAY = "replay"
+
+
+class TraceLevel(_Choice):
+    """How much of a watched pipeline is recorded."""
+
+    OFF = "off"
+    STEPS = "steps"
+    CELLS = "cells"
+
+
+class Framework(_Choice):
+    """Which framework the key names."""
+
+    AUTO = "auto"
+    MINDSPORE = "mindspore"
+    NUMPY = "numpy"
+
+
+_Enum = TypeVar("_Enum", bound=Enum)
+
+
+def parse_choice(kind: type[_Enum], text: object, *, origin: str) -> _Enum:
+    """The member of ``kind`` spelt ``text``.
+
+    Raises:
+        SettingError: No such member; the allowed words are named.
+    """
+    try:
+        return kind(text)
+    except ValueError:
+        words = ", ".join(str(member.value) for member in kind)
+        raise SettingError(f"{origin}: {text!r} is not one of {words}") from None
+
+
+def parse_count(text: object, *, origin: str, least: int) -> int:
+    """``text`` as a whole number of at least ``least``.
+
+    Raises:
+        SettingError: Not a whole number, or too small.
+    """
+    try:
+        if isinstance(text, (bool, float)):
+            raise TypeError
+        number = int(text)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        raise SettingError(f"{origin}: {text!r} is not a whole number") from None
+    if number < least:
+        raise SettingError(f"{origin}: {number} is below {least}")
+    return int(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table.
+
+    Attributes:
+        name: Name without the prefix: option ``--repro-<name>``, ini key ``repro_<name>``.
+        default: The text that stands when nobody says anything.
+        help: The consequence of setting it, one or two sentences.
+        metavar: What the option's value is called in ``--help``; ``""`` for a flag.
+        choices: Allowed words, if closed.
+        ini: Whether an ini key exists.
+        flag_values: Literal spellings ``--repro-<name>=<word>`` of a flag that may carry a word.
+    """
+
+    name: str
+    default: str
+    help: str
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    ini: bool = True
+    flag_values: tuple[str, ...] = ()
+
+    @property
+    def option(self) -> str:
+        return f"--repro-{self.name}"
+
+    @property
+    def ini_key(self) -> str:
+        return f"repro_{self.name.replace('-', '_')}"
+
+
+def _words(kind: type[Enum]) -> tuple[str, ...]:
+    return tuple(str(member.value) for member in kind)
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting(
+        "update",
+        "none",
+        "Record baselines for this machine's key: `missing` only new ones, `drifted` (the bare "
+        "option) also those that differ, `all` measures every selected one again. Bitwise "
+        "unchanged entries are left untouched.",
+        ini=False,
+        flag_values=("missing", "drifted", "all"),
+    ),
+    Setting(
+        "seed", "0", "Seed of `repro_generator` where the marker names none.", metavar="N"
+    ),
+    Setting(
+        "baselines",
+        "baselines",
+        "Folder of the baselines, relative to the root folder.",
+        metavar="DIR",
+    ),
+    Setting(
+        "reference",
+        "any",
+        "How far away a reference may be: `own` (this key), `release` (same hardware, another "
+        "framework version) or `any` (other hardware of the same kind).",
+        metavar="DISTANCE",
+        choices=_words(Distance),
+    ),
+    Setting(
+        "weights",
+        "seeded",
+        "Weights of `repro_ddim` and `repro_unclip`: `seeded` (made from a seed, no network), "
+        "`hub@REVISION` (the Hub, safetensors only) or a folder.",
+        metavar="SOURCE",
+    ),
+    Setting(
+        "rng",
+        "error",
+        "What unseeded or global randomness in a marked test does: `error`, `warn` or `off`.",
+        metavar="MODE",
+        choices=_words(RngMode),
+    ),
+    Setting(
+        "noise",
+        "draw",
+        "`draw` draws; `store` (with --repro-update) also stores every draw as a tensor; `replay` "
+        "feeds the stored draws instead of drawing.",
+        metavar="MODE",
+        choices=_words(NoiseMode),
+    ),
+    Setting(
+        "runs",
+        "2",
+        "How many runs must agree bitwise before anything is recorded or called drift.",
+        metavar="N",
+    ),
+    Setting(
+        "isolate",
+        "no",
+        "Run the repeated runs in a fresh process each.",
+        ini=False,
+        flag_values=("yes",),
+    ),
+    Setting(
+        "envelope",
+        "4",
+        "How many runs with noise disturbed by one ULP measure the tolerance while recording; 0 "
+        "records none.",
+        metavar="K",
+    ),
+    Setting(
+        "trace",
+        "steps",
+        "What is recorded of a watched pipeline: `off`, `steps` or `cells`.",
+        metavar="LEVEL",
+        choices=_words(TraceLevel),
+    ),
+    Setting(
+        "framework",
+        "auto",
+        "Framework in the key: `auto` (MindSpore where installed), `mindspore` or `numpy`.",
+        metavar="NAME",
+        choices=_words(Framework),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The resolved settings of a run."""
+
+    update: UpdateMode
+    seed: int
+    baselines: str
+    reference: Distance
+    weights: str
+    rng: RngMode
+    noise: NoiseMode
+    runs: int
+    isolate: bool
+    envelope: int
+    trace: TraceLevel
+    framework: Framework
+
+
+def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> Settings:
+    """The settings of a run from the command line's and the ini file's texts.
+
+    Args:
+        options: Setting name to text; ``None`` or absent when not given on the command line.
+        ini: The same for the ini file; ``""`` counts as not given.
+
+    Raises:
+        SettingError: A value is not allowed; the message names the option or ini key.
+    """
+    texts: dict[str, tuple[object, str]] = {}
+    for setting in TABLE:
+        given = options.get(setting.name)
+        if given is not None:
+            texts[setting.name] = (given, setting.option)
+        elif setting.ini and ini.get(setting.name):
+            texts[setting.name] = (ini[setting.name], f"ini key {setting.ini_key}")
+        else:
+            texts[setting.name] = (setting.default, setting.option)
+
+    def choice(name: str, kind: type[_Enum]) -> _Enum:
+        return parse_choice(kind, texts[name][0], origin=texts[name][1])
+
+    def count(name: str, least: int) -> int:
+        return parse_count(texts[name][0], origin=texts[name][1], least=least)
+
+    text: Callable[[str], str] = lambda name: str(texts[name][0])  # noqa: E731
+    settings = Settings(
+        update=choice("update", UpdateMode),
+        seed=count("seed", 0),
+        baselines=text("baselines"),
+        reference=choice("reference", Distance),
+        weights=text("weights"),
+        rng=choice("rng", RngMode),
+        noise=choice("noise", NoiseMode),
+        runs=count("runs", 2),
+        isolate=text("isolate") == "yes",
+        envelope=count("envelope", 0),
+        trace=choice("trace", TraceLevel),
+        framework=choice("framework", Framework),
+    )
+    if settings.noise is NoiseMode.STORE and settings.update is UpdateMode.NONE:
+        raise SettingError(
+            "--repro-noise=store stores nothing without --repro-update",
+            next_step="pytest --repro-update --repro-noise=store",
+        )
+    return settings

@@ -1,0 +1,116 @@
+"""Which stored baseline a check is compared with: nearest first, never silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pytest_repro.adapters.store import Store
+from pytest_repro.core.environment import compare_facts, order_references
+from pytest_repro.core.model import (
+    Baseline,
+    CheckId,
+    Digest,
+    Distance,
+    Environment,
+    EnvironmentKey,
+    IndexEntry,
+    Reference,
+    TensorRecord,
+)
+
+__all__ = ["Found", "References"]
+
+_REACH = {Distance.OWN: 0, Distance.RELEASE: 1, Distance.ANY: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An index entry and where it stands; the baseline behind it is not parsed yet."""
+
+    key: EnvironmentKey
+    distance: Distance
+    entry: IndexEntry
+
+
+def narrower(*reaches: Distance) -> Distance:
+    """The nearest of several reaches."""
+    return min(reaches, key=lambda reach: _REACH[reach])
+
+
+class References:
+    """Finds references in a store for one environment.
+
+    Args:
+        store: The baselines.
+        environment: Ours.
+    """
+
+    def __init__(self, store: Store, environment: Environment) -> None:
+        self._store = store
+        self._environment = environment
+        self._orders: dict[Distance, tuple[tuple[EnvironmentKey, Distance], ...]] = {}
+
+    def forget(self) -> None:
+        """Look at the store's keys anew; called after a recording."""
+        self._orders.clear()
+
+    def find(self, check: CheckId, reach: Distance) -> Found | None:
+        """The nearest entry of ``check`` within ``reach``, by keys alone.
+
+        Raises:
+            CorruptBaseline, NewerSchema: A nearer manifest exists but cannot be used; a broken
+                baseline never counts as missing.
+        """
+        for key, distance in self._order(reach):
+            entry = self._store.index(key, check.module).get(check.entry)
+            if entry is not None:
+                return Found(key, distance, entry)
+        return None
+
+    def find_equal(
+        self, check: CheckId, reach: Distance, value: Digest, noise: Digest
+    ) -> Found | None:
+        """The nearest entry, if its digests are these."""
+        found = self.find(check, reach)
+        if found is not None and found.entry == IndexEntry(value, noise):
+            return found
+        return None
+
+    def own(self, check: CheckId) -> IndexEntry | None:
+        """The entry under our own key, if there is one."""
+        return self._store.index(self._environment.key, check.module).get(check.entry)
+
+    def load(self, found: Found, check: CheckId) -> tuple[Baseline, Reference]:
+        """The baseline behind an entry, and the reference with its true distance.
+
+        A baseline under our own key counts as ``release`` where a fact that changes bits differs.
+        """
+        baseline = self._store.baseline(found.key, check)
+        differing = compare_facts(baseline.provenance.environment, self._environment)
+        reasons = tuple(fact for fact in differing if fact.changes_bits)
+        distance = found.distance
+        if distance is Distance.OWN and reasons:
+            distance = Distance.RELEASE
+        manifest = self._store.shown(self._store.manifest_path(found.key, check.module))
+        return baseline, Reference(found.key, distance, manifest, reasons)
+
+    def elsewhere(self, check: CheckId) -> tuple[EnvironmentKey, ...]:
+        """Every key that has the check, whatever its distance; for the message of ``missing``."""
+        return tuple(self._keys_with(check))
+
+    def tensor(self, digest: Digest) -> TensorRecord | None:
+        """A stored tensor; ``None`` when it was not pulled."""
+        return self._store.tensor(digest)
+
+    def _keys_with(self, check: CheckId) -> Iterator[EnvironmentKey]:
+        for key in self._store.keys():
+            if check.entry in self._store.index(key, check.module):
+                yield key
+
+    def _order(self, reach: Distance) -> tuple[tuple[EnvironmentKey, Distance], ...]:
+        if reach not in self._orders:
+            self._orders[reach] = order_references(
+                self._environment.key, self._store.keys(), reach
+            )
+        return self._orders[reach]
