@@ -1,0 +1,34 @@
+"""Determinism regression tests for diffusion pipelines on MindSpore.
+
+The surface is what `__all__` names, the fixtures and options of the plugin and the command
+``pytest-repro``; everything else may change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_repro.core.errors import CheckFailed, ReproError
+    from pytest_repro.decorator import repro
+
+__all__ = ["CheckFailed", "ReproError", "repro"]
+
+_HOMES = {
+    "CheckFailed": "pytest_repro.core.errors",
+    "ReproError": "pytest_repro.core.errors",
+    "repro": "pytest_repro.decorator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Importing the package must cost nothing: pytest imports it for everybody who installed it.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pytest-repro")
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,12 +6,13 @@ words and `adapters` store. The words are those of the glossary in ARCHITECTURE.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from typing import Any, NewType
 
 
 from numpy.typing import NDArray
+
+from pytest_repro.core.words import Cause, Distance, Gate, Verdict
 
 __all__ = [
     "Baseline",
@@ -46,65 +47,6 @@ __all__ = [
 
 Digest = NewType("Digest", str)
 """SHA-256 in lower-case hex (64 characters) over dtype, shape and bytes; never over a file."""
-
-
-class _Word(str, Enum):
-    """An enum whose text is its value, so that files, messages and code use one word."""
-
-    def __str__(self) -> str:
-        return str(self.value)
-
-
-class Verdict(_Word):
-    """What a check came to; every check has exactly one."""
-
-    EXACT = "exact"
-    WITHIN = "within"
-    DRIFT = "drift"
-    MISSING = "missing"
-    CORRUPT = "corrupt"
-    NONDETERMINISTIC = "nondeterministic"
-    RECORDED = "recorded"
-    UPDATED = "updated"
-    UNCHANGED = "unchanged"
-
-    @property
-    def passes(self) -> bool:
-        """Whether a test with this verdict is green."""
-        return self not in _FAILING
-
-
-_FAILING = frozenset(
-    {Verdict.DRIFT, Verdict.MISSING, Verdict.CORRUPT, Verdict.NONDETERMINISTIC}
-)
-
-
-class Gate(_Word):
-    """The gates in the order in which a check passes them; a failure names its gate."""
-
-    VALUE = "value"
-    NOISE = "noise"
-    EXACT = "exact"
-    REPEATABLE = "repeatable"
-    TOLERANCE = "tolerance"
-
-
-class Distance(_Word):
-    """How far the environment of a reference is from ours."""
-
-    OWN = "own"
-    RELEASE = "release"
-    ANY = "any"
-
-
-class Cause(_Word):
-    """Why a check drifted."""
-
-    NOISE = "noise"
-    WEIGHTS = "weights"
-    ENVIRONMENT = "environment"
-    CODE = "code"
-    NONDETERMINISM = "nondeterminism"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -486,7 +428,8 @@ class Outcome:
         tolerance: The tolerance in force as text, ``exact`` or e.g. ``rel_l2 <= 1e-05``.
         tolerance_origin: Where it came from, e.g. ``policy.yaml line 7``.
         detail: Further sentences: a value-gate fault, why nothing was found, what is corrupt.
-        observed_line: ``file:line`` of the call of `repro_check`.
+        called_at: ``file:line`` of the call of `repro_check`.
+        evidence: Sentences behind the cause, and where a trace places the first divergence.
     """
 
     check: CheckId
@@ -506,7 +449,7 @@ class Outcome:
     passing_tolerance: str = ""
     detail: tuple[str, ...] = ()
     called_at: str = ""
-    duration_s: float = field(default=0.0, compare=False)
+    evidence: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TypeVar
 
 from pytest_repro.core.errors import SettingError
-from pytest_repro.core.model import Distance
+from pytest_repro.core.words import Distance, Word
 
 __all__ = [
     "TABLE",
@@ -29,12 +29,7 @@ __all__ = [
 ]
 
 
-class _Choice(str, Enum):
-    def __str__(self) -> str:
-        return str(self.value)
-
-
-class UpdateMode(_Choice):
+class UpdateMode(Word):
     """Which baselines a run may write."""
 
     NONE = "none"
@@ -43,7 +38,7 @@ class UpdateMode(_Choice):
     ALL = "all"
 
 
-class RngMode(_Choice):
+class RngMode(Word):
     """What happens when a marked test draws from randomness that no seed decides."""
 
     ERROR = "error"
@@ -51,7 +46,7 @@ class RngMode(_Choice):
     OFF = "off"
 
 
-class NoiseMode(_Choice):
+class NoiseMode(Word):
     """Where the generators' numbers come from and whether they are kept."""
 
     DRAW = "draw"
@@ -59,7 +54,7 @@ class NoiseMode(_Choice):
     REPLAY = "replay"
 
 
-class TraceLevel(_Choice):
+class TraceLevel(Word):
     """How much of a watched pipeline is recorded."""
 
     OFF = "off"
@@ -67,7 +62,7 @@ class TraceLevel(_Choice):
     CELLS = "cells"
 
 
-class Framework(_Choice):
+class Framework(Word):
     """Which framework the key names."""
 
     AUTO = "auto"

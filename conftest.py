@@ -1,0 +1,3 @@
+"""What every test of the checkout shares: nested pytest runs."""
+
+pytest_plugins = ["pytester"]

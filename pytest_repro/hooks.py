@@ -1,0 +1,23 @@
+"""The hooks that pytest-repro offers to projects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+__all__ = ["pytest_repro_environment"]
+
+
+@pytest.hookspec
+def pytest_repro_environment(config: pytest.Config) -> Mapping[str, str] | None:  # type: ignore[empty-body]
+    """Add facts about the environment, recorded beside every baseline and shown when they differ.
+
+    A name that begins with ``bits.`` is a fact that changes bits: where it differs, a baseline
+    under our own key counts as ``release``.
+
+    Example::
+
+        def pytest_repro_environment(config):
+            return {"cluster": "night", "bits.custom_ops": "v3"}
+    """

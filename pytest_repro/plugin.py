@@ -1,0 +1,309 @@
+"""pytest's hooks, options, fixtures and marker, a few lines each; imports nothing heavy.
+
+numpy, MindSpore, yaml, safetensors and huggingface_hub come in with the first repro test.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_repro.core.errors import CheckFailed, ReproError
+from pytest_repro.core.settings import TABLE, Settings, settings_from
+
+if TYPE_CHECKING:
+    from pytest_repro.active import ActiveTest
+    from pytest_repro.core.generator import LedgerGenerator
+    from pytest_repro.core.model import Environment
+    from pytest_repro.session.run import Session
+
+FIXTURES = frozenset(
+    {
+        "repro_check",
+        "repro_generator",
+        "repro_generators",
+        "repro_watch",
+        "repro_ddim",
+        "repro_unclip",
+        "repro_unclip_image_variation",
+    }
+)
+_SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+_SESSION: pytest.StashKey[Session] = pytest.StashKey()
+_ACTIVE: pytest.StashKey[ActiveTest] = pytest.StashKey()
+_ROWS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+_FAULTS: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("repro", "pytest-repro: determinism regression tests")
+    for setting in TABLE:
+        dest = f"repro_option_{setting.name}"
+        if setting.flag_values:
+            _add_flag(group, setting.option, setting.flag_values, dest, setting.help)
+        else:
+            shown = f" (default: {setting.default})"
+            group.addoption(
+                setting.option, dest=dest, metavar=setting.metavar, help=setting.help + shown
+            )
+        if setting.ini:
+            parser.addini(setting.ini_key, setting.help, default="")
+
+
+def _add_flag(group: Any, option: str, words: tuple[str, ...], dest: str, text: str) -> None:
+    """Add a flag that may carry a word, ``--repro-update`` and ``--repro-update=all``.
+
+    Each spelling is an option of its own: with ``nargs='?'`` argparse would take the path in
+    ``pytest --repro-update tests/models`` for the word.
+    """
+    bare = "drifted" if "drifted" in words else words[0]
+    group.addoption(option, dest=dest, action="store_const", const=bare, help=text)
+    for word in words if len(words) > 1 else ():
+        group.addoption(
+            f"{option}={word}", dest=dest, action="store_const", const=word, help=f"`{word}` only."
+        )
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    from pytest_repro import hooks
+
+    pluginmanager.add_hookspecs(hooks)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "repro(seed=0, runs=2, tolerance=..., reference=..., trace=..., rng=..., reason=...): "
+        "judge this test's checks against its baselines",
+    )
+    options = {one.name: config.getoption(f"repro_option_{one.name}") for one in TABLE}
+    ini = {one.name: config.getini(one.ini_key) for one in TABLE if one.ini}
+    try:
+        config.stash[_SETTINGS] = settings_from(options, ini)
+    except ReproError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[_ROWS] = []
+    config.stash[_FAULTS] = []
+
+
+def session_of(config: pytest.Config) -> Session:
+    """The run's session, made at the first repro test; the heavy imports happen here."""
+    if _SESSION not in config.stash:
+        from pytest_repro.session.run import open_session
+
+        facts = config.hook.pytest_repro_environment(config=config)
+        config.stash[_SESSION] = open_session(
+            config.stash[_SETTINGS], root=config.rootpath, extra_facts=facts
+        )
+    return config.stash[_SESSION]
+
+
+def _is_marked(item: pytest.Item) -> bool:
+    return item.get_closest_marker("repro") is not None
+
+
+def _concerns(item: pytest.Item) -> bool:
+    names = getattr(item, "fixturenames", ())
+    return _is_marked(item) or not FIXTURES.isdisjoint(names)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    if _concerns(item):
+        item.stash[_ACTIVE] = _activate(item)
+        item.stash[_ACTIVE].begin()
+    return (yield)
+
+
+def _activate(item: pytest.Item) -> ActiveTest:
+    from pytest_repro.active import ActiveTest
+
+    session = session_of(item.config)
+    module, _, test = item.nodeid.partition("::")
+    arguments: dict[str, object] = {}
+    for mark in reversed(list(item.iter_markers("repro"))):
+        if mark.args:
+            raise pytest.UsageError(f"{item.nodeid}: the arguments of `repro` have names")
+        arguments.update(mark.kwargs)
+    return ActiveTest(session, session.spec(module, test, arguments, marked=_is_marked(item)))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    active = item.stash.get(_ACTIVE, None)
+    if active is None:
+        return (yield)
+    from pytest_repro.rerun import item_failure
+
+    failure: BaseException | None = None
+    _equip(item, active)
+    try:
+        with active.body():
+            yield
+        failure = item_failure(item)
+    except pytest.skip.Exception:
+        raise
+    except (Exception, pytest.fail.Exception) as error:
+        failure = error
+        raise
+    finally:
+        if not isinstance(sys.exc_info()[1], (pytest.skip.Exception, KeyboardInterrupt)):
+            _judge(item, active, failure)
+    return None
+
+
+def _judge(item: pytest.Item, active: ActiveTest, failure: BaseException | None) -> None:
+    from pytest_repro.report.failure import failure_text, nothing_checked
+    from pytest_repro.rerun import run_again
+
+    def again(one: ActiveTest, examination: Any) -> BaseException | None:
+        def anew() -> None:
+            one.end()
+            one.begin(examination)
+            _equip(item, one)
+
+        return run_again(item, anew, one.body)
+
+    active.judge(failure, again)
+    item.user_properties.extend((f"repro {o.check.name}", str(o.verdict)) for o in active.outcomes)
+    text = failure_text(active.outcomes)
+    if failure is not None:
+        if text:
+            item.add_report_section("call", "repro", text)
+    elif text:
+        raise CheckFailed(text)
+    elif active.spec.marked and not active.outcomes:
+        raise CheckFailed(nothing_checked(active.spec.place))
+
+
+def _equip(item: pytest.Item, active: ActiveTest) -> None:
+    """Give a marked ``unittest.TestCase`` what it cannot ask for: the fixtures as attributes."""
+    import unittest
+
+    instance = getattr(item, "instance", None)
+    if isinstance(instance, unittest.TestCase):
+        instance.repro_check = _check_of(active)  # type: ignore[attr-defined]
+        instance.repro_generators = active.trial.generators  # type: ignore[attr-defined]
+        instance.repro_generator = active.trial.generator()  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    try:
+        return (yield)
+    finally:
+        active = item.stash.get(_ACTIVE, None)
+        if active is not None:
+            active.end()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
+    report = yield
+    active = item.stash.get(_ACTIVE, None)
+    if active is not None and report.when == "call":
+        from pytest_repro.report.rows import rows_from
+
+        # An attribute of the report travels with it from an xdist worker to the controller.
+        report.repro = [row.plain() for row in rows_from(active.spec.place, active.spec.marked and not report.skipped, active.outcomes)]
+        active.outcomes = ()
+    return report
+
+
+def pytest_runtest_logreport(report: Any) -> None:
+    rows = getattr(report, "repro", None)
+    if rows is not None and _CONFIG:
+        _CONFIG[-1].stash[_ROWS].extend(rows)
+
+
+_CONFIG: list[pytest.Config] = []
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # pytest_runtest_logreport has no config; nested runs (pytester) push and pop their own.
+    _CONFIG.append(session.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    config = session.config
+    if _SESSION in config.stash:
+        try:
+            config.stash[_SESSION].flush()
+        except ReproError as error:
+            config.stash[_FAULTS].append(str(error))
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["repro_faults"] = config.stash[_FAULTS]
+    if config.stash.get(_FAULTS, []) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    _CONFIG.pop()
+    return (yield)
+
+
+def pytest_testnodedown(node: Any, error: object) -> None:
+    node.config.stash[_FAULTS].extend(getattr(node, "workeroutput", {}).get("repro_faults", []))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    rows, faults = config.stash[_ROWS], config.stash[_FAULTS]
+    if rows or faults:
+        from pytest_repro.report.rows import Row
+        from pytest_repro.report.terminal import closing_lines
+
+        terminalreporter.section("repro", sep="-")
+        for fault in faults:
+            terminalreporter.write_line(fault, red=True)
+        for line in closing_lines([Row(**row) for row in rows]):
+            terminalreporter.write_line(line)
+
+
+def _active(request: pytest.FixtureRequest) -> ActiveTest:
+    return request.node.stash[_ACTIVE]
+
+
+def _check_of(active: ActiveTest) -> Callable[..., None]:
+    def repro_check(
+        value: object,
+        name: str | None = None,
+        *,
+        tolerance: object = None,
+        reference: object = None,
+    ) -> None:
+        """Compare ``value`` with its baseline; judged when the test ends."""
+        caller = sys._getframe(1)
+        active.trial.check(
+            value,
+            name,
+            tolerance=tolerance,
+            reference=reference,
+            called_at=f"{caller.f_code.co_filename}:{caller.f_lineno}",
+        )
+
+    return repro_check
+
+
+@pytest.fixture
+def repro_check(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """The assertion: ``repro_check(value, name=None, *, tolerance=None, reference=None)``."""
+    return _check_of(_active(request))
+
+
+@pytest.fixture
+def repro_generator(request: pytest.FixtureRequest) -> LedgerGenerator:
+    """A fresh ``numpy.random.Generator`` on ``PCG64(seed)`` that keeps a ledger of its draws."""
+    return _active(request).trial.generator()
+
+
+@pytest.fixture
+def repro_generators(request: pytest.FixtureRequest) -> Callable[..., list[LedgerGenerator]]:
+    """``repro_generators(4)``: one generator an image, seeded ``seed, seed + 1, ...``."""
+    return _active(request).trial.generators
+
+
+@pytest.fixture(scope="session")
+def repro_environment(request: pytest.FixtureRequest) -> Environment:
+    """Every fact that was seen about this machine, and its key."""
+    return session_of(request.config).environment

@@ -1,0 +1,194 @@
+"""The text of a failed test: at most one screen, the first failing check in full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from pytest_repro.core.model import (
+    Difference,
+    Distance,
+    ElementDifference,
+    FactDifference,
+    Outcome,
+    Verdict,
+)
+
+__all__ = ["MAX_LINES", "failure_text", "nothing_checked"]
+
+MAX_LINES = 25
+"""One screen; further failing checks get a line each, and what is cut is counted."""
+
+_LABEL = 12
+_FACTS = 4
+
+
+def nothing_checked(place: str) -> str:
+    """The failure of a marked test that never called `repro_check`."""
+    return "\n".join(
+        (
+            f"{place} is marked repro but checked nothing",
+            '  next   call repro_check(value, name="..."), return the value from a test with the '
+            "@repro() decorator, or remove the marker",
+        )
+    )
+
+
+def failure_text(outcomes: Sequence[Outcome]) -> str:
+    """The report of every check of a test that did not pass; ``""`` when all passed."""
+    failing = [outcome for outcome in outcomes if not outcome.verdict.passes]
+    if not failing:
+        return ""
+    first, others = failing[0], failing[1:]
+    lines = list(_lines(first))
+    room = MAX_LINES - len(lines)
+    shown = others if len(others) <= room else others[: room - 1]
+    lines += [f"{_headline(one)}   {_brief(one)}".rstrip() for one in shown]
+    if len(shown) < len(others):
+        lines.append(f"and {len(others) - len(shown)} more checks of this test failed")
+    return "\n".join(lines)
+
+
+def _headline(outcome: Outcome) -> str:
+    cause = f", cause {outcome.cause}" if outcome.cause is not None else ""
+    return f"{outcome.check.name!r}: {outcome.verdict} (gate {outcome.gate}{cause})"
+
+
+def _brief(outcome: Outcome) -> str:
+    if outcome.noise is not None:
+        return outcome.noise.sentence
+    if outcome.detail:
+        return outcome.detail[0]
+    if outcome.differences:
+        return _amounts(outcome.differences[0][1])
+    return ""
+
+
+def _lines(outcome: Outcome) -> Iterator[str]:
+    yield _headline(outcome)
+    yield _row("check", f"{outcome.check}")
+    yield from (_row(label, text) for label, text in _rows(outcome) if text)
+    yield _row("next", _next(outcome))
+
+
+def _row(label: str, text: str) -> str:
+    return f"  {label:<{_LABEL}}{text}"
+
+
+def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    if outcome.noise is not None:
+        yield "noise", outcome.noise.sentence
+    for sentence in outcome.detail[:4]:
+        yield "because", sentence
+    for sentence in outcome.evidence[:5]:
+        yield "evidence", sentence
+    yield from _reference_rows(outcome)
+    if outcome.differences:
+        yield from _difference_rows(outcome, *outcome.differences[0])
+        if len(outcome.differences) > 1:
+            yield "also", f"{len(outcome.differences) - 1} more tensors of this check differ"
+    if outcome.uses:
+        yield "tolerance", f"{outcome.tolerance}, from {outcome.tolerance_origin}; {_used(outcome)}"
+    if outcome.passing_tolerance and outcome.uses:
+        yield "would pass", f"tolerance={outcome.passing_tolerance}"
+
+
+def _reference_rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    reference = outcome.reference
+    if reference is None:
+        return
+    yield "reference", f"{reference.distance}: {reference.key}"
+    made = "" if outcome.baseline is None else outcome.baseline.provenance.recorded_at
+    yield "baseline", reference.manifest + (f", recorded {made}" if made else "")
+    if outcome.facts:
+        yield "environment", _facts(outcome.facts)
+    elif reference.distance is Distance.OWN and outcome.baseline is not None:
+        yield "environment", "no fact differs"
+
+
+def _facts(facts: Sequence[FactDifference]) -> str:
+    shown = [
+        f"{fact.name} {fact.baseline or 'absent'} -> {fact.observed or 'absent'}"
+        for fact in facts[:_FACTS]
+    ]
+    more = f" and {len(facts) - _FACTS} more" if len(facts) > _FACTS else ""
+    return "; ".join(shown) + more
+
+
+def _difference_rows(
+    outcome: Outcome, path: str, difference: Difference
+) -> Iterator[tuple[str, str]]:
+    dtype, shape = _kind(outcome, path)
+    place = f" at {path}" if path else ""
+    yield "tensor", f"{dtype} {shape}{place}, {_count(difference)}"
+    if difference.non_finite is not None:
+        odd = difference.non_finite
+        yield "NaN and inf", (
+            f"{odd.count} places disagree, first {odd.index}: baseline {odd.baseline}, "
+            f"observed {odd.observed}"
+        )
+    for label, worst in (
+        ("worst abs", difference.worst_abs),
+        ("worst rel", difference.worst_rel),
+        ("worst ulp", difference.worst_ulp),
+    ):
+        if worst is not None:
+            yield label, _worst(worst)
+    yield "over all", _amounts(difference)
+    yield "statistics", _statistics(difference)
+
+
+def _kind(outcome: Outcome, path: str) -> tuple[str, tuple[int, ...]]:
+    if outcome.baseline is not None:
+        for one in outcome.baseline.tensors:
+            if one.path == path:
+                return one.dtype, one.shape
+    return "", ()
+
+
+def _count(difference: Difference) -> str:
+    if difference.statistics_only:
+        return "the baseline's tensor is absent: statistics only"
+    share = difference.differing_count / max(difference.element_count, 1)
+    return f"{difference.differing_count} of {difference.element_count} elements differ ({share:.1%})"
+
+
+def _worst(worst: ElementDifference) -> str:
+    amount = f"{worst.amount:.6g}"
+    return f"{amount} at {worst.index}: baseline {worst.baseline}, observed {worst.observed}"
+
+
+def _amounts(difference: Difference) -> str:
+    return (
+        f"rel_l2 {difference.rel_l2:.3g}, mean abs {difference.mean_abs:.3g}, "
+        f"cosine {difference.cosine:.3g}, psnr {difference.psnr_db:.1f} dB"
+    )
+
+
+def _statistics(difference: Difference) -> str:
+    before, after = (
+        asdict(difference.baseline_statistics),
+        asdict(difference.observed_statistics),
+    )
+    moved = [
+        f"{name} {before[name]:.9g} -> {after[name]:.9g}"
+        for name in before
+        if before[name] != after[name]
+    ]
+    return ", ".join(moved[:4])
+
+
+def _used(outcome: Outcome) -> str:
+    worst = outcome.uses[0]
+    return f"used {worst.share:.3g} of 1.0 ({worst.measure})"
+
+
+def _next(outcome: Outcome) -> str:
+    test = f"{outcome.check.module}::{outcome.check.test}"
+    if outcome.verdict is Verdict.NONDETERMINISTIC:
+        return f"find what differs from run to run; nothing is recorded: pytest {test!r}"
+    if outcome.verdict is Verdict.CORRUPT:
+        return "repair the file as said above; a broken baseline is never overwritten silently"
+    if outcome.verdict is Verdict.MISSING:
+        return f"pytest {test!r} --repro-update   (then commit the baseline)"
+    return f"pytest {test!r} --repro-update   (accepts it; then review the diff)"

@@ -1,0 +1,55 @@
+"""Outcomes as small flat rows that travel with a test's report, from worker to controller."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_repro.core.model import Outcome
+
+__all__ = ["Row", "rows_from"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One check in the closing lines.
+
+    Attributes:
+        check: Id of the check, or of the test where it checked nothing.
+        verdict: The verdict's word; ``""`` for a marked test that checked nothing.
+        distance: ``own``, ``release``, ``any`` or ``""``.
+        key: Key of the reference, or ``""``.
+        share: Used share of the tolerance; -1.0 stands for infinity.
+    """
+
+    check: str
+    verdict: str
+    distance: str = ""
+    key: str = ""
+    share: float = 0.0
+
+    def plain(self) -> dict[str, Any]:
+        """Primitives that every transport between workers accepts."""
+        return asdict(self)
+
+
+def rows_from(place: str, marked: bool, outcomes: Iterable[Outcome]) -> list[Row]:
+    """A row a check; a marked test without checks gives one row without a verdict."""
+    rows = [_row(outcome) for outcome in outcomes]
+    if not rows and marked:
+        return [Row(place, "")]
+    return rows
+
+
+def _row(outcome: Outcome) -> Row:
+    reference = outcome.reference
+    return Row(
+        check=str(outcome.check),
+        verdict=str(outcome.verdict),
+        distance="" if reference is None else str(reference.distance),
+        key="" if reference is None else str(reference.key),
+        share=outcome.share if math.isfinite(outcome.share) else -1.0,
+    )

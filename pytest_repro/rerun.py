@@ -1,0 +1,61 @@
+"""Running a pytest item again inside its own call phase, with its fixtures set up anew.
+
+The only place that touches pytest's private setup state. pytest has no public way to do this;
+pytest-rerunfailures has relied on the same two names since 2015, and `tests/plugin/test_rerun.py`
+fails first if they change. Running inside the call phase keeps one report a test and works beside
+plugins that own the run-test protocol (xdist, rerunfailures, timeout).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+__all__ = ["item_failure", "run_again"]
+
+
+def run_again(
+    item: Any, between: Callable[[], object], body: Callable[[], Any]
+) -> BaseException | None:
+    """Tear the item's own fixtures down, set them up again and run its body.
+
+    Fixtures of wider scope stay. A class instance is made anew, as pytest does for each test.
+
+    Args:
+        item: A `pytest.Function` whose call phase is running.
+        between: Called after the teardown, before the setup.
+        body: Makes the context manager that surrounds the body.
+
+    Returns:
+        What the fixtures or the body raised, or ``None``.
+    """
+    try:
+        item.session._setupstate.teardown_exact(item.parent)
+        between()
+        _forget_instance(item)
+        item._initrequest()
+        item.session._setupstate.setup(item)
+        with body():
+            item.runtest()
+    except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001
+        return error
+    return item_failure(item, take=True)
+
+
+def item_failure(item: Any, *, take: bool = False) -> BaseException | None:
+    """What a ``unittest.TestCase`` method raised; pytest keeps it aside instead of raising it."""
+    kept = getattr(item, "_excinfo", None)
+    if not kept:
+        return None
+    error: BaseException = kept[0].value
+    if take:
+        kept.clear()
+    return error
+
+
+def _forget_instance(item: Any) -> None:
+    if getattr(item, "cls", None) is not None:
+        item.__dict__.pop("_instance", None)
+        item._obj = None

@@ -1,0 +1,193 @@
+"""One test from its first trial to the outcomes of its checks: the gates in their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pytest_repro.core.errors import BaselineError
+from pytest_repro.core.envelope import DISTURBANCE_SEED
+from pytest_repro.core.generator import Disturbed, NoiseSource
+from pytest_repro.core.model import (
+    Cause,
+    CheckId,
+    Gate,
+    IndexEntry,
+    Outcome,
+    Verdict,
+)
+from pytest_repro.core.settings import UpdateMode
+from pytest_repro.session.judging import Judging
+from pytest_repro.session.recording import Recording
+from pytest_repro.session.repeating import parting
+from pytest_repro.session.trial import CheckCall, Trial
+
+if TYPE_CHECKING:
+    from pytest_repro.session.run import Session
+
+__all__ = ["Examination"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to become of one check, before the repeatable gate."""
+
+    call: CheckCall
+    outcome: Outcome | None
+    recording: Verdict | None = None
+
+    @property
+    def needs_repeat(self) -> bool:
+        if self.recording is not None:
+            return True
+        return self.outcome is not None and self.outcome.verdict is Verdict.DRIFT
+
+
+class Examination:
+    """Asks for further runs of a test until every gate has been answered.
+
+    Args:
+        session: The run.
+        trial: The first execution.
+        failure: What the test itself raised, if it did; then nothing is recorded.
+        may_record: Whether this run of the test may write (not a rerun, an update is on).
+    """
+
+    def __init__(
+        self, session: Session, trial: Trial, failure: BaseException | None, *, may_record: bool
+    ) -> None:
+        self._session = session
+        self._judging = Judging(session)
+        self._failure = failure
+        self._may_record = may_record and failure is None
+        self._first = trial
+        self._repeats: list[Trial] = []
+        self._disturbed: list[Trial] = []
+        self._errors: list[BaseException | None] = []
+        self._parting: dict[str, str] = {}
+        self._plans = {name: self._plan(call) for name, call in trial.calls.items()}
+
+    def wants_run(self) -> bool:
+        """Whether the test has to run again before it can be concluded."""
+        return self._wants_repeat() or self._wants_disturbed()
+
+    def source(self) -> NoiseSource:
+        """Where the next run's noise comes from."""
+        if self._wants_repeat():
+            return self._session.noise_source(self._first.spec)
+        return Disturbed(
+            seed=DISTURBANCE_SEED + len(self._disturbed),
+            computing_dtype=self._first.spec.computing_dtype,
+        )
+
+    def add(self, trial: Trial, error: BaseException | None) -> None:
+        """Take in one further run and what it raised."""
+        if self._wants_repeat():
+            self._repeats.append(trial)
+            self._errors.append(error)
+            self._compare(trial, error)
+        else:
+            self._disturbed.append(trial)
+
+    def conclude(self) -> tuple[Outcome, ...]:
+        """The outcome of every check, in the order of the calls; records what may be recorded."""
+        outcomes = [self._conclude(name, plan) for name, plan in self._plans.items()]
+        if any(one.verdict is Verdict.NONDETERMINISTIC for one in outcomes):
+            # A test is recorded whole or not at all.
+            return tuple(self._without_recording(one) for one in outcomes)
+        self._record(outcomes)
+        return tuple(outcomes)
+
+    def _wants_repeat(self) -> bool:
+        if self._parting or not any(plan.needs_repeat for plan in self._plans.values()):
+            return False
+        return len(self._repeats) < self._first.spec.runs - 1
+
+    def _wants_disturbed(self) -> bool:
+        if self._parting or not any(plan.recording for plan in self._plans.values()):
+            return False
+        drawn = bool(self._first.book.ledger().draws)
+        return drawn and len(self._disturbed) < self._session.settings.envelope
+
+    def _compare(self, trial: Trial, error: BaseException | None) -> None:
+        run = len(self._repeats) + 1
+        if error is not None and type(error) is not type(self._failure):
+            self._parting = dict.fromkeys(self._plans, f"run {run} raised {error!r}")
+            return
+        for name, plan in self._plans.items():
+            sentence = parting(plan.call.observation, trial.calls.get(name), run)
+            if sentence:
+                self._parting[name] = sentence
+
+    def _plan(self, call: CheckCall) -> _Plan:
+        update = self._session.settings.update
+        if update is UpdateMode.NONE or not self._may_record:
+            return _Plan(call, self._judging.judge(self._first.spec, call))
+        return self._plan_recording(call, update)
+
+    def _plan_recording(self, call: CheckCall, update: UpdateMode) -> _Plan:
+        check = call.observation.check
+        try:
+            own = self._session.references.own(check)
+        except BaselineError as error:
+            return _Plan(call, self._judging.corrupt(call, error))
+        observed = IndexEntry(call.observation.digest, call.observation.ledger.digest)
+        if own is None:
+            return _Plan(call, None, Verdict.RECORDED)
+        if update is UpdateMode.MISSING:
+            return _Plan(call, self._judging.judge(self._first.spec, call))
+        if own != observed:
+            return _Plan(call, None, Verdict.UPDATED)
+        if update is UpdateMode.ALL:
+            return _Plan(call, None, Verdict.UNCHANGED)
+        return _Plan(call, self._outcome(check, Verdict.UNCHANGED, call))
+
+    def _conclude(self, name: str, plan: _Plan) -> Outcome:
+        if self._parting and (name in self._parting or plan.needs_repeat):
+            return self._nondeterministic(name, plan.call)
+        if plan.outcome is not None:
+            return plan.outcome
+        assert plan.recording is not None
+        return self._outcome(plan.call.observation.check, plan.recording, plan.call)
+
+    def _nondeterministic(self, name: str, call: CheckCall) -> Outcome:
+        sentence = self._parting.get(name) or next(iter(self._parting.values()))
+        return Outcome(
+            check=call.observation.check,
+            verdict=Verdict.NONDETERMINISTIC,
+            gate=Gate.REPEATABLE,
+            observation=call.observation,
+            cause=Cause.NONDETERMINISM,
+            detail=(sentence,),
+            called_at=call.called_at,
+        )
+
+    def _outcome(self, check: CheckId, verdict: Verdict, call: CheckCall) -> Outcome:
+        reference = self._session.own_reference(check.module)
+        return Outcome(
+            check=check,
+            verdict=verdict,
+            gate=Gate.REPEATABLE,
+            reference=reference,
+            observation=call.observation,
+            called_at=call.called_at,
+        )
+
+    def _without_recording(self, outcome: Outcome) -> Outcome:
+        if outcome.verdict not in (Verdict.RECORDED, Verdict.UPDATED):
+            return outcome
+        return replace(
+            outcome,
+            verdict=Verdict.NONDETERMINISTIC,
+            cause=Cause.NONDETERMINISM,
+            detail=("another check of this test differs from run to run; nothing was recorded",),
+        )
+
+    def _record(self, outcomes: list[Outcome]) -> None:
+        recording = Recording(self._session, self._first, self._repeats, self._disturbed)
+        for position, (name, plan) in enumerate(self._plans.items()):
+            if plan.recording is not None:
+                verdict = recording.record(name, plan.recording)
+                outcomes[position] = replace(outcomes[position], verdict=verdict)
+        self._session.flush_if_due()
+

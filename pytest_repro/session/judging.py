@@ -1,0 +1,243 @@
+"""Judging one check against its reference: the gates value, noise, exact and tolerance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_repro.core.cause import decide_cause
+from pytest_repro.core.environment import compare_facts
+from pytest_repro.core.errors import BaselineError
+from pytest_repro.core.judgement import (
+    Chosen,
+    LeafJudgement,
+    choose_tolerance,
+    described,
+    judge_leaves,
+    value_faults,
+)
+from pytest_repro.core.ledger import compare_ledgers
+from pytest_repro.core.model import (
+    Baseline,
+    Distance,
+    Gate,
+    IndexEntry,
+    LedgerDifference,
+    Outcome,
+    Reference,
+    TensorSummary,
+    Verdict,
+)
+from pytest_repro.core.tolerance import passing_tolerance
+from pytest_repro.session.references import Found, narrower
+from pytest_repro.session.spec import TestSpec
+from pytest_repro.session.trial import CheckCall
+
+if TYPE_CHECKING:
+    from pytest_repro.session.run import Session
+
+__all__ = ["Judging"]
+
+
+class Judging:
+    """Judges checks for one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def judge(self, spec: TestSpec, call: CheckCall) -> Outcome:
+        """The outcome of a check as far as one run can tell."""
+        check = call.observation.check
+        reach = self.reach(spec, call)
+        try:
+            found = self._session.references.find(check, reach)
+            if found is None:
+                return self._missing(call, reach)
+            return self._against(spec, call, found, reach)
+        except BaselineError as error:
+            return self.corrupt(call, error)
+
+    def reach(self, spec: TestSpec, call: CheckCall) -> Distance:
+        """How far the reference of this check may be: the narrowest that anyone asked for."""
+        resolved = self._session.resolve(call.observation.check)
+        return narrower(
+            self._session.settings.reference,
+            spec.reference,
+            call.reference,
+            resolved.reference or Distance.ANY,
+        )
+
+    def corrupt(self, call: CheckCall, error: BaselineError) -> Outcome:
+        """The outcome of a check whose baseline cannot be used; it never counts as missing."""
+        return Outcome(
+            check=call.observation.check,
+            verdict=Verdict.CORRUPT,
+            gate=Gate.VALUE,
+            observation=call.observation,
+            detail=tuple(str(error).splitlines()),
+            called_at=call.called_at,
+        )
+
+    def _missing(self, call: CheckCall, reach: Distance) -> Outcome:
+        check = call.observation.check
+        elsewhere = self._session.references.elsewhere(check)
+        key = self._session.environment.key
+        if elsewhere:
+            keys = ", ".join(str(one) for one in elsewhere[:4])
+            more = f" and {len(elsewhere) - 4} more" if len(elsewhere) > 4 else ""
+            why = f"recorded for {keys}{more}; none of them is within `{reach}` of {key}"
+        else:
+            why = "never recorded, for no environment"
+        return Outcome(
+            check=check,
+            verdict=Verdict.MISSING,
+            gate=Gate.VALUE,
+            observation=call.observation,
+            detail=(why,),
+            called_at=call.called_at,
+        )
+
+    def _against(
+        self, spec: TestSpec, call: CheckCall, found: Found, reach: Distance
+    ) -> Outcome:
+        observation = call.observation
+        if found.entry == IndexEntry(observation.digest, observation.ledger.digest):
+            return self._exact(call, found)
+        baseline, reference = self._session.references.load(found, observation.check)
+        if narrower(reference.distance, reach) is not reference.distance:
+            return self._too_far(call, reference)
+        faults = value_faults(baseline.tensors, observation.tensors)
+        noise = compare_ledgers(
+            baseline.ledger, observation.ledger, facts=self._noise_facts(baseline)
+        )
+        if faults or noise is not None:
+            return self._drift_early(call, baseline, reference, faults, noise)
+        return self._tolerance(spec, call, baseline, reference)
+
+    def _exact(self, call: CheckCall, found: Found) -> Outcome:
+        session = self._session
+        manifest = session.store.manifest_path(found.key, call.observation.check.module)
+        return Outcome(
+            check=call.observation.check,
+            verdict=Verdict.EXACT,
+            gate=Gate.EXACT,
+            reference=Reference(found.key, found.distance, session.store.shown(manifest)),
+            called_at=call.called_at,
+        )
+
+    def _too_far(self, call: CheckCall, reference: Reference) -> Outcome:
+        changed = ", ".join(
+            f"{fact.name} {fact.baseline or 'absent'} -> {fact.observed or 'absent'}"
+            for fact in reference.reasons
+        )
+        return Outcome(
+            check=call.observation.check,
+            verdict=Verdict.MISSING,
+            gate=Gate.VALUE,
+            reference=reference,
+            observation=call.observation,
+            detail=(f"the baseline under {reference.key} counts as `release`: {changed}",),
+            called_at=call.called_at,
+        )
+
+    def _drift_early(
+        self,
+        call: CheckCall,
+        baseline: Baseline,
+        reference: Reference,
+        faults: tuple[str, ...],
+        noise: LedgerDifference | None,
+    ) -> Outcome:
+        outcome = Outcome(
+            check=call.observation.check,
+            verdict=Verdict.DRIFT,
+            gate=Gate.VALUE if faults else Gate.NOISE,
+            reference=reference,
+            observation=call.observation,
+            baseline=baseline,
+            noise=noise,
+            detail=faults,
+            called_at=call.called_at,
+            differences=() if faults else self._differences(call, baseline),
+        )
+        return self._explained(outcome, baseline)
+
+    def _tolerance(
+        self, spec: TestSpec, call: CheckCall, baseline: Baseline, reference: Reference
+    ) -> Outcome:
+        leaves = self._leaves(spec, call, baseline, reference.distance)
+        hopeless = next((one.chosen for one in leaves if one.chosen.proves_nothing), None)
+        passes = all(leaf.passes for leaf in leaves)
+        tolerance, origin = described(leaves)
+        outcome = Outcome(
+            check=call.observation.check,
+            verdict=_verdict(passes, hopeless),
+            gate=_gate(leaves),
+            reference=reference,
+            observation=call.observation,
+            baseline=baseline,
+            differences=tuple((leaf.path, leaf.difference) for leaf in leaves),
+            uses=leaves[0].uses if leaves else (),
+            tolerance=tolerance,
+            tolerance_origin=origin,
+            passing_tolerance=passing_tolerance(leaves[0].difference) if leaves else "",
+            detail=_sentences(leaves, hopeless),
+            called_at=call.called_at,
+        )
+        return outcome if passes else self._explained(outcome, baseline)
+
+    def _leaves(
+        self, spec: TestSpec, call: CheckCall, baseline: Baseline, distance: Distance
+    ) -> tuple[LeafJudgement, ...]:
+        resolved = self._session.resolve(call.observation.check)
+        asked = (
+            (call.tolerance, f"repro_check at {self._session.shown(call.called_at)}"),
+            (spec.tolerance, "@pytest.mark.repro"),
+        )
+
+        def choose(summary: TensorSummary) -> Chosen:
+            return choose_tolerance(asked, resolved, distance, summary)
+
+        return judge_leaves(
+            baseline.tensors, call.observation.tensors, self._session.references.tensor, choose
+        )
+
+    def _differences(self, call: CheckCall, baseline: Baseline) -> tuple[tuple[str, object], ...]:
+        leaves = judge_leaves(
+            baseline.tensors,
+            call.observation.tensors,
+            self._session.references.tensor,
+            lambda summary: Chosen(EXACT, ""),
+        )
+        return tuple((leaf.path, leaf.difference) for leaf in leaves)
+
+    def _noise_facts(self, baseline: Baseline) -> object:
+        return None
+
+    def _explained(self, outcome: Outcome, baseline: Baseline) -> Outcome:
+        return outcome
+
+
+EXACT = None
+
+
+def _verdict(passes: bool, hopeless: Chosen | None) -> Verdict:
+    if hopeless is not None:
+        return Verdict.MISSING
+    return Verdict.WITHIN if passes else Verdict.DRIFT
+
+
+def _gate(leaves: tuple[LeafJudgement, ...]) -> Gate:
+    placed = any(leaf.difference.non_finite is not None for leaf in leaves)
+    return Gate.VALUE if placed else Gate.TOLERANCE
+
+
+def _sentences(leaves: tuple[LeafJudgement, ...], hopeless: Chosen | None) -> tuple[str, ...]:
+    sentences = [] if hopeless is None else [hopeless.proves_nothing]
+    if any(leaf.difference.statistics_only for leaf in leaves):
+        sentences.append("the baseline's tensor was not pulled: only statistics were compared")
+    for leaf in leaves:
+        sentences.extend(leaf.unjudged)
+    return tuple(dict.fromkeys(sentences))
+
+
+_ = (decide_cause, compare_facts)

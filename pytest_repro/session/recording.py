@@ -1,0 +1,104 @@
+"""Making baselines of a test's trials, and what is left untouched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_repro.core.compare import compare_records, summary_of
+from pytest_repro.core.envelope import DISTURBANCE_SEED, envelope_from
+from pytest_repro.core.model import (
+    Baseline,
+    Envelope,
+    IndexEntry,
+    Observation,
+    Provenance,
+    TensorRecord,
+    TensorSummary,
+    Verdict,
+)
+from pytest_repro.session.trial import Trial
+
+if TYPE_CHECKING:
+    from pytest_repro.session.run import Session
+
+__all__ = ["Recording"]
+
+
+class Recording:
+    """Turns the agreed observations of one test into baselines of our own key.
+
+    Args:
+        session: The run.
+        first: The execution whose observations are recorded.
+        repeats: The executions that agreed with it bitwise.
+        disturbed: The executions with disturbed noise, from which envelopes are measured.
+    """
+
+    def __init__(
+        self, session: Session, first: Trial, repeats: list[Trial], disturbed: list[Trial]
+    ) -> None:
+        self._session = session
+        self._first = first
+        self._runs = 1 + len(repeats)
+        self._disturbed = disturbed
+
+    def record(self, name: str, verdict: Verdict) -> Verdict:
+        """Queue the baseline of check ``name`` and say what became of it.
+
+        A baseline that is equal but for its provenance is left untouched to the byte.
+        """
+        observation = self._first.calls[name].observation
+        baseline = self._baseline(name, observation)
+        if verdict is not Verdict.RECORDED and self._is_stored(baseline):
+            return Verdict.UNCHANGED
+        self._session.queue(baseline, [record for _, record in observation.tensors])
+        return Verdict.UPDATED if verdict is Verdict.UNCHANGED else verdict
+
+    def _is_stored(self, baseline: Baseline) -> bool:
+        session = self._session
+        stored = session.store.baseline(session.environment.key, baseline.check)
+        return replace(stored, provenance=baseline.provenance) == baseline
+
+    def _baseline(self, name: str, observation: Observation) -> Baseline:
+        return Baseline(
+            check=observation.check,
+            index=IndexEntry(observation.digest, observation.ledger.digest),
+            tensors=tuple(
+                self._summary(name, path, record) for path, record in observation.tensors
+            ),
+            ledger=observation.ledger,
+            weights=observation.weights,
+            provenance=Provenance(
+                recorded_at=self._session.now(),
+                runs=self._runs,
+                environment=self._session.environment,
+                tool=self._session.tool,
+            ),
+        )
+
+    def _summary(self, name: str, path: str, record: TensorRecord) -> TensorSummary:
+        return replace(summary_of(path, record), envelope=self._envelope(name, path, record))
+
+    def _envelope(self, name: str, path: str, clean: TensorRecord) -> Envelope | None:
+        moved = [self._leaf(trial, name, path) for trial in self._disturbed]
+        differences = [
+            compare_records(clean, record)
+            for record in moved
+            if record is not None and (record.dtype, record.shape) == (clean.dtype, clean.shape)
+        ]
+        if not differences or len(differences) < len(self._disturbed):
+            # Noise that changes what is computed, not only how far: no envelope can be measured.
+            return None
+        sizes = [trial.book.disturbance for trial in self._disturbed]
+        return envelope_from(
+            differences,
+            method=f"every draw moved by one {self._first.spec.computing_dtype} ULP, random signs",
+            seed=DISTURBANCE_SEED,
+            input_rel_l2=sum(sizes) / len(sizes),
+        )
+
+    @staticmethod
+    def _leaf(trial: Trial, name: str, path: str) -> TensorRecord | None:
+        call = trial.calls.get(name)
+        return None if call is None else dict(call.observation.tensors).get(path)
