@@ -1,0 +1,159 @@
+"""Owns what the loaders share: a family of pipelines, its folders, and opening one of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_repro.core.digest import digest_text
+from pytest_repro.core.errors import WeightsError
+from pytest_repro.pipelines.cache import cached_folder
+from pytest_repro.pipelines.carrier import CONDITIONING, condition
+from pytest_repro.pipelines.seeded_weights import RECIPE, seeded_parameters
+from pytest_repro.pipelines.source import SourceKind, WeightsSource
+from pytest_repro.pipelines.weight_files import check_weight_files
+
+__all__ = ["Family", "load_family"]
+
+_DTYPES = ("float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One kind of pipeline and where it can be had.
+
+    Attributes:
+        name: Folder name, e.g. ``unclip-image-variation``.
+        class_name: Class in ``mindone.diffusers``.
+        components: Components that its ``model_index.json`` must list.
+        repository: Repository on the Hub.
+        revision: Pinned commit there; ``""`` when none is known.
+        seed_prefix: First part of the seeded parameters' names.
+        recipe: Text that changes whenever the architecture changes.
+        build: Makes the pipeline with whatever weights the framework starts with.
+        conditioned: Components that are noise predictors.
+    """
+
+    name: str
+    class_name: str
+    components: tuple[str, ...]
+    repository: str
+    revision: str
+    seed_prefix: str
+    recipe: str
+    build: Callable[[], Any]
+    conditioned: tuple[str, ...]
+
+
+def load_family(family: Family, source: WeightsSource, dtype: str) -> Any:
+    """The family's pipeline from ``source``, quiet, by mindone's own ``from_pretrained``.
+
+    Args:
+        family: What to load.
+        source: Where from.
+        dtype: ``float32``, ``float16`` or ``bfloat16``.
+
+    Raises:
+        WeightsError: The weights cannot be had, are pickled, or do not fit; or mindone is missing.
+    """
+    if dtype not in _DTYPES:
+        raise WeightsError(
+            f"cannot load {family.name} as {dtype!r}.", next_step=f"choose {', '.join(_DTYPES)}"
+        )
+    folder = _folder(family, source)
+    check_weight_files(folder, family.components)
+    return _open(family, folder, dtype)
+
+
+def _folder(family: Family, source: WeightsSource) -> Path:
+    if source.kind is SourceKind.SEEDED:
+        recipe = digest_text(f"{RECIPE}\n{CONDITIONING}\n{family.recipe}")
+        return cached_folder(f"{family.name}-{recipe[:16]}", lambda path: _write(family, path))
+    if source.kind is SourceKind.HUB:
+        return _from_hub(family, source)
+    assert source.folder is not None
+    named = source.folder / family.name
+    return named if named.is_dir() else source.folder
+
+
+def _from_hub(family: Family, source: WeightsSource) -> Path:
+    revision = source.pinned(family.repository, family.revision)
+    if not revision:
+        raise WeightsError(
+            f"no revision of {family.repository} is pinned.",
+            next_step=f"--repro-weights=hub@{family.repository}=<commit of 40 hex digits>",
+        )
+    from pytest_repro.adapters.hub import fetch_snapshot
+
+    return fetch_snapshot(family.repository, revision)
+
+
+def _open(family: Family, folder: Path, dtype: str) -> Any:
+    mindspore, cls = _mindone_class(family)
+    try:
+        pipeline = cls.from_pretrained(
+            str(folder), mindspore_dtype=getattr(mindspore, dtype), use_safetensors=True
+        )
+    except Exception as error:
+        # Whatever mindone, transformers or safetensors find wrong in a foreign folder.
+        raise WeightsError(
+            f"mindone cannot load {family.class_name}.",
+            facts=(f"{type(error).__name__}: {str(error).strip()[:300]}",),
+            where=str(folder),
+        ) from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _mindone_class(family: Family) -> tuple[Any, Any]:
+    try:
+        import mindspore
+        from mindone import diffusers
+    except ImportError as error:
+        raise WeightsError(
+            f"{family.class_name} needs mindspore and mindone: {error}.",
+            next_step="pip install 'pytest-repro[mindone]'",
+        ) from error
+    return mindspore, getattr(diffusers, family.class_name)
+
+
+def _write(family: Family, folder: Path) -> None:
+    pipeline = family.build()
+    pipeline.save_pretrained(str(folder))
+    for name in _component_names(folder):
+        # What the framework drew for itself is replaced by what our names decide.
+        for path in sorted((folder / name).glob("*.safetensors")):
+            _write_weights(family, name, getattr(pipeline, name), path)
+
+
+def _component_names(folder: Path) -> tuple[str, ...]:
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    return tuple(name for name in sorted(index) if not name.startswith("_"))
+
+
+def _write_weights(family: Family, name: str, cell: Any, path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    weights = seeded_parameters(f"{family.seed_prefix}.{name}", _shapes(cell))
+    if name in family.conditioned:
+        condition(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def _shapes(cell: Any) -> Mapping[str, tuple[int, ...]]:
+    """Shapes by Hugging Face's names, which mindone's `from_pretrained` maps back."""
+    from mindspore import nn
+
+    renamed: dict[str, str] = {}
+    for prefix, part in cell.cells_and_names():
+        if isinstance(part, nn.Embedding):
+            renamed[f"{prefix}.embedding_table"] = f"{prefix}.weight"
+        elif isinstance(part, (nn.LayerNorm, nn.GroupNorm)):
+            renamed[f"{prefix}.gamma"] = f"{prefix}.weight"
+            renamed[f"{prefix}.beta"] = f"{prefix}.bias"
+    return {
+        renamed.get(p.name, p.name): tuple(int(n) for n in p.shape) for p in cell.get_parameters()
+    }
