@@ -110,7 +110,18 @@ def decode_index(text: str, *, where: str) -> Mapping[str, IndexEntry]:
         CorruptBaseline: The text is not a manifest.
         NewerSchema: A later pytest-repro wrote it.
     """
-    document = _load(text.split(_SEPARATOR, 1)[0], where=where)
+    return _index(_load(_halves(text, where)[0], where=where), where)
+
+
+def _halves(text: str, where: str) -> tuple[str, str]:
+    """The two documents; a text cut inside the first would else lose checks without a sign."""
+    head, separator, tail = text.partition(_SEPARATOR)
+    if not separator and not is_lfs_pointer(text[:64].encode()):
+        raise _corrupt(where, "it ends before the second document; the file is truncated")
+    return head, tail
+
+
+def _index(document: Mapping[str, Any], where: str) -> Mapping[str, IndexEntry]:
     _require_schema(document, where=where)
     checks = _mapping(document.get("checks"), "checks", where)
     try:
@@ -129,11 +140,9 @@ def decode_manifest(text: str, *, where: str) -> Manifest:
         CorruptBaseline: The text is not a manifest, or its two documents disagree.
         NewerSchema: A later pytest-repro wrote it.
     """
-    head, separator, tail = text.partition(_SEPARATOR)
-    if not separator:
-        raise _corrupt(where, "it ends before the second document; the file is truncated")
-    index = decode_index(head, where=where)
+    head, tail = _halves(text, where)
     document = _load(head, where=where)
+    index = _index(document, where)
     blocks = _load(tail, where=where)
     try:
         key = EnvironmentKey(*str(document["key"]).split("/"))
