@@ -1,0 +1,262 @@
+"""The ledger's digest, and the sentence for every way in which two ledgers can part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pytest_repro.core.generator import LedgerGenerator, NoiseBook
+from pytest_repro.core.ledger import compare_ledgers, make_ledger
+from pytest_repro.core.model import FactDifference, Ledger, LedgerDifference
+
+IMAGE = (1, 3, 8, 8)
+
+
+def pipeline(generator: LedgerGenerator) -> None:
+    """Five draws as a pipeline with noise in every step makes them."""
+    generator.standard_normal(IMAGE)
+    generator.normal(0.0, 2.0, (4,))
+    generator.standard_normal(IMAGE)
+    generator.integers(10, size=3)
+    generator.standard_normal(IMAGE)
+
+
+def ledger_of(draw: Callable[[LedgerGenerator], object], seed: int = 0) -> Ledger:
+    book = NoiseBook()
+    draw(book.generator(seed))
+    return book.ledger()
+
+
+def difference(observed: Ledger) -> LedgerDifference | None:
+    return compare_ledgers(ledger_of(pipeline), observed)
+
+
+def extra(generator):
+    generator.standard_normal(IMAGE)
+    generator.normal(0.0, 2.0, (4,))
+    generator.random(2)
+    generator.standard_normal(IMAGE)
+    generator.integers(10, size=3)
+    generator.standard_normal(IMAGE)
+
+
+def extra_at_the_end(generator):
+    pipeline(generator)
+    generator.standard_normal(IMAGE)
+    generator.standard_normal(IMAGE)
+
+
+def extra_at_the_start(generator):
+    generator.random()
+    pipeline(generator)
+
+
+def absent(generator):
+    generator.standard_normal(IMAGE)
+    generator.standard_normal(IMAGE)
+    generator.integers(10, size=3)
+    generator.standard_normal(IMAGE)
+
+
+def swapped(generator):
+    generator.standard_normal(IMAGE)
+    generator.standard_normal(IMAGE)
+    generator.normal(0.0, 2.0, (4,))
+    generator.integers(10, size=3)
+    generator.standard_normal(IMAGE)
+
+
+def other_shape(generator):
+    generator.standard_normal(IMAGE)
+    generator.normal(0.0, 2.0, (4,))
+    generator.standard_normal((2, 3, 8, 8))
+    generator.integers(10, size=3)
+    generator.standard_normal(IMAGE)
+
+
+def float32_draws(generator):
+    generator.standard_normal(IMAGE, dtype=np.float32)
+    generator.normal(0.0, 2.0, (4,))
+    generator.standard_normal(IMAGE, dtype=np.float32)
+    generator.integers(10, size=3)
+    generator.standard_normal(IMAGE, dtype=np.float32)
+
+
+def other_arguments(generator):
+    generator.standard_normal(IMAGE)
+    generator.normal(0.0, 3.0, (4,))
+    generator.standard_normal(IMAGE)
+    generator.integers(10, size=3)
+    generator.standard_normal(IMAGE)
+
+
+def other_method(generator):
+    generator.standard_normal(IMAGE)
+    generator.normal(0.0, 2.0, (4,))
+    generator.random(IMAGE)
+    generator.integers(10, size=3)
+    generator.standard_normal(IMAGE)
+
+
+def moved_by_hand(generator):
+    generator.standard_normal(IMAGE)
+    generator.bit_generator.random_raw()
+    generator.normal(0.0, 2.0, (4,))
+    generator.standard_normal(IMAGE)
+    generator.integers(10, size=3)
+    generator.standard_normal(IMAGE)
+
+
+PLANTED = [
+    (extra, "extra", 2, "one draw more after draw 2"),
+    (extra_at_the_end, "extra", 5, "2 draws more after draw 5"),
+    (extra_at_the_start, "extra", 0, "one draw more before draw 1"),
+    (absent, "absent", 1, "one draw fewer after draw 1"),
+    (swapped, "swapped", 1, "draws 2 and 3 changed places"),
+    (
+        other_shape,
+        "shape",
+        2,
+        "draw 3 of 5: standard_normal (1, 3, 8, 8) became (2, 3, 8, 8)",
+    ),
+    (
+        float32_draws,
+        "dtype",
+        0,
+        "draw 1 of 5: standard_normal (1, 3, 8, 8) float64 became float32",
+    ),
+    (other_arguments, "arguments", 1, "draw 2 of 5: normal(scale=2.0) became normal(scale=3.0)"),
+    (
+        other_method,
+        "method",
+        2,
+        "draw 3 of 5: standard_normal (1, 3, 8, 8) became random (1, 3, 8, 8)",
+    ),
+    (
+        moved_by_hand,
+        "extra",
+        1,
+        "the bit generator was also moved without a draw after draw 1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fault", "kind", "position", "sentence"), PLANTED)
+def test_a_planted_fault_is_named(fault, kind, position, sentence):
+    found = difference(ledger_of(fault))
+    assert found is not None
+    assert (found.kind, found.position, found.sentence) == (kind, position, sentence)
+
+
+def test_the_clean_twin_is_silent():
+    assert difference(ledger_of(pipeline)) is None
+
+
+def test_another_seed_is_named():
+    found = difference(ledger_of(pipeline, seed=1))
+    assert found is not None
+    assert (found.kind, found.position, found.sentence) == ("generator", 0, "seed 0 became 1")
+
+
+def test_another_bit_generator_is_named():
+    book = NoiseBook()
+    pipeline(book.adopt(np.random.MT19937(0)))
+    found = difference(book.ledger())
+    assert found is not None
+    assert (found.kind, found.sentence) == ("generator", "bit generator PCG64 became MT19937")
+
+
+def test_the_generator_of_a_batch_that_changed_is_counted_from_one():
+    def batch(*seeds):
+        book = NoiseBook()
+        for generator in [book.generator(seed) for seed in seeds]:
+            generator.standard_normal(IMAGE)
+        return book.ledger()
+
+    found = compare_ledgers(batch(0, 1, 2), batch(0, 7, 2))
+    assert found is not None
+    assert (found.position, found.sentence) == (1, "generator 2 of 3: seed 1 became 7")
+    fewer = compare_ledgers(batch(0, 1, 2), batch(0, 1))
+    assert fewer is not None
+    assert fewer.sentence == "3 generators became 2: PCG64(2)"
+    assert compare_ledgers(batch(0, 1, 2), batch(0, 1, 2)) is None
+
+
+def test_generators_that_draw_in_another_order_are_swapped():
+    def batch(order):
+        book = NoiseBook()
+        generators = [book.generator(0), book.generator(1)]
+        for at in order:
+            generators[at].standard_normal(IMAGE)
+        return book.ledger()
+
+    found = compare_ledgers(batch((0, 1)), batch((1, 0)))
+    assert found is not None
+    assert (found.kind, found.sentence) == ("swapped", "draws 1 and 2 changed places")
+
+
+def test_other_bits_of_the_same_calls_name_numpy_where_it_changed():
+    clean = ledger_of(pipeline)
+    digest = ledger_of(pipeline, seed=1).draws[2].digest
+    draws = [*clean.draws]
+    draws[2] = replace(draws[2], digest=digest)
+    other = make_ledger(clean.generators, draws)
+    plain = compare_ledgers(clean, other)
+    assert plain is not None
+    assert plain.kind == "bits"
+    assert plain.sentence == "same calls, other bits (first in draw 3 of 5)"
+    facts = (
+        FactDifference("python", "3.10", "3.11", changes_bits=False),
+        FactDifference("numpy", "1.26.4", "2.4.6", changes_bits=True),
+    )
+    named = compare_ledgers(clean, other, facts)
+    assert named is not None
+    assert named.sentence == "same calls, other bits: numpy 1.26.4 -> 2.4.6"
+
+
+def test_other_bits_before_an_extra_draw_are_other_bits():
+    clean = ledger_of(pipeline)
+    shifted = ledger_of(extra_at_the_end)
+    draws = [replace(one, digest=clean.draws[4].digest) for one in shifted.draws]
+    found = compare_ledgers(clean, make_ledger(clean.generators, draws))
+    assert found is not None
+    assert (found.kind, found.position) == ("bits", 0)
+    assert found.sentence == "draw 1 of 5: same call, other bits"
+
+
+def test_a_difference_carries_both_draws():
+    found = difference(ledger_of(other_shape))
+    assert found is not None
+    assert found.baseline is not None
+    assert found.observed is not None
+    assert (found.baseline.shape, found.observed.shape) == (IMAGE, (2, 3, 8, 8))
+    last = difference(ledger_of(extra_at_the_end))
+    assert last is not None
+    assert last.baseline is None
+
+
+def test_the_digest_of_a_book_is_that_of_its_ledger():
+    for fault, *_ in [(pipeline,), *PLANTED]:
+        ledger = ledger_of(fault)
+        assert make_ledger(ledger.generators, ledger.draws).digest == ledger.digest
+
+
+def test_every_field_of_a_draw_and_every_generator_reaches_the_digest():
+    clean = ledger_of(pipeline)
+    first = clean.draws[0]
+    changes = (
+        replace(first, generator=1),
+        replace(first, method="normal"),
+        replace(first, shape=(3, 1, 8, 8)),
+        replace(first, dtype="float32"),
+        replace(first, arguments="loc=1.0"),
+        replace(first, digest=clean.draws[1].digest),
+    )
+    ledgers = [make_ledger(clean.generators, (one, *clean.draws[1:])) for one in changes]
+    ledgers.append(make_ledger(("PCG64(1)",), clean.draws))
+    ledgers.append(make_ledger(("PCG64(0)", "PCG64(0)"), clean.draws))
+    digests = {one.digest for one in ledgers} | {clean.digest}
+    assert len(digests) == len(ledgers) + 1
