@@ -18,7 +18,7 @@ def of(values, dtype="<f8"):
 
 
 def test_the_names_are_those_of_the_model():
-    assert STATISTIC_NAMES == tuple(Statistics.__slots__)
+    assert tuple(Statistics.__slots__) == STATISTIC_NAMES
     assert STATISTIC_NAMES[:4] == ("min", "max", "mean", "std")
 
 
