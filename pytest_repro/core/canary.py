@@ -1,4 +1,4 @@
-"""The canary: fixed draws whose digests show a changed numpy stream or libm before any model runs."""
+"""The canary: fixed draws whose digests show a changed numpy stream before any model runs."""
 
 from __future__ import annotations
 
