@@ -26,9 +26,7 @@ def weights_digests(pipeline: Any) -> tuple[WeightsDigest, ...]:
         return ()
     from mindspore import nn
 
-    cells = {
-        name: part for name, part in pipeline.components.items() if isinstance(part, nn.Cell)
-    }
+    cells = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Cell)}
     return tuple(_component(name, cells[name]) for name in sorted(cells))
 
 

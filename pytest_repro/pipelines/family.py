@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pytest_repro.core.digest import digest_text
 from pytest_repro.core.errors import WeightsError
@@ -63,9 +66,20 @@ def load_family(family: Family, source: WeightsSource, dtype: str) -> Any:
         raise WeightsError(
             f"cannot load {family.name} as {dtype!r}.", next_step=f"choose {', '.join(_DTYPES)}"
         )
-    folder = _folder(family, source)
-    check_weight_files(folder, family.components)
-    return _open(family, folder, dtype)
+    with _numpy_state_kept():
+        folder = _folder(family, source)
+        check_weight_files(folder, family.components)
+        return _open(family, folder, dtype)
+
+
+@contextmanager
+def _numpy_state_kept() -> Iterator[None]:
+    """MindSpore initialises parameters from numpy's global state: give that back."""
+    state = np.random.get_state()  # noqa: NPY002 - the state we keep is the legacy one
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
 
 
 def _folder(family: Family, source: WeightsSource) -> Path:

@@ -1,0 +1,40 @@
+"""DDIM in the architecture of google/ddpm-cifar10-32, judged against its baselines."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_repro.pipelines import watch_latents
+
+pytestmark = pytest.mark.repro(seed=0)
+
+
+def _run(ddim, generator, **arguments):
+    """The image, and the sample before it was clipped."""
+    with watch_latents(ddim) as watch:
+        image = ddim(output_type="np", generator=generator, **arguments)[0]
+    return image, watch.last_sample
+
+
+def test_two_steps(repro_ddim, repro_generator, repro_check):
+    image, latents = _run(repro_ddim, repro_generator, num_inference_steps=2)
+    repro_check(image, name="image")
+    repro_check(latents, name="latents")
+
+
+def test_ten_steps(repro_ddim, repro_generator, repro_check):
+    image, latents = _run(repro_ddim, repro_generator, num_inference_steps=10)
+    repro_check(image, name="image")
+    repro_check(latents, name="latents")
+
+
+def test_eta_draws_noise_in_every_step(repro_ddim, repro_generator, repro_check):
+    image, latents = _run(repro_ddim, repro_generator, num_inference_steps=4, eta=1.0)
+    repro_check(image, name="image")
+    repro_check(latents, name="latents")
+
+
+def test_batch_of_four(repro_ddim, repro_generators, repro_check):
+    image, latents = _run(repro_ddim, repro_generators(4), batch_size=4, num_inference_steps=2)
+    repro_check(image, name="image")
+    repro_check(latents, name="latents")
