@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_repro.core.errors import UsageError
 
@@ -70,6 +70,14 @@ class ActiveTest:
         self._trial = self.session.trial(
             self.spec, None if examination is None else examination.source()
         )
+
+    def pipeline(self, family: str) -> Any:
+        """A pipeline in the test's computing dtype; its weights go into what the test records."""
+        from pytest_repro.pipelines.digests import weights_digests
+
+        pipeline = self.session.pipelines.load(family, self.spec.computing_dtype)
+        self.trial.note_weights(weights_digests(pipeline))
+        return pipeline
 
     def body(self) -> AbstractContextManager[None]:
         """What surrounds the test's body: the guard against unseeded randomness."""

@@ -174,9 +174,24 @@ def _judge(item: pytest.Item, active: ActiveTest, failure: BaseException | None)
         if text:
             item.add_report_section("call", "repro", text)
     elif text:
-        raise CheckFailed(text)
+        raise _failed(text)
     elif active.spec.marked and not active.outcomes:
-        raise CheckFailed(nothing_checked(active.spec.place))
+        raise _failed(nothing_checked(active.spec.place))
+
+
+class _Failed(CheckFailed, pytest.fail.Exception):
+    """A failed check that pytest shows as its text alone: no frame of the test explains it."""
+
+
+# What the short summary shows before the first line of the text.
+_Failed.__name__ = _Failed.__qualname__ = "CheckFailed"
+_Failed.__module__ = "pytest_repro"
+
+
+def _failed(text: str) -> _Failed:
+    error = _Failed(text)
+    error.msg, error.pytrace = text, False
+    return error
 
 
 def _equip(item: pytest.Item, active: ActiveTest) -> None:
@@ -301,6 +316,24 @@ def repro_generator(request: pytest.FixtureRequest) -> LedgerGenerator:
 def repro_generators(request: pytest.FixtureRequest) -> Callable[..., list[LedgerGenerator]]:
     """``repro_generators(4)``: one generator an image, seeded ``seed, seed + 1, ...``."""
     return _active(request).trial.generators
+
+
+@pytest.fixture
+def repro_ddim(request: pytest.FixtureRequest) -> Any:
+    """mindone's DDIM pipeline in the ddpm-cifar10-32 architecture, from ``--repro-weights``."""
+    return _active(request).pipeline("ddim")
+
+
+@pytest.fixture
+def repro_unclip(request: pytest.FixtureRequest) -> Any:
+    """mindone's UnCLIP pipeline from text, from ``--repro-weights``."""
+    return _active(request).pipeline("unclip")
+
+
+@pytest.fixture
+def repro_unclip_image_variation(request: pytest.FixtureRequest) -> Any:
+    """mindone's UnCLIP image variation pipeline, from ``--repro-weights``."""
+    return _active(request).pipeline("unclip_image_variation")
 
 
 @pytest.fixture(scope="session")

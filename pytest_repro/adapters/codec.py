@@ -333,15 +333,19 @@ def _summary_out(one: TensorSummary) -> dict[str, Any]:
     }
     if one.envelope is not None:
         row["envelope"] = _envelope_out(one.envelope)
+        row["envelope_statistics"] = dict(one.envelope.statistics)
     return row
 
 
 def _draw_out(draw: Draw) -> dict[str, Any]:
-    return {**asdict(draw), "shape": list(draw.shape), "digest": str(draw.digest)}
+    # The shape as text keeps a draw on one line, which is what a reviewer reads.
+    return {**asdict(draw), "shape": "x".join(map(str, draw.shape)), "digest": str(draw.digest)}
 
 
 def _envelope_out(envelope: Envelope) -> dict[str, Any]:
-    return {**asdict(envelope), "statistics": dict(envelope.statistics)}
+    row = asdict(envelope)
+    del row["statistics"]
+    return row
 
 
 def _baseline(
@@ -384,7 +388,7 @@ def _summary_in(row: Mapping[str, Any]) -> TensorSummary:
         digest=_digest(row["digest"]),
         statistics=Statistics(**row["statistics"]),
         sketch=tuple(float(value) for value in row["sketch"]),
-        envelope=None if row.get("envelope") is None else _envelope_in(row["envelope"]),
+        envelope=_envelope_in(row),
     )
 
 
@@ -396,11 +400,12 @@ def _shape_in(row: Iterable[object]) -> tuple[int, ...]:
 
 
 def _draw_in(row: Mapping[str, Any]) -> Draw:
-    return Draw(
-        **{**row, "shape": _shape_in(row["shape"]), "digest": _digest(row["digest"])}
-    )
+    shape = tuple(int(size) for size in str(row["shape"]).split("x") if size)
+    return Draw(**{**row, "shape": _shape_in(shape), "digest": _digest(row["digest"])})
 
 
-def _envelope_in(row: Mapping[str, Any]) -> Envelope:
-    statistics = tuple((str(k), float(v)) for k, v in row["statistics"].items())
-    return Envelope(**{**row, "statistics": statistics})
+def _envelope_in(row: Mapping[str, Any]) -> Envelope | None:
+    if row.get("envelope") is None:
+        return None
+    statistics = tuple((str(k), float(v)) for k, v in row["envelope_statistics"].items())
+    return Envelope(**{**row["envelope"], "statistics": statistics})

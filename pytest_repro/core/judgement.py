@@ -108,7 +108,7 @@ def choose_tolerance(
         distance: How far away the reference is; ``own`` is exact by default.
         summary: The baseline's tensor, with its envelope if one was measured.
     """
-    for tolerance, origin in (*asked, (resolved.tolerance, resolved.tolerance_origin)):
+    for tolerance, origin in (*asked, (resolved.tolerance, resolved.origin("tolerance"))):
         if tolerance is not None and not tolerance.is_measured:
             return Chosen(tolerance, origin, written=True)
         if tolerance is not None:

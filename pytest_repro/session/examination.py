@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_repro.core.errors import BaselineError
 from pytest_repro.core.envelope import DISTURBANCE_SEED
-from pytest_repro.core.generator import Disturbed, NoiseSource
+from pytest_repro.core.noise import Disturbed, NoiseSource
 from pytest_repro.core.model import (
     Cause,
     CheckId,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_repro.core.cause import decide_cause
+from pytest_repro.core.cause import Evidence, decide_cause
+from pytest_repro.core.components import compare_weights
 from pytest_repro.core.environment import compare_facts
 from pytest_repro.core.errors import BaselineError
 from pytest_repro.core.judgement import (
@@ -18,6 +20,7 @@ from pytest_repro.core.judgement import (
 from pytest_repro.core.ledger import compare_ledgers
 from pytest_repro.core.model import (
     Baseline,
+    Difference,
     Distance,
     Gate,
     IndexEntry,
@@ -28,6 +31,7 @@ from pytest_repro.core.model import (
     Verdict,
 )
 from pytest_repro.core.tolerance import passing_tolerance
+from pytest_repro.core.tolerance_value import Tolerance
 from pytest_repro.session.references import Found, narrower
 from pytest_repro.session.spec import TestSpec
 from pytest_repro.session.trial import CheckCall
@@ -106,9 +110,8 @@ class Judging:
         if narrower(reference.distance, reach) is not reference.distance:
             return self._too_far(call, reference)
         faults = value_faults(baseline.tensors, observation.tensors)
-        noise = compare_ledgers(
-            baseline.ledger, observation.ledger, facts=self._noise_facts(baseline)
-        )
+        facts = compare_facts(baseline.provenance.environment, self._session.environment)
+        noise = compare_ledgers(baseline.ledger, observation.ledger, facts)
         if faults or noise is not None:
             return self._drift_early(call, baseline, reference, faults, noise)
         return self._tolerance(spec, call, baseline, reference)
@@ -201,23 +204,33 @@ class Judging:
             baseline.tensors, call.observation.tensors, self._session.references.tensor, choose
         )
 
-    def _differences(self, call: CheckCall, baseline: Baseline) -> tuple[tuple[str, object], ...]:
+    def _differences(
+        self, call: CheckCall, baseline: Baseline
+    ) -> tuple[tuple[str, Difference], ...]:
         leaves = judge_leaves(
             baseline.tensors,
             call.observation.tensors,
             self._session.references.tensor,
-            lambda summary: Chosen(EXACT, ""),
+            lambda _: Chosen(Tolerance.EXACT, ""),
         )
         return tuple((leaf.path, leaf.difference) for leaf in leaves)
 
-    def _noise_facts(self, baseline: Baseline) -> object:
-        return None
-
     def _explained(self, outcome: Outcome, baseline: Baseline) -> Outcome:
-        return outcome
-
-
-EXACT = None
+        """The outcome with its cause; called for what did not pass, never for what did."""
+        before, now = baseline.provenance.environment, self._session.environment
+        facts = compare_facts(before, now)
+        observed = outcome.observation
+        finding = decide_cause(
+            Evidence(
+                noise=outcome.noise,
+                weights=compare_weights(baseline.weights, observed.weights if observed else ()),
+                facts=facts,
+                baseline=before,
+                observed=now,
+            )
+        )
+        evidence = (finding.sentence, *finding.evidence)
+        return replace(outcome, cause=finding.cause, facts=facts, evidence=evidence)
 
 
 def _verdict(passes: bool, hopeless: Chosen | None) -> Verdict:
@@ -239,5 +252,3 @@ def _sentences(leaves: tuple[LeafJudgement, ...], hopeless: Chosen | None) -> tu
         sentences.extend(leaf.unjudged)
     return tuple(dict.fromkeys(sentences))
 
-
-_ = (decide_cause, compare_facts)

@@ -90,7 +90,7 @@ class Recording:
         if not differences or len(differences) < len(self._disturbed):
             # Noise that changes what is computed, not only how far: no envelope can be measured.
             return None
-        sizes = [trial.book.disturbance for trial in self._disturbed]
+        sizes = [trial.book.input_rel_l2 for trial in self._disturbed]
         return envelope_from(
             differences,
             method=f"every draw moved by one {self._first.spec.computing_dtype} ULP, random signs",

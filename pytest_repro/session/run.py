@@ -14,7 +14,7 @@ from pytest_repro.adapters.mindspore import MindSporeAdapter
 from pytest_repro.adapters.policy_file import load_policy
 from pytest_repro.adapters.randomness import guard_randomness, isolated_globals
 from pytest_repro.adapters.store import Store
-from pytest_repro.core.generator import Fresh, NoiseBook, NoiseSource
+from pytest_repro.core.generator import NoiseBook
 from pytest_repro.core.model import (
     Baseline,
     CheckId,
@@ -24,9 +24,11 @@ from pytest_repro.core.model import (
     Reference,
     TensorRecord,
 )
+from pytest_repro.core.noise import Fresh, NoiseSource
 from pytest_repro.core.policy import Policy, Resolved, resolve
 from pytest_repro.core.settings import Settings, UpdateMode
 from pytest_repro.session.examination import Examination
+from pytest_repro.session.pipelines import Pipelines
 from pytest_repro.session.references import References, narrower
 from pytest_repro.session.spec import TestSpec, spec_from
 from pytest_repro.session.trial import Trial
@@ -75,6 +77,7 @@ class Session:
         self.environment = environment
         self.store = store
         self.references = References(store, environment)
+        self.pipelines = Pipelines(settings.weights)
         self.tool = f"pytest-repro {_own_version()}"
         self._root = root
         self._policy = policy

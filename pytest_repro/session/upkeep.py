@@ -1,0 +1,280 @@
+"""The use cases of looking: list, diff, matrix, history and sensitivity, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from pytest_repro.adapters.store import Store
+from pytest_repro.core.agreement import (
+    Agreement,
+    GroupDistance,
+    LeafDistance,
+    Matrix,
+    MatrixRow,
+    agreement_of,
+    farthest,
+    leaf_distances,
+    pair_counts,
+)
+from pytest_repro.core.model import (
+    Baseline,
+    CheckId,
+    Digest,
+    EnvironmentKey,
+    IndexEntry,
+    TensorRecord,
+    TensorSummary,
+)
+from pytest_repro.core.sensitivity import Sensitivity, sensitivity_of
+from pytest_repro.core.words import Word
+from pytest_repro.session.selection import Entry, entries, index_of
+
+__all__ = [
+    "Comparison",
+    "HistoryRow",
+    "Listing",
+    "Relation",
+    "Side",
+    "StoreSide",
+    "compare_sides",
+    "history_of",
+    "list_checks",
+    "matrix_of",
+    "sensitivities",
+    "stored_baselines",
+]
+
+_Item = TypeVar("_Item")
+Track = Callable[[Iterable[_Item], str], Iterable[_Item]]
+"""Hands on what it is given and may show how far it has come."""
+
+
+class Relation(Word):
+    """How two sides stand to each other about one check."""
+
+    EXACT = "exact"
+    DIFFERENT = "different"
+    NOISE = "noise"
+    ONLY_FIRST = "only first"
+    ONLY_SECOND = "only second"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A check and the keys that hold it, sorted."""
+
+    check: CheckId
+    keys: tuple[EnvironmentKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One check on two sides; ``distances`` are of the tensors whose bits differ."""
+
+    check: CheckId
+    relation: Relation
+    distances: tuple[LeafDistance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """A check under one framework version.
+
+    Attributes:
+        baseline: What is stored.
+        since: ``""`` for the first version of a hardware, else how it stands to the one before.
+        distance: How far it is from the one before, where bits differ.
+    """
+
+    baseline: Baseline
+    key: EnvironmentKey
+    since: str
+    distance: LeafDistance | None = None
+
+
+class Side(Protocol):
+    """One side of a diff: something that holds values of checks, such as a key of a store."""
+
+    @property
+    def name(self) -> str: ...
+
+    def index(self) -> Mapping[CheckId, IndexEntry]:
+        """Every check it holds."""
+
+    def tensors(self, check: CheckId) -> tuple[TensorSummary, ...]:
+        """The summaries of a check's tensors."""
+
+    def tensor(self, digest: Digest) -> TensorRecord | None:
+        """A tensor, or ``None`` when it is absent."""
+
+
+class StoreSide:
+    """The baselines of one key as a side of a diff.
+
+    Args:
+        store: The baselines.
+        key: The key.
+        pattern: Which checks count.
+    """
+
+    def __init__(self, store: Store, key: EnvironmentKey, pattern: str = "*") -> None:
+        self._store = store
+        self._key = key
+        self._pattern = pattern
+
+    @property
+    def name(self) -> str:
+        return str(self._key)
+
+    def index(self) -> Mapping[CheckId, IndexEntry]:
+        found = entries(self._store, [self._key], self._pattern)
+        return {entry.check: entry.index for entry in found}
+
+    def tensors(self, check: CheckId) -> tuple[TensorSummary, ...]:
+        return self._store.baseline(self._key, check).tensors
+
+    def tensor(self, digest: Digest) -> TensorRecord | None:
+        return self._store.tensor(digest)
+
+
+def _untracked(items: Iterable[_Item], _label: str) -> Iterable[_Item]:
+    return items
+
+
+def list_checks(
+    store: Store, keys: Iterable[EnvironmentKey], pattern: str = "*"
+) -> tuple[Listing, ...]:
+    """The checks that ``pattern`` selects and who holds them, sorted by id."""
+    held: dict[CheckId, list[EnvironmentKey]] = {}
+    for entry in entries(store, keys, pattern):
+        held.setdefault(entry.check, []).append(entry.key)
+    return tuple(Listing(check, tuple(held[check])) for check in sorted(held))
+
+
+def stored_baselines(
+    store: Store, check: CheckId, keys: Iterable[EnvironmentKey]
+) -> tuple[tuple[EnvironmentKey, Baseline], ...]:
+    """The whole baselines of one check, in the order of ``keys``."""
+    return tuple(
+        (key, store.baseline(key, check))
+        for key in keys
+        if check.entry in index_of(store, key, check.module)
+    )
+
+
+def compare_sides(
+    first: Side, second: Side, *, track: Track[CheckId] = _untracked
+) -> tuple[Comparison, ...]:
+    """How two sides stand to each other, check by check, sorted; ``first`` counts as baseline."""
+    before, after = first.index(), second.index()
+    checks = sorted(before.keys() | after.keys())
+    return tuple(
+        _compare(check, first, second, before.get(check), after.get(check))
+        for check in track(checks, "comparing")
+    )
+
+
+def _compare(
+    check: CheckId,
+    first: Side,
+    second: Side,
+    before: IndexEntry | None,
+    after: IndexEntry | None,
+) -> Comparison:
+    if after is None:
+        return Comparison(check, Relation.ONLY_FIRST)
+    if before is None:
+        return Comparison(check, Relation.ONLY_SECOND)
+    noise = before.noise != after.noise
+    if before.value == after.value:
+        return Comparison(check, Relation.NOISE if noise else Relation.EXACT)
+
+    def stored(digest: Digest) -> TensorRecord | None:
+        return first.tensor(digest) or second.tensor(digest)
+
+    distances = leaf_distances(first.tensors(check), second.tensors(check), stored)
+    return Comparison(check, Relation.NOISE if noise else Relation.DIFFERENT, distances)
+
+
+def matrix_of(
+    store: Store,
+    keys: Sequence[EnvironmentKey],
+    pattern: str = "*",
+    *,
+    far: bool = False,
+    track: Track[Agreement] = _untracked,
+) -> Matrix:
+    """Which keys agree on which checks; with ``far`` also how far the others are apart.
+
+    Without ``far`` only index lines are read. Distances are measured once for each two groups of
+    equal keys, with the first key of the earlier group as baseline.
+    """
+    held: dict[CheckId, dict[EnvironmentKey, IndexEntry]] = {}
+    for entry in entries(store, keys, pattern):
+        held.setdefault(entry.check, {})[entry.key] = entry.index
+    agreements = [agreement_of(check, held[check]) for check in sorted(held)]
+    rows = tuple(
+        MatrixRow(one, _group_distances(store, one) if far else ())
+        for one in (track(agreements, "measuring") if far else agreements)
+    )
+    return Matrix(tuple(keys), rows, pair_counts(agreements, keys), far)
+
+
+def _group_distances(store: Store, agreement: Agreement) -> tuple[GroupDistance, ...]:
+    tensors = [store.baseline(group[0], agreement.check).tensors for group in agreement.groups]
+    found: list[GroupDistance] = []
+    for first, before in enumerate(tensors):
+        for second in range(first + 1, len(tensors)):
+            distance = farthest(leaf_distances(before, tensors[second], store.tensor))
+            if distance is not None:
+                found.append(GroupDistance(first, second, distance))
+    return tuple(found)
+
+
+def history_of(
+    store: Store, check: CheckId, keys: Sequence[EnvironmentKey]
+) -> tuple[HistoryRow, ...]:
+    """A check over the framework versions of each hardware, each against the version before.
+
+    Args:
+        store: The baselines.
+        check: The check.
+        keys: In the order wanted: by hardware, then from the oldest version.
+    """
+    rows: list[HistoryRow] = []
+    for key, baseline in stored_baselines(store, check, keys):
+        before = rows[-1] if rows and rows[-1].key.hardware == key.hardware else None
+        rows.append(_history_row(store, key, baseline, before))
+    return tuple(rows)
+
+
+def _history_row(
+    store: Store, key: EnvironmentKey, baseline: Baseline, before: HistoryRow | None
+) -> HistoryRow:
+    if before is None:
+        return HistoryRow(baseline, key, "")
+    if baseline.index.value == before.baseline.index.value:
+        return HistoryRow(baseline, key, str(Relation.EXACT))
+    same_noise = baseline.index.noise == before.baseline.index.noise
+    distance = farthest(leaf_distances(before.baseline.tensors, baseline.tensors, store.tensor))
+    relation = Relation.DIFFERENT if same_noise else Relation.NOISE
+    return HistoryRow(baseline, key, str(relation), distance)
+
+
+def sensitivities(
+    store: Store,
+    keys: Iterable[EnvironmentKey],
+    pattern: str = "*",
+    *,
+    track: Track[Entry] = _untracked,
+) -> tuple[Sensitivity, ...]:
+    """The sensitivity of every selected tensor that has an envelope, sorted by check and key."""
+    found = sorted(entries(store, keys, pattern), key=lambda entry: (entry.check, entry.key))
+    rows = (
+        sensitivity_of(entry.check, entry.key, summary)
+        for entry in track(found, "reading")
+        for summary in store.baseline(entry.key, entry.check).tensors
+    )
+    return tuple(row for row in rows if row is not None)
