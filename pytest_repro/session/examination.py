@@ -9,6 +9,7 @@ from pytest_repro.core.errors import BaselineError
 from pytest_repro.core.envelope import DISTURBANCE_SEED
 from pytest_repro.core.noise import Disturbed, NoiseSource
 from pytest_repro.core.model import (
+    Baseline,
     Cause,
     CheckId,
     Gate,
@@ -66,6 +67,7 @@ class Examination:
         self._errors: list[BaseException | None] = []
         self._parting: dict[str, str] = {}
         self._plans = {name: self._plan(call) for name, call in trial.calls.items()}
+        self._adopted = self._adoptable()
 
     def wants_run(self) -> bool:
         """Whether the test has to run again before it can be concluded."""
@@ -106,8 +108,27 @@ class Examination:
     def _wants_disturbed(self) -> bool:
         if self._parting or not any(plan.recording for plan in self._plans.values()):
             return False
-        drawn = bool(self._first.book.ledger().draws)
-        return drawn and len(self._disturbed) < self._session.settings.envelope
+        if not self._first.book.ledger().draws or self._all_adopted():
+            return False
+        return len(self._disturbed) < self._session.settings.envelope
+
+    def _all_adopted(self) -> bool:
+        """Whether every check to be recorded has equal bits, and an envelope, in another release."""
+        recorded = [name for name, plan in self._plans.items() if plan.recording is not None]
+        return all(name in self._adopted for name in recorded)
+
+    def _adoptable(self) -> dict[str, Baseline]:
+        if self._session.settings.update is UpdateMode.ALL or not self._session.settings.envelope:
+            return {}
+        found = {}
+        for name, plan in self._plans.items():
+            if plan.recording is not None:
+                seen = plan.call.observation
+                entry = IndexEntry(seen.digest, seen.ledger.digest)
+                equal = self._session.references.equal_release(seen.check, entry)
+                if equal is not None and all(one.envelope for one in equal.tensors):
+                    found[name] = equal
+        return found
 
     def _compare(self, trial: Trial, error: BaseException | None) -> None:
         run = len(self._repeats) + 1
@@ -184,7 +205,9 @@ class Examination:
         )
 
     def _record(self, outcomes: list[Outcome]) -> None:
-        recording = Recording(self._session, self._first, self._repeats, self._disturbed)
+        recording = Recording(
+            self._session, self._first, self._repeats, self._disturbed, self._adopted
+        )
         for position, (name, plan) in enumerate(self._plans.items()):
             if plan.recording is not None:
                 verdict = recording.record(name, plan.recording)

@@ -81,6 +81,15 @@ class References:
         """The entry under our own key, if there is one."""
         return self._store.index(self._environment.key, check.module).get(check.entry)
 
+    def equal_release(self, check: CheckId, entry: IndexEntry) -> Baseline | None:
+        """The nearest baseline of the same hardware under another framework version, if its value
+        and noise are bitwise these; else ``None``."""
+        for key, distance in self._order(Distance.RELEASE):
+            if distance is Distance.RELEASE:
+                if self._store.index(key, check.module).get(check.entry) == entry:
+                    return self._store.baseline(key, check)
+        return None
+
     def load(self, found: Found, check: CheckId) -> tuple[Baseline, Reference]:
         """The baseline behind an entry, and the reference with its true distance.
 
