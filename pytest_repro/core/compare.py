@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from pytest_repro.core.block_pair import Pairs, Place
 from pytest_repro.core.dtypes import DTYPES, bits_text, element_text
 from pytest_repro.core.model import (
     Difference,
@@ -17,7 +18,7 @@ from pytest_repro.core.model import (
 )
 from pytest_repro.core.sketch import estimate_distance, estimate_floor, sketch_array
 from pytest_repro.core.statistics import Moments, safe_scale, statistics_of, summarise
-from pytest_repro.core.tally import Pairs, Place, Tally, tally_records
+from pytest_repro.core.tally import Tally, tally_records
 
 __all__ = ["compare_records", "compare_summaries", "summary_of"]
 

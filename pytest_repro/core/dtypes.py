@@ -159,15 +159,22 @@ def widen(
     return out
 
 
-def ordered_integers(dtype: DType, array: NDArray[Any]) -> NDArray[np.signedinteger[Any]]:
+def ordered_integers(
+    dtype: DType,
+    array: NDArray[Any],
+    out: NDArray[np.signedinteger[Any]] | None = None,
+    scratch: NDArray[np.signedinteger[Any]] | None = None,
+) -> NDArray[np.signedinteger[Any]]:
     """Signed integers in the order of the floats, neighbours one apart and -0.0 = 0.0.
+
+    Written to ``out`` where that is given; ``scratch`` (as long) saves an allocation.
 
     A float's bits are sign and magnitude; two's complement of the magnitude keeps the order across
     zero. Source: Bruce Dawson, "Comparing Floating Point Numbers, 2012 Edition".
     """
     bits = array.view(np.dtype(f"<i{dtype.itemsize}"))
-    sign = np.right_shift(bits, dtype.itemsize * 8 - 1)
-    ordered = np.bitwise_and(sign, np.iinfo(bits.dtype).max)
+    sign = np.right_shift(bits, dtype.itemsize * 8 - 1, out=scratch)
+    ordered = np.bitwise_and(sign, np.iinfo(bits.dtype).max, out=out)
     np.bitwise_xor(bits, ordered, out=ordered)
     return np.subtract(ordered, sign, out=ordered)
 

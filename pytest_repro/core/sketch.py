@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from pytest_repro.core.dtypes import DTYPES, widen
 from pytest_repro.core.model import TensorRecord
-from pytest_repro.core.statistics import BLOCK_ELEMENTS, blocks_of, work_arrays
+from pytest_repro.core.statistics import blocks_of, work_arrays
 
 __all__ = ["PROJECTIONS", "SKETCH_DIGITS", "estimate_distance", "estimate_floor", "sketch_array"]
 
@@ -49,10 +48,8 @@ def sketch_array(record: TensorRecord) -> tuple[float, ...]:
             values = widen(dtype, block, wide[: block.size])
             if dtype.is_float:
                 values = _finite_or_zero(values)
-            for half, codes in enumerate(_sign_codes(start)):
-                tables[half] += np.bincount(
-                    codes[: values.size], weights=values, minlength=1 << _BITS_A_TABLE
-                )
+            for half, codes in enumerate(_sign_codes(start, values.size)):
+                tables[half] += np.bincount(codes, weights=values, minlength=1 << _BITS_A_TABLE)
         return tuple(_rounded(value) for value in _project(tables))
 
 
@@ -99,12 +96,11 @@ def _finite_or_zero(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isfinite(values), values, 0.0)
 
 
-@functools.lru_cache(maxsize=4)
-def _sign_codes(start: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Both 8-bit codes of the elements ``start`` ... ``start + BLOCK_ELEMENTS``: their signs."""
+def _sign_codes(start: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Both 8-bit codes of ``count`` elements from ``start`` on (a multiple of 4): their signs."""
     first = start // _ELEMENTS_A_HASH
-    counter = np.arange(first, first + BLOCK_ELEMENTS // _ELEMENTS_A_HASH, dtype=np.uint64)
-    pairs = _splitmix64(counter).astype("<u8").view(np.uint8).reshape(-1, 2)
+    counter = np.arange(first, first + -(-count // _ELEMENTS_A_HASH), dtype=np.uint64)
+    pairs = _splitmix64(counter).astype("<u8").view(np.uint8).reshape(-1, 2)[:count]
     return pairs[:, 0].astype(np.intp), pairs[:, 1].astype(np.intp)
 
 

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.core.dtypes import DTYPES, DType, DTypeKind, bits_of, ordered_integers, widen
+from pytest_repro.core.block_pair import NO_PAIRS, BlockPair, Pairs, Place, Work, measured
+from pytest_repro.core.dtypes import DTYPES, bits_of
 from pytest_repro.core.model import TensorRecord
 from pytest_repro.core.statistics import (
     NOTHING,
@@ -24,39 +23,7 @@ from pytest_repro.core.statistics import (
     work_arrays,
 )
 
-__all__ = ["Pairs", "Place", "Tally", "tally_records"]
-
-_WIDEST = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An amount and the flat index at which it was first seen."""
-
-    amount: float
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """Measures over places that are finite in both tensors.
-
-    Attributes:
-        count: How many places.
-        abs_sum, square_sum: Sums of ``|o - b|`` and its square.
-        baseline_squares, observed_squares: Sums of the squares of the elements themselves.
-        worst_abs, worst_rel, worst_ulp: First of the largest; ``None`` where nothing differs in
-            value, ``worst_ulp`` also for integers and bool.
-    """
-
-    count: int = 0
-    abs_sum: float = 0.0
-    square_sum: float = 0.0
-    baseline_squares: float = 0.0
-    observed_squares: float = 0.0
-    worst_abs: Place | None = None
-    worst_rel: Place | None = None
-    worst_ulp: Place | None = None
+__all__ = ["Tally", "tally_records"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +38,7 @@ class Tally:
 
     baseline: Moments = NOTHING
     observed: Moments = NOTHING
-    pairs: Pairs = Pairs()
+    pairs: Pairs = NO_PAIRS
     differing_count: int = 0
     first_differing: int | None = None
     non_finite_count: int = 0
@@ -86,46 +53,16 @@ def tally_records(baseline: TensorRecord, observed: TensorRecord, scale: float =
     """
     dtype = DTYPES[baseline.dtype]
     total = Tally()
-    work = _Work(*work_arrays(baseline.array.size, 4))
+    work = Work(*work_arrays(baseline.array.size, 4))
     blocks = zip(blocks_of(baseline.array), blocks_of(observed.array), strict=True)
     with np.errstate(all="ignore"):
         for (start, baseline_block), (_, observed_block) in blocks:
-            pair = _Pair(dtype, baseline_block, observed_block, scale, work)
-            total = _joined(total, _moved(_tally_block(pair), start))
+            pair = BlockPair(dtype, baseline_block, observed_block, start, scale, work)
+            total = _joined(total, _tally_block(pair, total.pairs))
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """Four float64 arrays of a block's length, overwritten by every block."""
-
-    baseline: NDArray[np.float64]
-    observed: NDArray[np.float64]
-    gap: NDArray[np.float64]
-    scratch: NDArray[np.float64]
-
-    def cut(self, size: int) -> _Work:
-        return _Work(
-            self.baseline[:size], self.observed[:size], self.gap[:size], self.scratch[:size]
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """One block of both tensors as stored, and where to work on it."""
-
-    dtype: DType
-    baseline: NDArray[Any]
-    observed: NDArray[Any]
-    scale: float
-    work: _Work
-
-    def wide(self, block: NDArray[Any], out: NDArray[np.float64]) -> NDArray[np.float64]:
-        values = widen(self.dtype, block, out)
-        return values if self.scale == 1.0 else np.multiply(values, self.scale, out=out)
-
-
-def _tally_block(pair: _Pair) -> Tally:
+def _tally_block(pair: BlockPair, so_far: Pairs) -> Tally:
     work = pair.work.cut(pair.baseline.size)
     baseline = pair.wide(pair.baseline, work.baseline)
     moments = block_moments(baseline, work.scratch)
@@ -140,12 +77,12 @@ def _tally_block(pair: _Pair) -> Tally:
         moments,
         block_moments(observed, work.scratch),
         differing_count=count,
-        first_differing=int(differing.argmax()),
+        first_differing=pair.start + int(differing.argmax()),
     )
     if not (tally.baseline.all_finite and tally.observed.all_finite):
-        return _partly_finite(tally, pair, baseline, observed)
+        return _partly_finite(tally, pair, so_far, baseline, observed)
     pairs = replace(
-        _measured(pair, baseline, observed),
+        measured(pair, baseline, observed, so_far),
         baseline_squares=tally.baseline.square_sum,
         observed_squares=tally.observed.square_sum,
     )
@@ -153,7 +90,11 @@ def _tally_block(pair: _Pair) -> Tally:
 
 
 def _partly_finite(
-    tally: Tally, pair: _Pair, baseline: NDArray[np.float64], observed: NDArray[np.float64]
+    tally: Tally,
+    pair: BlockPair,
+    so_far: Pairs,
+    baseline: NDArray[np.float64],
+    observed: NDArray[np.float64],
 ) -> Tally:
     finite = np.isfinite(baseline) & np.isfinite(observed)
     both_nan = np.isnan(baseline) & np.isnan(observed)
@@ -162,92 +103,29 @@ def _partly_finite(
     count = int(np.count_nonzero(disagreeing))
     return replace(
         tally,
-        pairs=_measured_where(kept, pair, baseline[kept], observed[kept]),
+        pairs=_measured_where(kept, pair, so_far, baseline[kept], observed[kept]),
         non_finite_count=count,
-        first_non_finite=int(disagreeing.argmax()) if count else None,
+        first_non_finite=pair.start + int(disagreeing.argmax()) if count else None,
     )
 
 
 def _measured_where(
     kept: NDArray[np.intp],
-    pair: _Pair,
+    pair: BlockPair,
+    so_far: Pairs,
     baseline: NDArray[np.float64],
     observed: NDArray[np.float64],
 ) -> Pairs:
     if not kept.size:
-        return Pairs()
-    part = replace(pair, baseline=pair.baseline[kept], observed=pair.observed[kept])
+        return NO_PAIRS
+    part = replace(pair, baseline=pair.baseline[kept], observed=pair.observed[kept], start=0)
     scratch = np.empty_like(baseline)
+    part_pairs = measured(part, baseline, observed, so_far)
     return replace(
-        _relocated(_measured(part, baseline, observed), lambda index: int(kept[index])),
+        _relocated(part_pairs, lambda index: pair.start + int(kept[index])),
         baseline_squares=block_moments(baseline, scratch).square_sum,
         observed_squares=block_moments(observed, scratch).square_sum,
     )
-
-
-def _measured(pair: _Pair, baseline: NDArray[np.float64], observed: NDArray[np.float64]) -> Pairs:
-    """Measures of one block that is finite throughout; the sums of its squares are left out."""
-    work = pair.work.cut(baseline.size)
-    gap = _gaps(pair, baseline, observed, work.gap)
-    square_sum = float(np.add.reduce(np.multiply(gap, gap, out=work.scratch)))
-    return Pairs(
-        gap.size,
-        float(np.add.reduce(gap)),
-        square_sum,
-        worst_abs=_largest(gap),
-        worst_rel=_largest_ratio(gap, np.abs(baseline, out=work.scratch)),
-        worst_ulp=_largest(_steps(pair, work)) if pair.dtype.is_float else None,
-    )
-
-
-def _gaps(
-    pair: _Pair,
-    baseline: NDArray[np.float64],
-    observed: NDArray[np.float64],
-    out: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """``|o - b|``, rounded once."""
-    if pair.dtype.kind is DTypeKind.INTEGER and pair.dtype.itemsize == _WIDEST:
-        # float64 merges neighbours beyond 2**53.
-        np.copyto(out, _distances(pair.baseline, pair.observed))
-        return out
-    np.subtract(observed, baseline, out=out)
-    np.abs(out, out=out)
-    return out
-
-
-def _steps(pair: _Pair, work: _Work) -> NDArray[Any]:
-    """Distances in units in the last place; overwrites ``work``."""
-    signed = np.dtype(f"<i{pair.dtype.itemsize}")
-    baseline, observed = pair.baseline.view(signed), pair.observed.view(signed)
-    out = work.scratch.view(signed)[: baseline.size]
-    if int(np.bitwise_xor(baseline, observed, out=out).min()) < 0:  # some signs differ
-        return _distances(
-            ordered_integers(pair.dtype, pair.baseline), ordered_integers(pair.dtype, pair.observed)
-        )
-    np.subtract(observed, baseline, out=out)
-    np.abs(out, out=out)
-    return out
-
-
-def _distances(baseline: NDArray[Any], observed: NDArray[Any]) -> NDArray[Any]:
-    """Exact ``|o - b|`` of integers, in the unsigned dtype of their size, which always holds it."""
-    unsigned = np.dtype(f"<u{baseline.dtype.itemsize}")
-    larger = np.maximum(baseline, observed).view(unsigned)
-    return np.subtract(larger, np.minimum(baseline, observed).view(unsigned), out=larger)
-
-
-def _largest(amounts: NDArray[Any]) -> Place | None:
-    index = int(amounts.argmax())
-    amount = float(amounts[index])
-    return Place(amount, index) if amount > 0.0 else None
-
-
-def _largest_ratio(gap: NDArray[np.float64], size: NDArray[np.float64]) -> Place | None:
-    ratio = np.divide(gap, size, out=size)
-    if math.isnan(float(ratio[int(ratio.argmax())])):  # 0/0: both are zero, nothing differs
-        ratio[np.isnan(ratio)] = 0.0
-    return _largest(ratio)
 
 
 def _relocated(pairs: Pairs, locate: Callable[[int], int]) -> Pairs:
@@ -259,23 +137,6 @@ def _relocated(pairs: Pairs, locate: Callable[[int], int]) -> Pairs:
         worst_abs=moved(pairs.worst_abs),
         worst_rel=moved(pairs.worst_rel),
         worst_ulp=moved(pairs.worst_ulp),
-    )
-
-
-def _moved(tally: Tally, start: int) -> Tally:
-    def locate(index: int) -> int:
-        return index + start
-
-    def moved(index: int | None) -> int | None:
-        return None if index is None else locate(index)
-
-    if not tally.differing_count:
-        return tally
-    return replace(
-        tally,
-        first_differing=moved(tally.first_differing),
-        first_non_finite=moved(tally.first_non_finite),
-        pairs=_relocated(tally.pairs, locate),
     )
 
 

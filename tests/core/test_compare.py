@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytest_repro.core.compare import compare_records, compare_summaries, summary_of
-from pytest_repro.core.dtypes import DTYPES
+from pytest_repro.core.dtypes import DTYPES, ordered_integers, widen
 from pytest_repro.core.record import make_record
 from pytest_repro.core.statistics import BLOCK_ELEMENTS, summarise
 
@@ -174,6 +174,32 @@ def test_places_in_later_blocks_have_their_own_index():
     observed[2, 12] = np.nan
     seen = compare_records(make_record(baseline), make_record(observed))
     assert (seen.non_finite.index, seen.worst_abs.index) == ((2, 12), (2, 11))
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float32", "float64", "int32"])
+@pytest.mark.parametrize("step", [1e-3, 1.0])
+def test_worst_places_over_many_blocks_equal_a_search_of_every_element(name, step):
+    row = DTYPES[name]
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        baseline = (rng.standard_normal(3 * BLOCK_ELEMENTS + 1) * 100).astype(row.numpy)
+        # The largest steps come late, so that what was seen before must not hide them.
+        late = np.linspace(0.1, 1, baseline.size) * step
+        moved = widen(row, baseline) * (1 + late * rng.standard_normal(baseline.size))
+        observed = moved.astype(row.numpy)
+        wide = widen(row, baseline), widen(row, observed)
+        gap = np.abs(wide[1] - wide[0])
+        with np.errstate(all="ignore"):
+            rel = np.where(gap > 0, gap / np.abs(wide[0]), 0.0)
+        seen = compare_records(make_record(baseline), make_record(observed))
+        searched = [(seen.worst_abs, gap), (seen.worst_rel, rel)]
+        if row.is_float:
+            ranks = [ordered_integers(row, x).astype(object) for x in (baseline, observed)]
+            searched.append((seen.worst_ulp, np.abs(ranks[1] - ranks[0]).astype(np.float64)))
+        for place, amounts in searched:
+            assert place.amount == amounts.max()
+            assert place.index == (int(np.flatnonzero(amounts == amounts.max())[0]),)
+        assert seen.mean_abs == pytest.approx(gap.mean(), rel=1e-12)
 
 
 def test_the_first_of_equal_places_is_named():
