@@ -1,0 +1,7 @@
+"""Lets ``python -m pytest_repro.cli`` run the command."""
+
+import sys
+
+from pytest_repro.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,179 @@
+"""The arguments of every subcommand."""
+
+from __future__ import annotations
+
+import argparse
+
+from pytest_repro.cli.completion import SHELLS
+from pytest_repro.core.settings import TABLE
+
+__all__ = [
+    "completion",
+    "diff",
+    "env",
+    "gc",
+    "list_",
+    "matrix",
+    "policy_explain",
+    "prune",
+    "sensitivity",
+    "show",
+    "verify",
+]
+
+_BASELINES = next(setting for setting in TABLE if setting.name == "baselines")
+_FRAMEWORK = next(setting for setting in TABLE if setting.name == "framework")
+
+
+def env(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--framework",
+        metavar=_FRAMEWORK.metavar,
+        choices=_FRAMEWORK.choices,
+        default=_FRAMEWORK.default,
+        help=_FRAMEWORK.help,
+    )
+    parser.add_argument(
+        "--root", metavar="DIR", default=".", help="Root folder of the tests (default: here)."
+    )
+    _add_json(parser)
+
+
+def list_(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "glob",
+        metavar="GLOB",
+        nargs="?",
+        default="*",
+        help="Only checks that match; '*' stands for anything, and a text without '*' for every "
+        "check that contains it.",
+    )
+    _add_key(parser)
+    _add_place(parser)
+    _add_json(parser)
+
+
+def _check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "check", metavar="CHECK", help="Id of a check, or a part of it that only one check has."
+    )
+
+
+def show(parser: argparse.ArgumentParser) -> None:
+    _check(parser)
+    _add_key(parser)
+    _add_place(parser)
+    _add_json(parser)
+
+
+def diff(parser: argparse.ArgumentParser) -> None:
+    for name, meaning in (
+        ("first", "counts as the baseline"),
+        ("second", "is measured against it"),
+    ):
+        parser.add_argument(
+            name,
+            metavar=f"KEY_{'A' if name == 'first' else 'B'}",
+            help=f"Key that {meaning}: HARDWARE/FRAMEWORK, or a part that only one key has.",
+        )
+    _add_check_glob(parser)
+    _add_place(parser)
+    _add_json(parser)
+
+
+def matrix(parser: argparse.ArgumentParser) -> None:
+    _add_check_glob(parser)
+    _add_key(parser)
+    parser.add_argument(
+        "--far",
+        action="store_true",
+        help="Also measure how far keys are apart; reads every tensor of a check that differs.",
+    )
+    parser.add_argument("--html", metavar="FILE", help="Write a heat map as one HTML page.")
+    parser.add_argument("--json", metavar="FILE", help="Write JSON; '-' writes it instead of text.")
+    _add_place(parser)
+
+
+def sensitivity(parser: argparse.ArgumentParser) -> None:
+    _add_check_glob(parser)
+    _add_key(parser)
+    _add_place(parser)
+    _add_json(parser)
+
+
+def policy_explain(parser: argparse.ArgumentParser) -> None:
+    _check(parser)
+    _add_place(parser)
+    _add_json(parser)
+
+
+def verify(parser: argparse.ArgumentParser) -> None:
+    _add_place(parser)
+    _add_json(parser)
+
+
+def _yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="Delete; without it nothing changes.")
+
+
+def prune(parser: argparse.ArgumentParser) -> None:
+    _yes(parser)
+    parser.add_argument(
+        "--python", metavar="FILE", help="Python that collects the tests (default: this one)."
+    )
+    _add_place(parser)
+
+
+def gc(parser: argparse.ArgumentParser) -> None:
+    _yes(parser)
+    parser.add_argument(
+        "--older-than-s",
+        metavar="SECONDS",
+        default="3600",
+        help="Keep younger files: a recording writes tensors before it names them (default: 3600).",
+    )
+    _add_place(parser)
+
+
+def completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=SHELLS, help="The shell that is to complete.")
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    """The options that say where the baselines lie."""
+    parser.add_argument(
+        "--root", metavar="DIR", default=".", help="Root folder of the tests (default: here)."
+    )
+    parser.add_argument(
+        f"--{_BASELINES.name}",
+        metavar=_BASELINES.metavar,
+        default=_BASELINES.default,
+        help=f"{_BASELINES.help} (default: {_BASELINES.default})",
+    )
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    """The option ``--json``."""
+    parser.add_argument("--json", action="store_true", help="Write JSON instead of tables.")
+
+
+def _add_key(parser: argparse.ArgumentParser) -> None:
+    """The option ``--key GLOB``."""
+    parser.add_argument(
+        "--key",
+        metavar="GLOB",
+        default="*",
+        help="Only keys that match, e.g. 'cpu-*/mindspore-2.10.0'; '*' stands for anything, and a "
+        "text without '*' for every key that contains it.",
+    )
+
+
+def _add_check_glob(parser: argparse.ArgumentParser) -> None:
+    """The option ``--check GLOB``."""
+    parser.add_argument(
+        "--check",
+        metavar="GLOB",
+        default="*",
+        help="Only checks that match; '*' stands for anything, and a text without '*' for every "
+        "check that contains it.",
+    )

@@ -1,0 +1,78 @@
+"""What a subcommand is, and what it is given to work with."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_repro.adapters.store import Store
+from pytest_repro.cli.output import Output
+from pytest_repro.core.errors import ExitCode, UsageError
+
+__all__ = ["Command", "Context", "Example"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A command line that runs as it stands, and what it does."""
+
+    line: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parsed arguments of one call, and where its words go."""
+
+    arguments: argparse.Namespace
+    output: Output
+
+    @property
+    def root(self) -> Path:
+        """The root folder of the tests.
+
+        Raises:
+            UsageError: It is not a folder.
+        """
+        root = Path(self.arguments.root).absolute()
+        if not root.is_dir():
+            raise UsageError(f"--root: {root} is not a folder")
+        return root
+
+    def store(self) -> Store:
+        """The baselines that the arguments name."""
+        root = self.root
+        return Store(root / self.arguments.baselines, root=root)
+
+    def text(self, name: str) -> str:
+        """A text argument; ``""`` when it was not given."""
+        return str(getattr(self.arguments, name) or "")
+
+    def has(self, name: str) -> bool:
+        """Whether a flag was given."""
+        return bool(getattr(self.arguments, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One subcommand: a row of `table.COMMANDS`.
+
+    Attributes:
+        name: The word that calls it.
+        summary: One line for the list of commands.
+        description: What it does and what its result means.
+        add_arguments: Gives its arguments to its parser.
+        run: Does it.
+        examples: Three, which the help shows.
+        exit_codes: What each exit code means here, besides usage errors (2).
+    """
+
+    name: str
+    summary: str
+    description: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Context], ExitCode]
+    examples: tuple[Example, ...]
+    exit_codes: tuple[tuple[ExitCode, str], ...]

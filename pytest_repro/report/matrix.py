@@ -1,0 +1,243 @@
+"""Checks against keys: who agrees with whom, as terminal tables, as JSON and as a heat map."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pytest_repro.core.agreement import LeafDistance, Matrix, MatrixRow, PairCount
+from pytest_repro.core.model import EnvironmentKey
+from pytest_repro.report.matrix_page import PAGE
+from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
+
+__all__ = ["matrix_html", "matrix_json", "matrix_lines", "matrix_tables"]
+
+_ROWS = 200
+"""A terminal shows checks up to here one by one; more are counted by pattern."""
+
+_COLDEST, _HOTTEST = -8.0, 0.0
+"""log10(rel_l2) at the ends of the heat map's scale: float32's rounding, and all digits lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Pairs of keys that differ in one part only, summed over the other part."""
+
+    title: str
+    same: Callable[[EnvironmentKey], str]
+    differs: Callable[[EnvironmentKey], str]
+
+
+_AXES = (
+    _Axis(
+        "same hardware, other framework version",
+        lambda key: key.hardware,
+        lambda key: key.framework,
+    ),
+    _Axis(
+        "same framework version, other hardware",
+        lambda key: key.framework,
+        lambda key: key.hardware,
+    ),
+)
+
+
+def letters(number: int | None) -> str:
+    """A name for a group of equal keys: A ... Z, then AA ...; ``.`` for none."""
+    if number is None:
+        return "."
+    text = ""
+    while number >= 0:
+        text = chr(ord("A") + number % 26) + text
+        number = number // 26 - 1
+    return text
+
+
+def matrix_lines(matrix: Matrix) -> list[str]:
+    """What the letters mean, and what the whole comes to."""
+    exact = sum(row.agreement.is_exact for row in matrix.rows)
+    shared = sum(len(row.agreement.groups) > 1 for row in matrix.rows)
+    lines = [f"{number:>3}  {key}" for number, key in enumerate(matrix.keys, 1)]
+    lines += ["equal letters in a row: equal bits; '.': not recorded; '~': an estimate", ""]
+    verb = "agrees" if exact == 1 else "agree"
+    return [*lines, f"{count_text(exact, 'check')} {verb} exactly everywhere, {shared:,} differ"]
+
+
+def matrix_tables(matrix: Matrix) -> tuple[Table, ...]:
+    """The checks (or their patterns, where there are very many), then each axis that has pairs."""
+    heads = tuple(Column(str(number), right=True) for number in range(1, len(matrix.keys) + 1))
+    shown = _by_check(matrix, heads) if len(matrix.rows) <= _ROWS else _by_pattern(matrix, heads)
+    axes = (_axis_table(axis, matrix.pairs) for axis in _AXES)
+    return (shown, *(table for table in axes if table.rows))
+
+
+def _by_check(matrix: Matrix, heads: tuple[Column, ...]) -> Table:
+    columns = (Column("check"), *heads)
+    if matrix.measured:
+        columns += (Column("farthest rel_l2", right=True),)
+    rows = []
+    for row in matrix.rows:
+        cells = (f"{row.agreement.check}{_noise(row)}", *_pattern(row, matrix.keys))
+        rows.append((*cells, _farthest(row)) if matrix.measured else cells)
+    return Table(columns, tuple(rows))
+
+
+def _by_pattern(matrix: Matrix, heads: tuple[Column, ...]) -> Table:
+    patterns = Counter(_pattern(row, matrix.keys) for row in matrix.rows)
+    first: dict[tuple[str, ...], str] = {}
+    for row in matrix.rows:
+        first.setdefault(_pattern(row, matrix.keys), str(row.agreement.check))
+    rows = tuple(
+        (f"{count:,}", *pattern, first[pattern]) for pattern, count in patterns.most_common(_ROWS)
+    )
+    more = len(patterns) - len(rows)
+    title = f"{more:,} rarer patterns are not shown" if more else ""
+    return Table((Column("checks", right=True), *heads, Column("for example")), rows, title)
+
+
+def _pattern(row: MatrixRow, keys: Sequence[EnvironmentKey]) -> tuple[str, ...]:
+    named = {
+        key: letters(number) for number, group in enumerate(row.agreement.groups) for key in group
+    }
+    return tuple(named.get(key, ".") for key in keys)
+
+
+def _noise(row: MatrixRow) -> str:
+    return "" if row.agreement.same_noise else "  (other noise)"
+
+
+def _farthest(row: MatrixRow) -> str:
+    if not row.distances:
+        return ""
+    distance = max(row.distances, key=lambda one: one.distance.rel_l2).distance
+    if distance.incomparable:
+        return distance.incomparable
+    return ("~" if distance.is_estimate else "") + number_text(distance.rel_l2)
+
+
+def _axis_table(axis: _Axis, pairs: Sequence[PairCount]) -> Table:
+    shared: Counter[tuple[str, str]] = Counter()
+    exact: Counter[tuple[str, str]] = Counter()
+    for pair in pairs:
+        if axis.same(pair.first) == axis.same(pair.second) and pair.shared:
+            place = (axis.differs(pair.first), axis.differs(pair.second))
+            shared[place] += pair.shared
+            exact[place] += pair.exact
+    rows = tuple(
+        (
+            first,
+            second,
+            f"{exact[first, second]:,} of {count:,}",
+            _share(exact[first, second], count),
+        )
+        for (first, second), count in shared.items()
+    )
+    columns = (
+        Column(""), Column(""), Column("exact", right=True), Column("share", right=True)
+    )  # fmt: skip
+    return Table(columns, rows, axis.title)
+
+
+def _share(part: int, whole: int) -> str:
+    # 100% and 0% are said only where they are true.
+    percent = 100.0 * part / whole
+    if 0 < part < whole:
+        percent = min(max(percent, 0.1), 99.9)
+    return f"{percent:.1f}%"
+
+
+def matrix_json(matrix: Matrix) -> str:
+    """Groups of equal keys a check, distances between groups by number, and counts a pair."""
+    return json_text(
+        "matrix",
+        keys=matrix.keys,
+        measured=matrix.measured,
+        checks=[_plain_row(row) for row in matrix.rows],
+        pairs=matrix.pairs,
+    )
+
+
+def _plain_row(row: MatrixRow) -> dict[str, object]:
+    return {
+        "check": row.agreement.check,
+        "groups": row.agreement.groups,
+        "same_noise": row.agreement.same_noise,
+        "distances": [
+            {
+                "first": one.first,
+                "second": one.second,
+                "path": one.distance.path,
+                "rel_l2": one.distance.rel_l2,
+                "is_estimate": one.distance.is_estimate,
+                "incomparable": one.distance.incomparable,
+            }
+            for one in row.distances
+        ],
+    }
+
+
+def matrix_html(matrix: Matrix) -> str:
+    """One self-contained page: a heat map of checks against keys, with the counts below it."""
+    heads = "".join(
+        f'<th scope="col"><span>{html.escape(str(key))}</span></th>' for key in matrix.keys
+    )
+    body = "\n".join(_html_row(row, matrix.keys) for row in matrix.rows)
+    parts = {
+        "SUMMARY": html.escape(matrix_lines(matrix)[-1]),
+        "AXES": "".join(_html_axis(axis, matrix.pairs) for axis in _AXES),
+        "HEADS": heads,
+        "BODY": body,
+    }
+    # One pass, so that an id that looks like a place of the page stays text.
+    return re.sub("@([A-Z]+)@", lambda found: parts[found[1]], PAGE)
+
+
+def _html_row(row: MatrixRow, keys: Sequence[EnvironmentKey]) -> str:
+    name = html.escape(f"{row.agreement.check}{_noise(row)}")
+    return f'<tr><th scope="row">{name}</th>{"".join(_html_cells(row, keys))}</tr>'
+
+
+def _html_cells(row: MatrixRow, keys: Sequence[EnvironmentKey]) -> Iterator[str]:
+    from_first = {one.second: one.distance for one in row.distances if one.first == 0}
+    numbers = {key: number for number, group in enumerate(row.agreement.groups) for key in group}
+    for key in keys:
+        number = numbers.get(key)
+        distance = None if number is None else from_first.get(number)
+        title = "" if distance is None else f' title="{html.escape(_apart(key, distance))}"'
+        kind = _heat(number, None if distance is None else distance.rel_l2)
+        yield f'<td class="{kind}"{title}>{letters(number)}</td>'
+
+
+def _apart(key: EnvironmentKey, distance: LeafDistance) -> str:
+    about = "about " if distance.is_estimate else ""
+    size = distance.incomparable or f"rel_l2 {about}{number_text(distance.rel_l2)}"
+    return f"{key}: {size} from A"
+
+
+def _heat(number: int | None, rel_l2: float | None) -> str:
+    """``n`` not recorded, ``e`` equal to the first, ``u`` other but not measured, ``h0``-``h8``."""
+    if number is None:
+        return "n"
+    if number == 0:
+        return "e"
+    if rel_l2 is None:
+        return "u"
+    power = (
+        math.log10(rel_l2) if 0.0 < rel_l2 < math.inf else (_COLDEST if not rel_l2 else _HOTTEST)
+    )
+    return f"h{round(min(max(power, _COLDEST), _HOTTEST) - _COLDEST)}"
+
+
+def _html_axis(axis: _Axis, pairs: Sequence[PairCount]) -> str:
+    table = _axis_table(axis, pairs)
+    if not table.rows:
+        return ""
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in table.rows
+    )
+    return f"<table><caption>{html.escape(axis.title)}</caption>{rows}</table>\n"

@@ -1,0 +1,191 @@
+"""`verify` names every planted fault, with its file, and is silent about a whole store."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from pytest_repro.core.record import make_record
+from tests.cli.stores import CLEAN, IMAGE, MODULE, NEW, OLD, baseline_of, fill, run, tensor_file
+
+MANIFEST = "baselines/cpu-x86_64-avx2-2c/mindspore-2.10.0/tests/models/test_ddim.yaml"
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
+
+
+def _edit(root, pattern, replacement, count=1):
+    path = root / MANIFEST
+    text, found = re.subn(pattern, replacement, path.read_text(), count=count)
+    assert found
+    path.write_text(text)
+    return MANIFEST
+
+
+def _tensor(root):
+    return tensor_file(root, CLEAN)
+
+
+def _cut_manifest(root):
+    path = root / MANIFEST
+    path.write_text(path.read_text()[: path.stat().st_size // 2])
+    return MANIFEST
+
+
+def _cut_tensor(root):
+    path = _tensor(root)
+    path.write_bytes(path.read_bytes()[:-4])
+    return path.name
+
+
+def _garble_tensor(root):
+    path = _tensor(root)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    return path.name
+
+
+def _garble_manifest(root):
+    (root / MANIFEST).write_bytes(b"\xff\xfe{{{")
+    return MANIFEST
+
+
+def _swap_tensor(root):
+    """The bytes of another, whole tensor."""
+    shutil.copy(tensor_file(root, CLEAN + 1), _tensor(root))
+    return _tensor(root).name
+
+
+def _index_digest(root):
+    digest = make_record(CLEAN).digest
+    return _edit(root, f"value: {digest}", f"value: {'a' * 64}")
+
+
+def _index_noise(root):
+    noise = baseline_of(IMAGE, NEW, CLEAN)[0].index.noise
+    return _edit(root, f"noise: {noise}", f"noise: {'b' * 64}")
+
+
+def _draw(root):
+    return _edit(root, "method: standard_normal", "method: random")
+
+
+def _dtype(root):
+    return _edit(root, "dtype: float32", "dtype: float64")
+
+
+def _shape(root):
+    return _edit(root, r"shape: \[4, 8\]", "shape: [8, 4]")
+
+
+def _statistics(root):
+    return _edit(root, r"l2: (\d+)\.", lambda found: f"l2: {int(found[1]) + 1}.")
+
+
+def _statistics_nan(root):
+    return _edit(root, r"mean: [-+.\de]+", "mean: .nan")
+
+
+def _newer(root):
+    return _edit(root, "schema: 1", "schema: 99")
+
+
+def _misplaced(root):
+    target = root / "baselines" / NEW.hardware / NEW.framework / "tests/models/test_other.yaml"
+    shutil.copy(root / MANIFEST, target)
+    return target.name
+
+
+def _pointer(root):
+    _tensor(root).write_text(POINTER)
+    return _tensor(root).name
+
+
+def _pointer_manifest(root):
+    (root / MANIFEST).write_text(POINTER)
+    return MANIFEST
+
+
+def _absent(root):
+    _tensor(root).unlink()
+    return MANIFEST
+
+
+def _stray(root):
+    (root / "baselines" / "notes.txt").write_text("x")
+    return "baselines/notes.txt"
+
+
+def _stray_tensor(root):
+    save_file({"value": CLEAN}, root / "baselines" / "tensors" / "mine.safetensors")
+    return "mine.safetensors"
+
+
+FAULTS = [
+    (_cut_manifest, "corrupt", 3),
+    (_garble_manifest, "corrupt", 3),
+    (_cut_tensor, "corrupt", 3),
+    (_garble_tensor, "corrupt", 3),
+    (_swap_tensor, "corrupt", 3),
+    (_index_digest, "digest", 3),
+    (_index_noise, "noise", 3),
+    (_draw, "noise", 3),
+    (_dtype, "dtype", 3),
+    (_shape, "shape", 3),
+    (_statistics, "statistics", 3),
+    (_statistics_nan, "statistics", 3),
+    (_newer, "newer schema", 3),
+    (_misplaced, "misplaced", 3),
+    (_pointer, "lfs pointer", 1),
+    (_pointer_manifest, "lfs pointer", 1),
+    (_absent, "absent tensor", 1),
+    (_stray, "stray file", 1),
+    (_stray_tensor, "stray file", 1),
+]
+
+
+def test_a_whole_store_has_no_fault(tmp_path, capsys):
+    fill(tmp_path)
+    (tmp_path / "baselines" / "policy.yaml").write_text("schema: 1\nrules: []\n")
+    assert run(tmp_path, "verify") == 0
+    assert capsys.readouterr().out == "3 manifests, 6 checks, 5 tensors: 0 faults\n"
+
+
+@pytest.mark.parametrize(
+    ("plant", "fault", "code"), FAULTS, ids=lambda one: getattr(one, "__name__", "")
+)
+def test_a_planted_fault_is_named_with_its_file(tmp_path, capsys, plant, fault, code):
+    fill(tmp_path)
+    where = plant(tmp_path)
+    assert run(tmp_path, "verify", "--json") == code
+    findings = json.loads(capsys.readouterr().out)["verification"]["findings"]
+    assert any(one["fault"] == fault and one["where"].endswith(where) for one in findings)
+    assert run(tmp_path, "verify") == code
+    assert f"{fault}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros(0, np.float32),
+        np.array(np.nan),
+        np.array([True]),
+        np.full(3, 1e308),
+        np.array([np.inf, 1.0], np.float16),
+    ],
+)
+def test_odd_but_true_tensors_are_no_fault(tmp_path, capsys, array):
+    store = fill(tmp_path)
+    baseline, tensors = baseline_of(IMAGE, OLD, array)
+    store.write(OLD, MODULE, [baseline], tensors)
+    assert run(tmp_path, "verify") == 0, capsys.readouterr().out
+
+
+def test_a_folder_that_is_a_file_is_an_error_and_not_a_traceback(tmp_path, capsys):
+    (tmp_path / "baselines").write_text("x")
+    assert run(tmp_path, "verify") == 3
+    assert "not a folder" in capsys.readouterr().err

@@ -1,0 +1,45 @@
+"""Sensitivity: amplification and surviving digits follow from the envelope alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pytest_repro.core.compare import compare_records, summary_of
+from pytest_repro.core.envelope import envelope_from
+from pytest_repro.core.model import CheckId, EnvironmentKey
+from pytest_repro.core.record import make_record
+from pytest_repro.core.sensitivity import sensitivity_of
+
+CLEAN = np.linspace(1.0, 2.0, 64)
+
+
+def _sensitivity(*factors: float, input_rel_l2: float = 1e-8):
+    clean = make_record(CLEAN)
+    moved = [compare_records(clean, make_record(CLEAN * factor)) for factor in factors]
+    envelope = envelope_from(moved, method="m", seed=0, input_rel_l2=input_rel_l2)
+    summary = replace(summary_of("", clean), envelope=envelope)
+    return sensitivity_of(CheckId("m.py", "t", "n"), EnvironmentKey("h", "f-1"), summary)
+
+
+def test_amplification_is_mean_movement_over_disturbance():
+    assert _sensitivity(1 + 1e-5, 1 + 3e-5).amplification == pytest.approx(2e-5 / 1e-8, rel=1e-6)
+
+
+def test_digits_are_those_of_the_worst_run():
+    assert _sensitivity(1 + 1e-5, 1 + 1e-3).digits == pytest.approx(3.0)
+    assert _sensitivity(1 + 1e-5).digits == pytest.approx(5.0)
+
+
+def test_nothing_moved_keeps_all_and_everything_moved_keeps_none():
+    assert math.isinf(_sensitivity(1.0).digits)
+    assert _sensitivity(20.0).digits == 0.0
+
+
+def test_without_envelope_or_disturbance_nothing_is_claimed():
+    summary = summary_of("", make_record(CLEAN))
+    assert sensitivity_of(CheckId("m.py", "t", "n"), EnvironmentKey("h", "f"), summary) is None
+    assert _sensitivity(1.0, input_rel_l2=0.0).amplification is None

@@ -1,0 +1,46 @@
+"""The table of sensitivities says what the values say."""
+
+from __future__ import annotations
+
+import math
+
+from pytest_repro.core.model import CheckId, EnvironmentKey
+from pytest_repro.core.sensitivity import Sensitivity
+from pytest_repro.report.sensitivity import sensitivity_table
+from pytest_repro.report.tables import plain_table
+
+CHECK = CheckId("tests/test_ddim.py", "test_ddim[50-float16]", "image")
+
+
+def _row(**changes):
+    values = {
+        "check": CHECK,
+        "key": EnvironmentKey("cpu", "numpy-1"),
+        "path": "",
+        "dtype": "float32",
+        "shape": (2,),
+        "runs": 4,
+        "input_rel_l2": 6e-8,
+        "output_rel_l2": 3e-7,
+        "output_rel_l2_max": 4e-7,
+        "amplification": 5.0,
+        "digits": 6.4,
+    }
+    return Sensitivity(**{**values, **changes})
+
+
+def test_every_figure_stands_in_its_row():
+    table = sensitivity_table([_row(), _row(path="x[0]", digits=math.inf, amplification=None)])
+    assert table.rows[0] == (
+        str(CHECK),
+        "cpu/numpy-1",
+        "float32",
+        "4",
+        "6e-08",
+        "3e-07",
+        "5",
+        "6.4",
+    )
+    assert table.rows[1][0] == f"{CHECK} at x[0]"
+    assert table.rows[1][-2:] == ("-", "all")
+    assert "amplification" in plain_table(table)
