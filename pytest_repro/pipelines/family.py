@@ -19,7 +19,7 @@ from pytest_repro.pipelines.seeded_weights import RECIPE, seeded_parameters
 from pytest_repro.pipelines.source import SourceKind, WeightsSource
 from pytest_repro.pipelines.weight_files import check_weight_files
 
-__all__ = ["Family", "load_family"]
+__all__ = ["Family", "load_family", "source_folder"]
 
 _DTYPES = ("float32", "float16", "bfloat16")
 
@@ -67,7 +67,7 @@ def load_family(family: Family, source: WeightsSource, dtype: str) -> Any:
             f"cannot load {family.name} as {dtype!r}.", next_step=f"choose {', '.join(_DTYPES)}"
         )
     with _numpy_state_kept():
-        folder = _folder(family, source)
+        folder = source_folder(family, source)
         check_weight_files(folder, family.components)
         return _open(family, folder, dtype)
 
@@ -82,7 +82,12 @@ def _numpy_state_kept() -> Iterator[None]:
         np.random.set_state(state)  # noqa: NPY002
 
 
-def _folder(family: Family, source: WeightsSource) -> Path:
+def source_folder(family: Family, source: WeightsSource) -> Path:
+    """The folder of the family's pipeline; makes or downloads it where the source says so.
+
+    Raises:
+        WeightsError: The weights cannot be had or are pickled.
+    """
     if source.kind is SourceKind.SEEDED:
         recipe = digest_text(f"{RECIPE}\n{CONDITIONING}\n{family.recipe}")
         return cached_folder(f"{family.name}-{recipe[:16]}", lambda path: _write(family, path))

@@ -38,3 +38,10 @@ def test_batch_of_four(repro_ddim, repro_generators, repro_check):
     image, latents = _run(repro_ddim, repro_generators(4), batch_size=4, num_inference_steps=2)
     repro_check(image, name="image")
     repro_check(latents, name="latents")
+
+
+@pytest.mark.repro(seed=0, dtype="float16")
+def test_float16(repro_ddim, repro_generator, repro_check):
+    image, latents = _run(repro_ddim, repro_generator, num_inference_steps=2)
+    repro_check(image, name="image")
+    repro_check(latents, name="latents")
