@@ -1,0 +1,247 @@
+"""What is replaced while a guard is active, and put back when the last one leaves.
+
+numpy's unseeded generators are caught at the one place where all of them ask for entropy, so no
+class is replaced: ``isinstance``, pickles and names imported before the guard stay as they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType, ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.random.bit_generator as numpy_entropy
+import numpy.random.mtrand as numpy_legacy
+
+from pytest_repro.adapters.mindspore_primitives import DRAWING_PRIMITIVES
+from pytest_repro.adapters.randomness_event import EventKind
+
+__all__ = ["Observer", "Patches"]
+
+_ANY = Any
+
+
+class Observer(Protocol):
+    """Who is told of every draw; raises to stop it."""
+
+    def drawing(self, kind: EventKind, what: str) -> None:
+        """A draw is about to happen in the calling thread."""
+        ...
+
+    def moving(self, kind: EventKind) -> None:
+        """Global state is about to be moved, by a draw or by seeding."""
+        ...
+
+    def drew(self, kind: EventKind) -> None:
+        """The draw that was announced, or a seeding, is over; global state has moved."""
+        ...
+
+    def handed(self, generator: object, count: int | None) -> None:
+        """Mindone's drawing function got ``generator`` (a list for a batch of ``count``)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Patch:
+    """One attribute and what stands in for it."""
+
+    owner: Any
+    name: str
+    replacement: object
+    original: object
+
+
+class Patches:
+    """All replacements for one observer; built once, put in place and taken away as often as asked.
+
+    Args:
+        observer: Told of every draw.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._always = (*_numpy_patches(observer), *_random_patches(observer))
+        self._mindspore: tuple[_Patch, ...] = ()
+        self._mindone: tuple[_Patch, ...] = ()
+        self._undo: list[tuple[Any, str, bool, object]] = []
+
+    def install(self) -> None:
+        """Replace everything; MindSpore and mindone only where they are already imported."""
+        if not self._mindspore and "mindspore.ops.operations.random_ops" in sys.modules:
+            self._mindspore = tuple(_mindspore_patches(self._observer))
+        if not self._mindone:
+            self._mindone = tuple(_mindone_patches(self._observer))
+        for patch in (*self._always, *self._mindspore, *self._mindone):
+            own = patch.name in vars(patch.owner)
+            before = vars(patch.owner).get(patch.name)
+            if before is patch.replacement:
+                # A monkeypatch made under a guard and undone after it put ours back.
+                before = patch.original
+            self._undo.append((patch.owner, patch.name, own, before))
+            setattr(patch.owner, patch.name, patch.replacement)
+
+    def remove(self) -> None:
+        """Put everything back as it was."""
+        while self._undo:
+            owner, name, own, before = self._undo.pop()
+            if own:
+                setattr(owner, name, before)
+            else:
+                delattr(owner, name)
+
+
+def _watched(
+    observer: Observer, kind: EventKind, what: str, original: Callable[..., _ANY]
+) -> Callable[..., _ANY]:
+    @functools.wraps(original)
+    def draw(*args: Any, **kwargs: Any) -> Any:
+        observer.moving(kind)
+        observer.drawing(kind, what)
+        try:
+            return original(*args, **kwargs)
+        finally:
+            observer.drew(kind)
+
+    return draw
+
+
+def _settling(
+    observer: Observer, kind: EventKind, original: Callable[..., _ANY]
+) -> Callable[..., _ANY]:
+    """Seeding or setting the state is no draw, but moves it."""
+
+    @functools.wraps(original)
+    def settle(*args: Any, **kwargs: Any) -> Any:
+        observer.moving(kind)
+        try:
+            return original(*args, **kwargs)
+        finally:
+            observer.drew(kind)
+
+    return settle
+
+
+_ENTROPY_BITS = 128
+"""What numpy's SeedSequence asks for: a pool of four 32-bit words."""
+
+_SETTLING = frozenset({"seed", "set_state", "setstate"})
+_SILENT = frozenset({"get_state", "getstate"})
+
+
+def _global_patches(
+    observer: Observer, kind: EventKind, module: ModuleType, owner: object, shown: str
+) -> Iterator[_Patch]:
+    """Every function of ``module`` that is a method of its global generator ``owner``."""
+    for name, function in list(vars(module).items()):
+        belongs = getattr(function, "__self__", None) is owner or name in ("ranf", "sample")
+        if name.startswith("_") or not belongs or name in _SILENT or not callable(function):
+            continue
+        if name in _SETTLING:
+            yield _Patch(module, name, _settling(observer, kind, function), function)
+        else:
+            what = f"{shown}.{name} draws from a global state"
+            yield _Patch(module, name, _watched(observer, kind, what, function), function)
+
+
+def _numpy_patches(observer: Observer) -> Iterator[_Patch]:
+    kind = EventKind.NUMPY_GLOBAL
+    owner = numpy_legacy._rand  # noqa: SLF001
+    yield from _global_patches(observer, kind, np.random, owner, "np.random")
+    # `seed` is a plain function in np.random; every other module-level name is a bound method.
+    if not isinstance(getattr(np.random.seed, "__self__", None), np.random.RandomState):
+        seed = np.random.seed
+        yield _Patch(np.random, "seed", _settling(observer, kind, seed), seed)
+    entropy = numpy_entropy.randbits  # type: ignore[attr-defined]
+
+    def randbits(count: int) -> Any:
+        observer.drawing(EventKind.UNSEEDED, "a numpy generator was made without a seed")
+        return entropy(count)
+
+    yield _Patch(numpy_entropy, "randbits", randbits, entropy)
+    yield _Patch(numpy_legacy, "_MT19937", _unseeded_legacy(observer, entropy), np.random.MT19937)
+
+
+def _unseeded_legacy(observer: Observer, entropy: Callable[[int], Any]) -> type[np.random.MT19937]:
+    """The MT19937 that RandomState makes for itself.
+
+    RandomState(0) makes an unseeded one first and seeds it then, so entropy alone tells nothing:
+    what tells is whether it is seeded before it is used for the first time.
+    """
+    plain = np.random.MT19937
+
+    class Kind(type(plain)):  # type: ignore[misc]
+        def __instancecheck__(cls, value: object) -> bool:
+            # numpy asks this of every RandomState's bits, also of those made before.
+            return isinstance(value, plain)
+
+    class MT19937(plain, metaclass=Kind):  # type: ignore[misc, valid-type]  # numpy reads the name
+        def __init__(self) -> None:
+            # A sequence of its own, made without asking for entropy, which would be an event.
+            super().__init__(0)
+            self.seeded = False
+
+        def _legacy_seeding(self, seed: Any) -> Any:
+            self.seeded = True
+            return super()._legacy_seeding(seed)
+
+        @property
+        def capsule(self) -> Any:
+            if not self.seeded:
+                self.seeded = True
+                observer.drawing(EventKind.UNSEEDED, "a RandomState was made without a seed")
+                self.state = plain(entropy(_ENTROPY_BITS)).state
+            return super().capsule
+
+        def __reduce__(self) -> Any:
+            # A pickle must not name this class.
+            make, arguments, *rest = super().__reduce__()
+            return make, tuple(plain if one is type(self) else one for one in arguments), *rest
+
+    return MT19937
+
+
+def _random_patches(observer: Observer) -> Iterator[_Patch]:
+    owner = random._inst  # noqa: SLF001
+    kind = EventKind.RANDOM_GLOBAL
+    yield from _global_patches(observer, kind, random, owner, "random")
+
+
+def _mindspore_patches(observer: Observer) -> Iterator[_Patch]:
+    names = ("operations.random_ops", "auto_generate", "operations")
+    modules = [sys.modules[f"mindspore.ops.{name}"] for name in names]
+    for name in DRAWING_PRIMITIVES:
+        kind = next((vars(module)[name] for module in modules if name in vars(module)), None)
+        if isinstance(kind, type):
+            what = f"MindSpore's {name} draws from a global state"
+            call = _watched(observer, EventKind.MINDSPORE_GLOBAL, what, kind.__call__)
+            yield _Patch(kind, "__call__", call, vars(kind).get("__call__"))
+
+
+def _mindone_patches(observer: Observer) -> Iterator[_Patch]:
+    """The ``randn`` of mindone, which its ``randn_tensor`` looks up when it is called.
+
+    Pipelines import ``randn_tensor`` by name, so replacing that would not reach them.
+    """
+    module = sys.modules.get("mindone.diffusers.utils.mindspore_utils")
+    if module is None or not callable(vars(module).get("randn")):
+        return
+    original = module.randn
+
+    @functools.wraps(original)
+    def randn(size: Any, generator: Any = None, dtype: Any = None) -> Any:
+        outer: FrameType | None = sys._getframe(1)  # noqa: SLF001
+        if outer is not None and outer.f_code.co_name == "<listcomp>":  # before Python 3.12
+            outer = outer.f_back
+        if outer is not None and outer.f_code.co_name == "randn_tensor":
+            inner = outer.f_locals
+            observer.handed(inner.get("generator"), inner.get("batch_size"))
+        else:
+            observer.handed(generator, None)
+        return original(size, generator=generator, dtype=dtype)
+
+    yield _Patch(module, "randn", randn, original)

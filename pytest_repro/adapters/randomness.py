@@ -1,0 +1,281 @@
+"""No randomness but the test's own: isolated global generators, and the guard against the rest.
+
+The guard sees calls from Python in the thread that entered it. It does not see draws inside
+MindSpore's GRAPH mode, and knows MindSpore and mindone only where they are imported before it is
+entered.
+"""
+
+from __future__ import annotations
+
+import linecache
+import random
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+
+from pytest_repro.adapters.generator_misuse import explain_misuse, wrongly_handed
+from pytest_repro.adapters.global_states import OWNERS, STATES, holders_of
+from pytest_repro.adapters.random_patches import Patches
+from pytest_repro.adapters.randomness_event import (
+    EventKind,
+    RandomnessEvent,
+    direct_frame,
+    error_of,
+    find_place,
+    may_draw,
+)
+from pytest_repro.core.settings import RngMode
+
+__all__ = [
+    "EventKind",
+    "GlobalState",
+    "RandomnessEvent",
+    "RandomnessGuard",
+    "RandomnessWarning",
+    "explain_misuse",
+    "guard_randomness",
+    "isolated_globals",
+]
+
+_SEED_BOUND = 2**32
+"""numpy's legacy generator takes seeds below this."""
+
+
+class RandomnessWarning(UserWarning):
+    """Randomness that no seed of the test decides, where the test lets it pass."""
+
+
+class GlobalState(Protocol):
+    """The global random state of a framework (MindSpore's adapter has it)."""
+
+    def seed_globals(self, seed: int) -> None:
+        """Seed it."""
+        ...
+
+    def save_state(self) -> Any:
+        """Something that `restore_state` takes."""
+        ...
+
+    def restore_state(self, state: Any) -> None:
+        """Put it back."""
+        ...
+
+
+@contextmanager
+def isolated_globals(seed: int, mindspore: GlobalState | None = None) -> Iterator[None]:
+    """Seed ``random``, numpy's legacy state and MindSpore; give every state back at the end.
+
+    Also after an exception, and each one even where giving back another fails.
+
+    Args:
+        seed: At least 0; numpy's legacy state gets its remainder by 2**32.
+        mindspore: The framework's state, where it is installed.
+    """
+    with ExitStack() as stack:
+        stack.callback(random.setstate, random.getstate())
+        stack.callback(np.random.set_state, np.random.get_state(legacy=False))  # noqa: NPY002
+        if mindspore is not None:
+            # It may seed numpy too, so it comes first here and is given back first.
+            stack.callback(mindspore.restore_state, mindspore.save_state())
+            mindspore.seed_globals(seed)
+        random.seed(seed)
+        np.random.seed(seed % _SEED_BOUND)  # noqa: NPY002  the state others draw from
+        yield
+
+
+@dataclass(slots=True)
+class _Remembered:
+    """A global state as it was after the last draw that is accounted for."""
+
+    state: object
+    foreign: int
+
+
+class RandomnessGuard:
+    """Watches the thread that enters it; use `guard_randomness`.
+
+    Attributes:
+        events: What it saw, in order.
+    """
+
+    def __init__(
+        self, mode: RngMode, on_event: Callable[[RandomnessEvent], None] | None = None
+    ) -> None:
+        self.mode = mode
+        self.events: list[RandomnessEvent] = []
+        self._on_event = on_event
+        self._remembered: dict[EventKind, _Remembered] = {}
+
+    def __enter__(self) -> RandomnessGuard:
+        if self.mode is not RngMode.OFF:
+            for kind in STATES:
+                self._remember(kind)
+        _SWITCH.enter(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        _SWITCH.leave(self)
+        if self.mode is RngMode.OFF:
+            return
+        for source in STATES:
+            self._compare(source)
+        if self.mode is RngMode.ERROR and self.events and error is None:
+            # Somebody caught the error on its way, or nothing but the state told of the draw.
+            raise error_of(self.events[0])
+
+    def drawing(self, kind: EventKind, what: str) -> None:
+        """Judge a draw that is about to happen; raises `RandomnessError` in mode ``error``."""
+        beyond = "mindspore" if kind is EventKind.MINDSPORE_GLOBAL else ""
+        place = find_place(direct_frame(), beyond)
+        overwritten = kind is EventKind.UNSEEDED and _is_overwritten()
+        if self.mode is RngMode.OFF or overwritten or may_draw(place, kind):
+            return
+        self._report(place.event(kind, what))
+
+    def handed(self, generator: object, count: int | None) -> None:
+        """Judge what mindone was handed to draw with."""
+        what = wrongly_handed(generator, count)
+        if what and self.mode is not RngMode.OFF:
+            self._report(find_place(direct_frame()).event(EventKind.MISUSE, what))
+
+    def moving(self, kind: EventKind) -> None:
+        """Look whether a state moved unseen, before it moves again."""
+        if kind in self._remembered:
+            self._compare(kind)
+
+    def settle(self, kind: EventKind) -> None:
+        """A draw or seeding that is accounted for is over."""
+        if kind in self._remembered:
+            self._remember(kind)
+
+    def _remember(self, kind: EventKind) -> None:
+        self._remembered[kind] = _Remembered(STATES[kind](), _SWITCH.foreign)
+
+    def _compare(self, kind: EventKind) -> None:
+        before = self._remembered[kind]
+        if before.foreign != _SWITCH.foreign or before.state == STATES[kind]():
+            return
+        if any(event.kind is kind for event in self.events):
+            return
+        holders = holders_of(kind)
+        names = f": {', '.join(holders)}" if holders else ""
+        what = f"{OWNERS[kind]}'s global state was drawn from, by a function imported by name"
+        event = RandomnessEvent(kind, what + names, "", 0, "")
+        self.events.append(event)
+        self._tell(event)
+
+    def _report(self, event: RandomnessEvent) -> None:
+        self.events.append(event)
+        self._tell(event)
+        if self.mode is RngMode.ERROR:
+            raise error_of(event)
+
+    def _tell(self, event: RandomnessEvent) -> None:
+        if self._on_event is not None:
+            self._on_event(event)
+        elif self.mode is RngMode.WARN:
+            text = str(error_of(event))
+            warnings.warn_explicit(text, RandomnessWarning, event.file or "?", event.line)
+
+
+def guard_randomness(
+    mode: RngMode | str, on_event: Callable[[RandomnessEvent], None] | None = None
+) -> RandomnessGuard:
+    """A context manager that catches randomness which no seed of the test decides.
+
+    Caught: generators made without a seed, draws from numpy's legacy global state, from
+    ``random``'s functions and from MindSpore's global generator, and what mindone's
+    ``randn_tensor`` takes silently (RandomState, an int, too few generators). Drawing by the
+    standard library, by test tools and for initialising weights passes.
+
+    Args:
+        mode: ``error`` raises `RandomnessError` at the draw (and again at the end, should the
+            test have swallowed it), ``warn`` gives a `RandomnessWarning`, ``off`` lets
+            everything pass, also inside another guard.
+        on_event: Called with every event, in both modes, instead of the warning.
+    """
+    return RandomnessGuard(RngMode(mode), on_event)
+
+
+class _Switch:
+    """Which guard watches which thread; puts the patches in place for the first of them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._local = threading.local()
+        self._active = 0
+        self._patches: Patches | None = None
+        self.foreign = 0
+        """Draws by threads that no guard watches; after one, a moved state proves nothing."""
+
+    def enter(self, guard: RandomnessGuard) -> None:
+        self._stack().append(guard)
+        if guard.mode is RngMode.OFF:
+            return
+        with self._lock:
+            if self._patches is None:
+                self._patches = Patches(self)
+            if self._active == 0:
+                self._patches.install()
+            self._active += 1
+
+    def leave(self, guard: RandomnessGuard) -> None:
+        self._stack().remove(guard)
+        if guard.mode is RngMode.OFF:
+            # Whatever moved in there is no business of the guards around it.
+            for kind in STATES:
+                self.drew(kind)
+            return
+        with self._lock:
+            self._active -= 1
+            if self._active == 0 and self._patches is not None:
+                self._patches.remove()
+
+    def drawing(self, kind: EventKind, what: str) -> None:
+        stack = self._stack()
+        if stack:
+            stack[-1].drawing(kind, what)
+        else:
+            self.foreign += 1
+
+    def moving(self, kind: EventKind) -> None:
+        for guard in self._stack()[-1:]:
+            guard.moving(kind)
+
+    def drew(self, kind: EventKind) -> None:
+        stack = self._stack()
+        if not stack:
+            self.foreign += 1
+        for guard in stack:
+            guard.settle(kind)
+
+    def handed(self, generator: object, count: int | None) -> None:
+        stack = self._stack()
+        if stack:
+            stack[-1].handed(generator, count)
+
+    def _stack(self) -> list[RandomnessGuard]:
+        stack: list[RandomnessGuard] | None = getattr(self._local, "stack", None)
+        if stack is None:
+            stack = self._local.stack = []
+        return stack
+
+
+_SWITCH = _Switch()
+
+
+def _is_overwritten() -> bool:
+    """Whether an unseeded generator is made only to be overwritten: unpickling, ``jumped``."""
+    frame = direct_frame()
+    file = frame.f_code.co_filename
+    if file.replace("\\", "/").endswith("numpy/random/_pickle.py"):
+        return True
+    return ".jumped(" in linecache.getline(file, frame.f_lineno)

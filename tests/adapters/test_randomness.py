@@ -1,0 +1,698 @@
+"""The randomness guard and the isolation of global generators: planted faults, clean twins."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import copy
+import gc
+import inspect
+import pickle
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+import weakref
+from random import random as random_by_name
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from numpy.random import default_rng as default_rng_by_name
+from numpy.random import randn as randn_by_name
+
+from pytest_repro.adapters.pipeline_calls import watch_pipeline_calls
+from pytest_repro.adapters.randomness import (
+    EventKind,
+    RandomnessWarning,
+    explain_misuse,
+    guard_randomness,
+    isolated_globals,
+)
+from pytest_repro.core.errors import RandomnessError
+from pytest_repro.core.generator import NoiseBook
+
+
+def line_of(function):
+    """The line of a one-line lambda."""
+    return inspect.getsourcelines(function)[1]
+
+
+UNSEEDED = [
+    lambda: np.random.default_rng(),
+    lambda: np.random.default_rng(None),
+    lambda: default_rng_by_name(),
+    lambda: np.random.PCG64(),
+    lambda: np.random.PCG64DXSM(),
+    lambda: np.random.MT19937(),
+    lambda: np.random.Philox(),
+    lambda: np.random.SFC64(),
+    lambda: np.random.SeedSequence(),
+    lambda: np.random.RandomState(),
+    lambda: np.random.RandomState(seed=None),
+    lambda: np.random.seed(),
+]
+GLOBAL = [
+    (EventKind.NUMPY_GLOBAL, lambda: np.random.randn(3)),
+    (EventKind.NUMPY_GLOBAL, lambda: np.random.normal(size=3)),
+    (EventKind.NUMPY_GLOBAL, lambda: np.random.sample()),
+    (EventKind.NUMPY_GLOBAL, lambda: np.random.shuffle([1, 2, 3])),
+    (EventKind.RANDOM_GLOBAL, lambda: random.random()),
+    (EventKind.RANDOM_GLOBAL, lambda: random.choice([1, 2])),
+    (EventKind.RANDOM_GLOBAL, lambda: random.gauss(0.0, 1.0)),
+]
+PLANTED = [(EventKind.UNSEEDED, draw) for draw in UNSEEDED] + GLOBAL
+
+
+def pickled(value):
+    return pickle.loads(pickle.dumps(value))
+
+
+CLEAN = [
+    lambda: np.random.default_rng(0).standard_normal(3),
+    lambda: default_rng_by_name(0).standard_normal(3),
+    lambda: np.random.Generator(np.random.PCG64(0)).standard_normal(3),
+    lambda: np.random.RandomState(0).randn(3),
+    lambda: np.random.RandomState(np.array([1, 2])).randn(3),
+    lambda: np.random.RandomState(np.random.PCG64(0)).randn(3),
+    lambda: np.random.MT19937(3).random_raw(),
+    lambda: np.random.SeedSequence(0).spawn(3),
+    lambda: np.random.default_rng(0).spawn(3),
+    lambda: np.random.PCG64(0).jumped().random_raw(),
+    lambda: NoiseBook().generator(0).standard_normal(3),
+    lambda: copy.deepcopy(np.random.default_rng(0)).standard_normal(3),
+    lambda: copy.deepcopy(NoiseBook().generator(0)).standard_normal(3),
+    lambda: pickled(np.random.default_rng(0)).standard_normal(3),
+    lambda: pickled(np.random.RandomState(0)).randn(3),
+    lambda: random.Random(0).random(),
+    lambda: random.Random().random(),
+    lambda: random.SystemRandom().random(),
+    lambda: uuid.uuid4(),
+    lambda: tempfile.mkdtemp(),
+    lambda: np.random.seed(5),
+    lambda: random.seed(5),
+    lambda: np.random.set_state(np.random.get_state()),
+    lambda: random.setstate(random.getstate()),
+]
+
+
+@pytest.mark.parametrize(("kind", "draw"), PLANTED)
+def test_planted_randomness_is_stopped_where_it_drew(kind, draw):
+    seen = []
+    with (
+        pytest.raises(RandomnessError) as caught,
+        guard_randomness("error", seen.append),
+    ):
+        draw()
+    (event,) = seen
+    assert (event.kind, event.file, event.line) == (kind, __file__, line_of(draw))
+    assert event.code_line.startswith(("lambda: ", "(EventKind."))
+    assert f"test_randomness.py:{line_of(draw)}" in str(caught.value)
+    assert "  next   " in str(caught.value)
+
+
+@pytest.mark.parametrize("draw", CLEAN)
+def test_what_is_seeded_or_private_passes(draw):
+    with guard_randomness("error") as guard:
+        draw()
+    assert guard.events == []
+
+
+@pytest.mark.parametrize(("kind", "draw"), PLANTED)
+def test_a_warning_lets_it_draw(kind, draw):
+    with (
+        pytest.warns(RandomnessWarning) as caught,
+        guard_randomness("warn") as guard,
+    ):
+        draw()
+    assert [event.kind for event in guard.events] == [kind]
+    assert (caught[0].filename, caught[0].lineno) == (__file__, line_of(draw))
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize(("kind", "draw"), PLANTED)
+def test_off_lets_everything_pass_also_inside_a_guard(kind, draw):
+    with guard_randomness("error") as outer, guard_randomness("off") as inner:
+        draw()
+        randn_by_name()
+    assert outer.events == inner.events == []
+
+
+@pytest.mark.parametrize(
+    ("draw", "kind", "held"),
+    [
+        (randn_by_name, EventKind.NUMPY_GLOBAL, "randn_by_name"),
+        (random_by_name, EventKind.RANDOM_GLOBAL, "random_by_name"),
+    ],
+)
+def test_a_function_imported_by_name_is_caught_at_the_end(draw, kind, held):
+    guard = guard_randomness("error")
+    with pytest.raises(RandomnessError, match="by a function imported by name") as caught, guard:
+        draw()
+    assert [event.kind for event in guard.events] == [kind]
+    assert held in str(caught.value)
+
+
+def test_a_draw_between_two_seedings_is_caught():
+    def drawn_between_seeds():
+        np.random.seed(7)
+        randn_by_name()
+        np.random.seed(7)
+
+    _, message = stopped(drawn_between_seeds)
+    assert "imported by name" in message
+    with guard_randomness("error") as guard:
+        np.random.seed(7)
+        np.random.seed(7)
+    assert guard.events == []
+
+
+def test_an_error_that_the_test_swallows_comes_back_at_the_end():
+    def swallowed():
+        with contextlib.suppress(RandomnessError):
+            np.random.randn()
+
+    _, message = stopped(swallowed)
+    assert message.startswith("np.random.randn draws from a global state")
+
+
+def test_an_error_of_the_test_itself_is_not_masked():
+    def fails():
+        randn_by_name()
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"), guard_randomness("error"):
+        fails()
+
+
+def snapshot():
+    names = [np.random, random, np.random.bit_generator, np.random.mtrand]
+    return [dict(vars(module)) for module in names]
+
+
+def test_every_patch_is_gone_afterwards():
+    before = snapshot()
+    with guard_randomness("error"):
+        assert snapshot() != before
+        with guard_randomness("warn"):
+            pass
+        assert snapshot() != before
+    assert snapshot() == before
+    with pytest.raises(RandomnessError), guard_randomness("error"):
+        np.random.randn()
+    assert snapshot() == before
+
+
+def test_a_monkeypatch_that_outlives_the_guard_leaves_no_patch_for_good():
+    before = snapshot()
+    patch = pytest.MonkeyPatch()
+    with guard_randomness("error"):
+        patch.setattr(np.random, "randn", lambda: 0.0)
+    patch.undo()
+    with guard_randomness("error"):
+        pass
+    assert snapshot() == before
+
+
+def test_classes_of_numpy_are_not_replaced():
+    with guard_randomness("error"):
+        state = np.random.RandomState(0)
+        bits = np.random.PCG64(0)
+        assert type(bits) is np.random.PCG64
+        assert isinstance(state, np.random.RandomState)
+        assert pickled(np.random.PCG64) is np.random.PCG64
+
+        class Mine(np.random.PCG64):
+            pass
+
+        assert issubclass(Mine, np.random.BitGenerator)
+    # What was made under the guard goes on with equal bits, and its pickle names no class of ours.
+    assert b"pytest_repro" not in pickle.dumps(state)
+    clean = np.random.RandomState(0)
+    assert state.randn(5).tobytes() == clean.randn(5).tobytes()
+    assert pickled(state).randn(5).tobytes() == clean.randn(5).tobytes()
+
+
+def test_an_unseeded_generator_that_is_let_through_is_still_random():
+    events = []
+    with guard_randomness("warn", events.append):
+        draws = {np.random.RandomState().randint(2**31) for _ in range(8)}
+        draws |= {int(np.random.default_rng().integers(2**31)) for _ in range(8)}
+    assert len(draws) == 16
+    assert len(events) == 16
+
+
+def test_other_threads_are_left_alone():
+    def work():
+        np.random.randn(10)
+        np.random.default_rng()
+        return random.random()
+
+    with (
+        guard_randomness("error") as guard,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+    ):
+        assert pool.submit(work).result() < 1.0
+    assert guard.events == []
+
+
+def test_two_threads_have_their_own_guards():
+    ready, go = threading.Barrier(2), threading.Event()
+    caught = []
+
+    def guarded():
+        try:
+            with guard_randomness("error"):
+                ready.wait(10)
+                go.wait(10)
+                np.random.randn()
+        except RandomnessError as error:
+            caught.append(error)
+
+    before = snapshot()
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    with guard_randomness("error") as ours:
+        ready.wait(10)
+    go.set()
+    thread.join(10)
+    assert len(caught) == 1
+    assert ours.events == []
+    assert snapshot() == before
+
+
+def test_the_standard_library_may_draw_for_itself():
+    source = "import random\ndef draw():\n    return random.random()\n"
+    stdlib = compile(source, inspect.getfile(inspect), "exec")
+    ours = compile(source, __file__, "exec")
+    for code, caught in ((stdlib, False), (ours, True)):
+        space = {"__name__": "somewhere"}
+        exec(code, space)
+        guard = guard_randomness("warn", lambda event: None)
+        with guard:
+            space["draw"]()
+        assert bool(guard.events) is caught
+
+
+def test_a_guard_is_cheap_to_enter():
+    def once():
+        with guard_randomness("error"):
+            pass
+
+    once()
+    costs_s = []
+    for _ in range(50):
+        began = time.perf_counter()
+        once()
+        costs_s.append(time.perf_counter() - began)
+    # In and out again; the claim for entering alone is 100 microseconds.
+    assert min(costs_s) < 200e-6
+
+
+# Isolation
+
+
+class Framework:
+    """Stands in for MindSpore's adapter: it seeds numpy as well, as MindSpore does."""
+
+    def __init__(self):
+        self.state = "before"
+
+    def seed_globals(self, seed):
+        self.state = f"seeded {seed}"
+        np.random.seed(99)
+
+    def save_state(self):
+        return self.state
+
+    def restore_state(self, state):
+        self.state = state
+        np.random.seed(98)
+
+
+def globals_now(framework):
+    return random.getstate(), np.random.get_state()[1].tobytes(), framework.state
+
+
+def test_globals_are_seeded_and_given_back():
+    framework = Framework()
+    before = globals_now(framework)
+    draws = []
+    for _ in range(2):
+        with isolated_globals(7, framework):
+            assert framework.state == "seeded 7"
+            draws.append((random.random(), np.random.randn()))
+        assert globals_now(framework) == before
+    assert draws[0] == draws[1]
+    assert draws[0] == (random.Random(7).random(), np.random.RandomState(7).randn())
+    with isolated_globals(8, framework):
+        assert random.random() != draws[0][0]
+
+
+def test_globals_are_given_back_after_an_exception():
+    framework = Framework()
+    before = globals_now(framework)
+    with pytest.raises(KeyError), isolated_globals(7, framework):
+        raise KeyError
+    assert globals_now(framework) == before
+
+
+def test_one_state_that_cannot_be_given_back_does_not_keep_the_others():
+    framework = Framework()
+    before = globals_now(framework)[:2]
+
+    def fails(state):
+        raise OSError("gone")
+
+    framework.restore_state = fails
+    with pytest.raises(OSError, match="gone"), isolated_globals(7, framework):
+        pass
+    assert globals_now(framework)[:2] == before
+
+
+def test_a_seed_beyond_what_numpy_takes_is_allowed():
+    with isolated_globals(2**40 + 3):
+        assert np.random.randn() == np.random.RandomState(3).randn()
+
+
+# Pipelines
+
+
+class DiffusionPipeline:
+    pass
+
+
+class Ddim(DiffusionPipeline):
+    def __call__(self, generator):
+        return [generator.standard_normal(4), generator.standard_normal(4)]
+
+
+class Unclip(DiffusionPipeline):
+    def __call__(self, generator):
+        return Ddim()(generator) + Ddim()(generator)
+
+
+class Callable:
+    def __call__(self, generator):
+        return generator.standard_normal(4)
+
+
+class Failing(DiffusionPipeline):
+    def __call__(self, generator):
+        generator.standard_normal(4)
+        raise KeyError("inside")
+
+
+def called(*pipelines, fresh=False, allow_reuse=False):
+    book = NoiseBook(allow_reuse=allow_reuse)
+    generator = book.generator(0)
+    with watch_pipeline_calls(book):
+        for pipeline in pipelines:
+            pipeline(book.generator(0) if fresh else generator)
+    return book
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(Ddim(), Ddim()), (Ddim(), Unclip()), (Unclip(), Unclip()), (Unclip(), Ddim())],
+)
+def test_one_generator_in_two_calls_is_explained(first, second):
+    with pytest.raises(RandomnessError, match="handed to two pipeline calls") as caught:
+        called(first, second)
+    assert f"first   call 1 ({type(first).__name__})" in str(caught.value)
+    assert f"again   call 2 ({type(second).__name__})" in str(caught.value)
+
+
+def test_the_same_pipeline_called_many_times_is_told_apart():
+    book = NoiseBook()
+    once = Ddim()
+    with watch_pipeline_calls(book):
+        for _ in range(5):
+            once(book.generator(0))
+        kept = book.generator(0)
+        once(kept)
+        with pytest.raises(RandomnessError, match=r"call 7 \(Ddim\)"):
+            once(kept)
+
+
+@pytest.mark.parametrize("pipeline", [Ddim(), Unclip()])
+def test_one_call_may_draw_as_often_as_it_likes(pipeline):
+    assert len(called(pipeline).ledger().draws) in (2, 4)
+
+
+def test_fresh_generators_or_leave_to_reuse_pass():
+    assert len(called(Ddim(), Ddim(), Ddim(), fresh=True).ledger().draws) == 6
+    assert len(called(Ddim(), Ddim(), allow_reuse=True).ledger().draws) == 4
+    assert len(called(Callable(), Callable()).ledger().draws) == 2
+
+
+def test_a_generator_may_prepare_latents_outside_of_a_call():
+    def prepare(generator):
+        generator.standard_normal(3)
+
+    assert len(called(prepare, Ddim(), prepare).ledger().draws) == 4
+
+
+def test_a_failed_call_is_still_a_call():
+    def guarded(generator):
+        with pytest.raises(KeyError):
+            Failing()(generator)
+
+    with pytest.raises(RandomnessError):
+        called(guarded, Ddim())
+
+
+def test_pipeline_classes_are_left_as_they_were():
+    before = {kind: vars(kind)["__call__"] for kind in (Ddim, Unclip, Failing)}
+    with pytest.raises(RandomnessError):
+        called(Unclip(), Ddim(), Unclip())
+    assert {kind: vars(kind)["__call__"] for kind in before} == before
+
+
+class Tensor:
+    alive: ClassVar[list[weakref.ref[Tensor]]] = []
+
+    def __init__(self):
+        self.alive.append(weakref.ref(self))
+
+
+class Rebinding(DiffusionPipeline):
+    def __call__(self, generator):
+        latents = Tensor()
+        generator.standard_normal(4)
+        latents = Tensor()  # as a loop over steps does
+        generator.standard_normal(4)
+        assert Tensor.alive[-2]() is None
+        return latents is None
+
+
+def test_nothing_of_a_call_stays_alive():
+    gc.disable()
+    try:
+        called(Rebinding())
+        assert len(Tensor.alive) == 2
+        assert Tensor.alive[-1]() is None
+    finally:
+        gc.enable()
+        Tensor.alive.clear()
+
+
+def test_mindones_own_words_are_explained():
+    text = (
+        "You have passed a list of generators of length 2, but requested an effective batch size "
+        "of 4. Make sure the batch size matches the length of the generators."
+    )
+    explained = explain_misuse(ValueError(text))
+    assert explained is not None
+    assert "2 generators were handed to a batch of 4 images" in str(explained)
+    assert "repro_generators(4)" in str(explained)
+    assert explain_misuse(ValueError("something else")) is None
+    assert explain_misuse(KeyError(text)) is None
+    number = explain_misuse(AttributeError("'int' object has no attribute 'standard_normal'"))
+    assert number is not None
+    assert "generator=int(...)" in str(number)
+    assert explain_misuse(AttributeError("'int' object has no attribute 'x'")) is None
+
+
+# MindSpore and mindone
+
+
+@pytest.fixture(scope="module")
+def ms():
+    return pytest.importorskip("mindspore")
+
+
+@pytest.fixture(scope="module")
+def mindone_utils(ms):
+    pytest.importorskip("mindone")
+    from mindone.diffusers.utils import mindspore_utils
+
+    return mindspore_utils
+
+
+def stopped(draw):
+    seen = []
+    with pytest.raises(RandomnessError) as caught, guard_randomness("error", seen.append):
+        draw()
+    assert len(seen) == 1
+    return seen[0], str(caught.value)
+
+
+def test_every_primitive_that_draws_is_caught_in_the_test_that_drew(ms):
+    from mindspore import nn, ops
+    from mindspore.ops import standard_normal
+
+    ones = ms.Tensor(np.ones((2, 3)), ms.float32)
+    draws = [
+        lambda: ops.standard_normal((2,)),
+        lambda: standard_normal((2,)),
+        lambda: ops.StandardNormal()((2,)),
+        lambda: ops.randn(2),
+        lambda: ops.rand(2),
+        lambda: ops.randint(0, 5, (2,)),
+        lambda: ops.randperm(5),
+        lambda: ops.normal((2,), ms.Tensor(0.0), ms.Tensor(1.0)),
+        lambda: ops.uniform((2,), ms.Tensor(0.0), ms.Tensor(1.0)),
+        lambda: ops.multinomial(ms.Tensor([0.5, 0.5]), 3),
+        lambda: ops.bernoulli(ms.Tensor([0.5, 0.5])),
+        lambda: ops.shuffle(ones),
+        lambda: ops.dropout(ones, p=0.5, training=True),
+        lambda: nn.Dropout(p=0.5).set_train()(ones),
+        lambda: ms.numpy.randn(3),
+        lambda: ms.mint.randn(2),
+        lambda: ms.mint.rand(2),
+        lambda: ms.mint.normal(0.0, 1.0, (2,)),
+        lambda: ms.mint.nn.functional.dropout(ones),
+    ]
+    for draw in draws:
+        event, message = stopped(draw)
+        assert event.kind is EventKind.MINDSPORE_GLOBAL
+        assert (event.file, event.line) == (__file__, line_of(draw))
+        assert "MindSpore's " in message
+
+
+def test_computing_with_mindspore_is_silent(ms):
+    from mindspore import nn, ops
+
+    with guard_randomness("error") as guard:
+        ones = ms.Tensor(np.ones((1, 3, 4, 4)), ms.float32)
+        layer = nn.SequentialCell(nn.Conv2d(3, 4, 3), nn.Dropout(p=0.5)).set_train(False)
+        ops.relu(layer(ones)).asnumpy()
+        ms.Tensor(NoiseBook().generator(0).standard_normal(3), ms.float32).asnumpy()
+        ms.set_seed(3)
+    assert guard.events == []
+
+
+def test_initialising_weights_is_legal_and_seeded(ms):
+    from mindspore import nn
+
+    def weights(seed):
+        with isolated_globals(seed), guard_randomness("error"):
+            cells = (nn.Dense(3, 4), nn.Conv2d(3, 4, 3), nn.LSTM(3, 4))
+            values = [p.asnumpy() for cell in cells for p in cell.get_parameters()]
+        return b"".join(value.tobytes() for value in values)
+
+    assert weights(0) == weights(0)
+    assert weights(0) != weights(1)
+
+
+def test_a_draw_beside_the_initialising_of_weights_is_still_caught(ms):
+    from mindspore import nn
+
+    def drawn_between_layers():
+        nn.Dense(3, 4)
+        randn_by_name()
+        nn.Dense(3, 4)
+
+    _, message = stopped(drawn_between_layers)
+    assert "imported by name" in message
+
+
+def test_randn_tensor_without_a_generator_names_the_line_in_mindone(mindone_utils):
+    event, message = stopped(lambda: mindone_utils.randn_tensor((1, 3)))
+    assert event.kind is EventKind.UNSEEDED
+    assert event.file == mindone_utils.__file__
+    assert event.code_line == "generator = np.random.default_rng()"
+    assert "mindone/diffusers/utils/mindspore_utils.py" in message
+    assert "test_randomness.py" in event.called_from
+
+
+@pytest.mark.parametrize(
+    ("generator", "words"),
+    [
+        (np.random.RandomState(0), "a RandomState was handed"),
+        (0, "an int was handed"),
+        ([np.random.default_rng(0), 1, 2, 3], "an int was handed"),
+        ([np.random.default_rng(0)] * 2, "2 generators were handed to a batch of 4 images"),
+        ([np.random.default_rng(0)] * 5, "5 generators were handed to a batch of 4 images"),
+    ],
+)
+def test_a_wrong_generator_is_recognised_by_name(mindone_utils, generator, words):
+    from mindone.diffusers.utils.mindspore_utils import randn_tensor as imported_by_name
+
+    event, message = stopped(lambda: imported_by_name((4, 3), generator=generator))
+    assert event.kind is EventKind.MISUSE
+    assert message.startswith(words)
+
+
+def test_right_generators_pass_and_mindone_is_left_as_it_was(mindone_utils):
+    before = mindone_utils.randn
+    with guard_randomness("error") as guard:
+        assert mindone_utils.randn is not before
+        book = NoiseBook()
+        four = [book.generator(seed) for seed in range(4)]
+        batch = mindone_utils.randn_tensor((4, 3), generator=four)
+        mindone_utils.randn_tensor((4, 3), generator=book.generator(0))
+    assert guard.events == []
+    assert mindone_utils.randn is before
+    alone = mindone_utils.randn_tensor((1, 3), generator=NoiseBook().generator(2))
+    assert batch.asnumpy()[2:3].tobytes() == alone.asnumpy().tobytes()
+
+
+def tiny_ddim():
+    from mindone.diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
+
+    unet = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+    )
+    return DDIMPipeline(unet, DDIMScheduler())
+
+
+def test_a_real_pipeline_is_guarded_and_watched(mindone_utils):
+    book = NoiseBook()
+    with isolated_globals(0), watch_pipeline_calls(book):
+        with guard_randomness("error") as guard:
+            pipeline = tiny_ddim()
+            pipeline.set_progress_bar_config(disable=True)
+            generator = book.generator(0)
+            pipeline(num_inference_steps=2, output_type="np", generator=generator)
+        assert guard.events == []
+        (draw,) = book.ledger().draws
+        assert (draw.method, draw.shape, draw.dtype) == ("standard_normal", (1, 3, 8, 8), "float64")
+        event, _ = stopped(lambda: pipeline(num_inference_steps=1))
+        assert event.file == mindone_utils.__file__
+        with pytest.raises(RandomnessError, match=r"call 2 \(DDIMPipeline\)"):
+            pipeline(num_inference_steps=1, generator=generator)
+        with pytest.raises(ValueError, match="effective batch size") as caught:
+            pipeline(num_inference_steps=1, batch_size=3, generator=[generator] * 2)
+        assert explain_misuse(caught.value) is not None
+
+
+def test_importing_mindspore_and_mindone_under_a_guard_is_silent(ms):
+    code = (
+        "from pytest_repro.adapters.randomness import guard_randomness\n"
+        "with guard_randomness('error') as guard:\n"
+        "    from mindone.diffusers import DDIMPipeline\n"
+        "    import mindspore\n"
+        "assert guard.events == []\n"
+    )
+    pytest.importorskip("mindone")
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
