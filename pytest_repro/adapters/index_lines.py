@@ -15,7 +15,7 @@ from pytest_repro.core.model import Digest, IndexEntry
 __all__ = ["read_head", "scan_index"]
 
 _SEPARATOR = b"\n---\n"
-_CHUNK_BYTES = 1 << 18
+_CHUNK_BYTES = 1 << 16
 _HEADER = re.compile(rf"schema: {SCHEMA}\nkey: [\w.\-/+]+\nmodule: [\w.\-/+]+\nchecks:\n", re.ASCII)
 # A key that begins with a letter, holds "::" and no blank is a plain YAML string whatever follows.
 # A digest of decimal digits alone would be an integer in YAML unless quoted.

@@ -1,0 +1,155 @@
+"""The command as a process: codes, silence on a closed pipe, a light import, a real terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_repro.cli import main
+from pytest_repro.cli.completion import SHELLS, completion_script
+from pytest_repro.cli.parser import build_parser
+from pytest_repro.cli.table import COMMANDS
+from tests.cli.stores import IMAGE, fill, run
+
+HERE = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "pytest_repro.cli"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path[1:]])}
+
+
+def test_our_errors_are_text_on_stderr_with_their_own_code(tmp_path, capsys):
+    fill(tmp_path)
+    manifest = next((tmp_path / "baselines").rglob("*.yaml"))
+    manifest.write_text("not a manifest")
+    assert run(tmp_path, "list") == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "a stored baseline cannot be read" in captured.err
+    assert "Traceback" not in captured.err
+    assert run(tmp_path / "absent", "list") == 2
+    assert "is not a folder" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_quiet(tmp_path, monkeypatch, capsys):
+    from pytest_repro.session import upkeep
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    fill(tmp_path)
+    monkeypatch.setattr(upkeep, "list_checks", interrupt)
+    assert run(tmp_path, "list") == 130
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_changes_neither_code_nor_stderr(tmp_path, unbuffered):
+    fill(tmp_path)
+    (tmp_path / "baselines" / "notes.txt").write_text("x")
+    process = subprocess.Popen(
+        [*COMMAND, "verify", "--root", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**ENVIRONMENT, "PYTHONUNBUFFERED": unbuffered},
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 1
+
+
+def test_looking_imports_neither_pytest_nor_mindspore():
+    program = (
+        "import sys; from pytest_repro.cli import main; main(['list']); "
+        "print(sorted({'pytest', 'mindspore', 'huggingface_hub', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=ENVIRONMENT, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def _on_terminal(root, *arguments, **variables):
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *arguments, "--root", str(root)],
+        stdout=terminal,
+        stderr=terminal,
+        env={**ENVIRONMENT, "TERM": "xterm-256color", "COLUMNS": "100", **variables},
+    )
+    os.close(terminal)
+    text = b""
+    while True:
+        try:
+            chunk = os.read(controller, 4096)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not chunk:
+            break
+        text += chunk
+    os.close(controller)
+    assert process.wait() == 0
+    return text.decode()
+
+
+def test_a_terminal_gets_colour_where_rich_is_installed_and_plain_text_elsewhere(tmp_path):
+    pytest.importorskip("rich")
+    fill(tmp_path)
+    coloured = _on_terminal(tmp_path, "list")
+    assert "\x1b[" in coloured
+    assert str(IMAGE) in coloured
+    assert "\x1b[" not in _on_terminal(tmp_path, "list", NO_COLOR="1")
+    progress = _on_terminal(tmp_path, "verify")
+    assert "0 faults" in progress
+
+
+def test_without_rich_a_terminal_gets_the_plain_table(tmp_path):
+    fill(tmp_path)
+    plain = _on_terminal(tmp_path, "list", NO_COLOR="1")
+    assert str(IMAGE) in plain
+    assert "\x1b[" not in plain
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_names_every_command_and_option(shell):
+    script = completion_script(build_parser(COMMANDS), shell)
+    for command in COMMANDS:
+        assert command.name.split()[-1] in script
+    assert "older-than-s" in script
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+def _complete(*words):
+    script = completion_script(build_parser(COMMANDS), "bash")
+    quoted = " ".join(f"'{word}'" for word in words)
+    probe = f"""{script}
+COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}
+_pytest_repro; printf '%s\\n' "${{COMPREPLY[@]}}" """
+    done = subprocess.run(["bash", "-c", probe], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("pytest-repro", "ma"), ["matrix"]),
+        (("pytest-repro", "policy", "e"), ["explain"]),
+        (("pytest-repro", "policy", "check", "--j"), ["--json"]),
+        (("pytest-repro", "matrix", "--check", "x", "--h"), ["--help", "--html"]),
+        (("pytest-repro", "completion", "z"), ["zsh"]),
+        (("pytest-repro", "env", "--fr"), ["--framework"]),
+    ],
+)
+def test_bash_completes_by_place(words, wanted):
+    assert _complete(*words) == wanted
+
+
+def test_completion_is_written_by_the_command(capsys):
+    assert main(["completion", "bash"]) == 0
+    assert capsys.readouterr().out.startswith("# pytest-repro completion for bash")
