@@ -221,6 +221,15 @@ def test_the_statistics_are_those_of_summarise_to_the_last_bit():
     assert seen.observed_statistics == summarise(records[1])
 
 
+@pytest.mark.parametrize(("one", "other"), [(1e300, 1e300), (1e-300, 1.0), (1.0, 1e300)])
+def test_the_statistics_are_those_of_summarise_at_float64_s_ends_too(one, other):
+    records = make_record(np.array([one, -one])), make_record(np.array([other, other / 2]))
+    seen = compare_records(*records)
+    assert seen.baseline_statistics == summarise(records[0])
+    assert seen.observed_statistics == summarise(records[1])
+    assert seen.baseline_statistics.l2 == pytest.approx(one * math.sqrt(2))
+
+
 def test_cosine_is_right_far_below_float64_s_epsilon():
     baseline = np.zeros(2)
     baseline[0] = 1.0
