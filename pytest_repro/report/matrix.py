@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import math
 import re
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_repro.core.agreement import LeafDistance, Matrix, MatrixRow, PairCount
-from pytest_repro.core.model import EnvironmentKey
+from pytest_repro.core.model import CheckId, EnvironmentKey
 from pytest_repro.report.matrix_page import PAGE
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
 
@@ -46,6 +47,7 @@ _AXES = (
 )
 
 
+@functools.lru_cache(maxsize=1024)
 def letters(number: int | None) -> str:
     """A name for a group of equal keys: A ... Z, then AA ...; ``.`` for none."""
     if number is None:
@@ -87,12 +89,15 @@ def _by_check(matrix: Matrix, heads: tuple[Column, ...]) -> Table:
 
 
 def _by_pattern(matrix: Matrix, heads: tuple[Column, ...]) -> Table:
-    patterns = Counter(_pattern(row, matrix.keys) for row in matrix.rows)
-    first: dict[tuple[str, ...], str] = {}
+    patterns: Counter[tuple[str, ...]] = Counter()
+    first: dict[tuple[str, ...], CheckId] = {}
     for row in matrix.rows:
-        first.setdefault(_pattern(row, matrix.keys), str(row.agreement.check))
+        pattern = _pattern(row, matrix.keys)
+        patterns[pattern] += 1
+        first.setdefault(pattern, row.agreement.check)
     rows = tuple(
-        (f"{count:,}", *pattern, first[pattern]) for pattern, count in patterns.most_common(_ROWS)
+        (f"{count:,}", *pattern, str(first[pattern]))
+        for pattern, count in patterns.most_common(_ROWS)
     )
     more = len(patterns) - len(rows)
     title = f"{more:,} rarer patterns are not shown" if more else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_repro.adapters.index_lines import read_head, scan_index
@@ -17,6 +17,7 @@ __all__ = [
     "Entry",
     "by_version",
     "entries",
+    "entries_by_check",
     "index_of",
     "one_check",
     "one_key",
@@ -97,10 +98,41 @@ def entries(store: Store, keys: Iterable[EnvironmentKey], pattern: str = "*") ->
     for key in keys:
         for module in store.modules(key):
             for name, index in index_of(store, key, module).items():
-                test, _, last = name.rpartition("::")
-                check = CheckId(module, test, last)
+                check = _check(module, name)
                 if pattern == "*" or selects(pattern, str(check)):
                     yield Entry(check, key, index)
+
+
+def entries_by_check(
+    store: Store, keys: Sequence[EnvironmentKey], pattern: str = "*"
+) -> dict[CheckId, dict[EnvironmentKey, IndexEntry]]:
+    """The same as `entries`, by check (sorted) and then by key (in the order given).
+
+    Raises:
+        BaselineError: A manifest cannot be used.
+    """
+    modules: dict[str, list[EnvironmentKey]] = {}
+    for key in keys:
+        for module in store.modules(key):
+            modules.setdefault(module, []).append(key)
+    held: dict[CheckId, dict[EnvironmentKey, IndexEntry]] = {}
+    for module, holders in modules.items():
+        # By name first: an id is made once a check and not once a key, of which there are many.
+        named: dict[str, dict[EnvironmentKey, IndexEntry]] = {}
+        for key in holders:
+            for name, index in index_of(store, key, module).items():
+                named.setdefault(name, {})[key] = index
+        held.update((_check(module, name), found) for name, found in named.items())
+    return {
+        check: held[check]
+        for check in sorted(held)
+        if pattern == "*" or selects(pattern, str(check))
+    }
+
+
+def _check(module: str, name: str) -> CheckId:
+    test, _, last = name.rpartition("::")
+    return CheckId(module, test, last)
 
 
 def index_of(store: Store, key: EnvironmentKey, module: str) -> Mapping[str, IndexEntry]:

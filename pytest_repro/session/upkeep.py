@@ -29,7 +29,7 @@ from pytest_repro.core.model import (
 )
 from pytest_repro.core.sensitivity import Sensitivity, sensitivity_of
 from pytest_repro.core.words import Word
-from pytest_repro.session.selection import Entry, entries, index_of
+from pytest_repro.session.selection import Entry, entries, entries_by_check, index_of
 
 __all__ = [
     "Comparison",
@@ -144,13 +144,11 @@ def _untracked(items: Iterable[_Item], _label: str) -> Iterable[_Item]:
 
 
 def list_checks(
-    store: Store, keys: Iterable[EnvironmentKey], pattern: str = "*"
+    store: Store, keys: Sequence[EnvironmentKey], pattern: str = "*"
 ) -> tuple[Listing, ...]:
     """The checks that ``pattern`` selects and who holds them, sorted by id."""
-    held: dict[CheckId, list[EnvironmentKey]] = {}
-    for entry in entries(store, keys, pattern):
-        held.setdefault(entry.check, []).append(entry.key)
-    return tuple(Listing(check, tuple(held[check])) for check in sorted(held))
+    held = entries_by_check(store, keys, pattern)
+    return tuple(Listing(check, tuple(entries)) for check, entries in held.items())
 
 
 def stored_baselines(
@@ -211,10 +209,8 @@ def matrix_of(
     Without ``far`` only index lines are read. Distances are measured once for each two groups of
     equal keys, with the first key of the earlier group as baseline.
     """
-    held: dict[CheckId, dict[EnvironmentKey, IndexEntry]] = {}
-    for entry in entries(store, keys, pattern):
-        held.setdefault(entry.check, {})[entry.key] = entry.index
-    agreements = [agreement_of(check, held[check]) for check in sorted(held)]
+    held = entries_by_check(store, keys, pattern)
+    agreements = [agreement_of(check, entries) for check, entries in held.items()]
     rows = tuple(
         MatrixRow(one, _group_distances(store, one) if far else ())
         for one in (track(agreements, "measuring") if far else agreements)
