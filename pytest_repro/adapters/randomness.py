@@ -243,8 +243,6 @@ class _Switch:
         stack = self._stack()
         if stack:
             stack[-1].drawing(kind, what)
-        else:
-            self.foreign += 1
 
     def moving(self, kind: EventKind) -> None:
         for guard in self._stack()[-1:]:

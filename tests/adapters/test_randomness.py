@@ -456,6 +456,11 @@ def test_a_generator_may_prepare_latents_outside_of_a_call():
     assert len(called(prepare, Ddim(), prepare).ledger().draws) == 4
 
 
+def test_a_pipeline_inside_a_pipeline_is_part_of_its_call():
+    book = called(Ddim(), Unclip(), Ddim(), Unclip(), fresh=True)
+    assert len(book.ledger().draws) == 12
+
+
 def test_a_failed_call_is_still_a_call():
     def guarded(generator):
         with pytest.raises(KeyError):

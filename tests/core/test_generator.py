@@ -409,6 +409,16 @@ def test_a_book_that_stores_nothing_says_so():
         book.arrays()
 
 
+def test_what_is_stored_is_undisturbed_and_what_was_replayed():
+    clean = record(lambda g: g.standard_normal(5))
+    for source, seed in ((Disturbed(1), 0), (clean, 99)):
+        book = NoiseBook(source, store=True)
+        book.generator(seed).standard_normal(5)
+        (kept,) = book.arrays()
+        assert kept is not None
+        assert kept.tobytes() == plain().standard_normal(5).tobytes()
+
+
 # Disturbance
 
 
@@ -425,6 +435,13 @@ def test_every_float_moves_by_exactly_one_ulp_of_the_computing_dtype(name):
     assert set(steps.ravel()) == {-1, 1}
     rises = np.count_nonzero(moved > clean)
     assert 850 < rises < 1150  # a fair coin: 1000 +- 6.7 standard deviations of 22.4
+
+
+def test_a_draw_coarser_than_the_computing_dtype_moves_by_its_own_ulp():
+    given = NoiseBook(Disturbed(3, "float64")).generator(0).standard_normal(99, dtype=np.float32)
+    clean = plain().standard_normal(99, dtype=np.float32)
+    assert given.dtype == np.float32
+    assert set(given.view(np.int32) - clean.view(np.int32)) == {-1, 1}
 
 
 def test_the_ledger_of_a_disturbed_run_is_the_clean_one():

@@ -227,6 +227,54 @@ def test_other_bits_before_an_extra_draw_are_other_bits():
     assert found.sentence == "draw 1 of 5: same call, other bits"
 
 
+def test_other_bits_before_an_extra_draw_of_the_same_kind_are_other_bits():
+    def draws(count, seed):
+        return ledger_of(lambda g: [g.standard_normal(IMAGE) for _ in range(count)], seed)
+
+    clean, other = draws(2, 0), draws(3, 1)
+    found = compare_ledgers(clean, make_ledger(clean.generators, other.draws))
+    assert found is not None
+    assert (found.kind, found.position) == ("bits", 0)
+    appended = compare_ledgers(clean, draws(3, 0))
+    assert appended is not None
+    assert (appended.kind, appended.position) == ("extra", 2)
+
+
+def test_a_changed_generator_does_not_hide_what_differs_before_it_draws():
+    def batch(shape, seed):
+        book = NoiseBook()
+        generators = book.generator(0), book.generator(seed)
+        generators[0].standard_normal(shape)
+        generators[1].standard_normal(IMAGE)
+        return book.ledger()
+
+    both = compare_ledgers(batch(IMAGE, 1), batch((2, 3, 8, 8), 7))
+    assert both is not None
+    assert (both.kind, both.position) == ("shape", 0)
+    one = compare_ledgers(batch(IMAGE, 1), batch(IMAGE, 7))
+    assert one is not None
+    assert (one.kind, one.position) == ("generator", 1)
+
+
+@pytest.mark.parametrize(
+    ("reverse", "kind", "word"), [(0, "extra", "more"), (1, "absent", "fewer")]
+)
+def test_the_first_of_several_draws_more_or_fewer_is_named(reverse, kind, word):
+    def steps(extra_steps):
+        def draw(generator):
+            for step in range(6):
+                generator.standard_normal((step + 1,))
+                if step in extra_steps:
+                    generator.random(2)
+
+        return ledger_of(draw)
+
+    pair = [steps(()), steps((1, 4))]
+    found = compare_ledgers(*(reversed(pair) if reverse else pair))
+    assert found is not None
+    assert (found.kind, found.sentence) == (kind, f"one draw {word} after draw 2")
+
+
 def test_a_difference_carries_both_draws():
     found = difference(ledger_of(other_shape))
     assert found is not None
