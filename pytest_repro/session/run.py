@@ -203,8 +203,6 @@ def open_session(
     environment = observe_environment(
         framework=str(settings.framework), root=root, extra=_merged(extra_facts)
     )
-    if environment.key.framework.startswith("mindspore-"):
-        mindspore.enable_determinism()
     return Session(
         settings,
         root=root,
