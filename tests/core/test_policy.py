@@ -101,6 +101,9 @@ def test_an_empty_policy_decides_nothing():
 def test_a_measured_tolerance_carries_the_factor_that_another_rule_decides():
     rules = (Rule("*", tolerance=Tolerance(factor=4.0)), Rule("*", factor=2.0))
     assert resolve(Policy(rules), CHECK).tolerance == Tolerance(factor=2.0)
+    assert resolve(Policy(rules[:1]), CHECK).tolerance == Tolerance(factor=4.0)
+    alone = resolve(Policy(rules[1:]), CHECK)
+    assert (alone.tolerance, alone.factor) == (None, 2.0)
     written = (Rule("*", tolerance=Tolerance(rel_l2=1.0)), Rule("*", factor=2.0))
     assert resolve(Policy(written), CHECK).tolerance == Tolerance(rel_l2=1.0)
 
@@ -168,6 +171,8 @@ def test_a_rule_is_read_with_the_lines_of_its_fields():
     assert second.tolerance.statistic("mean").atol == 1.0
     assert second.reason == "y"
     assert third.ceiling == 0.05
+    widest = document(block(3, check="*", ceiling=1.0, reason="any change of content passes"))
+    assert policy_from(widest, PLACE).rules[0].ceiling == 1.0
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,16 @@ def test_the_share_of_psnr_is_the_share_of_the_error():
     tolerance = written({"psnr": 40})
     shares = [uses(tolerance, found)[0].share for found in (half, quarter)]
     assert shares[0] == pytest.approx(2 * shares[1], rel=1e-6)
+    far = difference(NORMAL, moved(50.0))
+    assert uses(tolerance, far)[0].share == pytest.approx(100 * shares[0], rel=1e-4)
     assert uses(tolerance, difference(NORMAL, NORMAL))[0].share == 0.0
+
+
+def test_a_psnr_equal_to_its_bound_passes():
+    found = difference(NORMAL, moved(0.5))
+    assert uses(Tolerance(psnr=found.psnr_db), found)[0].share == 1.0
+    above = math.nextafter(found.psnr_db, math.inf)
+    assert uses(Tolerance(psnr=above), found)[0].share > 1.0
 
 
 def test_a_measure_that_is_nan_never_passes():
@@ -324,6 +333,13 @@ def test_elementwise_share_is_the_plain_formula(pairs, atol, rtol):
         assert inside, "the upper limit passed what the elements refuse"
 
 
+def test_an_element_beyond_its_bound_by_one_ulp_is_beyond_it():
+    for bound in np.random.default_rng(2).random(500):
+        baseline, observed = np.zeros(3), np.array([0.0, math.nextafter(bound, 2.0), 0.0])
+        assert elementwise_share(Tolerance(atol=bound), baseline, observed) > 1.0
+        assert elementwise_share(Tolerance(atol=observed[1]), baseline, observed) == 1.0
+
+
 def test_the_worst_element_is_found_in_any_block():
     baseline = np.ones(400_000, np.float32)
     for place in (0, 131_071, 131_072, 399_999):
@@ -338,6 +354,8 @@ def test_atol_and_rtol_together_need_the_elements():
     tolerance = written({"atol": 0.01, "rtol": 0.01})
     found = difference(baseline, observed)
     assert needs_elements(tolerance)
+    assert uses(written({"atol": 1e-9, "rtol": 0.5}), difference([2.0], [2.25]))[0].share < 1.0
+    assert uses(written({"atol": 0.5, "rtol": 1e-9}), difference([2.0], [2.25]))[0].share < 1.0
     assert not needs_elements(written({"atol": 0.01}))
     assert uses(tolerance, found)[0].share > 1.0
     share = elementwise_share(tolerance, baseline, observed)
@@ -380,6 +398,15 @@ def test_without_the_tensor_only_what_needs_no_elements_is_judged():
     far = summaries(NORMAL, NORMAL * np.float32(1.01))
     assert any(use.share > 1.0 for use in uses(rest, far))
     assert not unjudged(rest, found)
+
+
+@pytest.mark.parametrize("value", [{"atol": 0.5}, {"rtol": 0.5}])
+def test_a_bound_that_cannot_be_judged_is_still_named(value):
+    use = uses(written(value), summaries(NORMAL, moved(1e-3)))[0]
+    assert (use.measure, use.observed, use.allowed) == ("atol/rtol", math.inf, 0.5)
+    same = summaries(NORMAL, NORMAL)
+    assert uses(written(value), same)[0].share == 0.0
+    assert not unjudged(written(value), same)
 
 
 def test_with_the_tensor_nothing_is_unjudged():
@@ -531,6 +558,25 @@ def test_a_measured_tolerance_is_factor_times_the_envelope():
         assert not tolerance.is_measured
     names = {bound.name for bound in tolerance.statistics}
     assert names == {"min", "max", "mean", "std", "abs_sum", "l2"}
+
+
+def test_a_measured_statistic_is_its_movement_and_an_eighth_of_the_arrays():
+    movements = (("abs_sum", 3.0), ("l2", 2.0), ("max", 0.1), ("mean", 1.0), ("nan_count", 0.0))
+    measured = replace(
+        envelope(disturbed(1)),
+        max_abs_max=0.5,
+        mean_abs_max=0.25,
+        rel_l2_max=0.002,
+        statistics=(*movements, ("min", 0.7), ("std", 0.0)),
+    )
+    assert measured_tolerance(measured, 2.0).statistics == (
+        StatisticBound("abs_sum", atol=6.0, rtol=0.0005),
+        StatisticBound("l2", atol=4.0, rtol=0.0005),
+        StatisticBound("max", atol=1.0),
+        StatisticBound("mean", atol=2.0625),
+        StatisticBound("min", atol=1.4),
+        StatisticBound("std", atol=0.0625),
+    )
 
 
 def test_a_measured_tolerance_passes_the_runs_that_made_it():
