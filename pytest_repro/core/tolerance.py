@@ -13,7 +13,7 @@ from decimal import ROUND_CEILING, Context, Decimal
 
 from pytest_repro.core.errors import SettingError
 from pytest_repro.core.model import Difference, ElementDifference, ToleranceUse
-from pytest_repro.core.tolerance_elements import ABOVE_ONE, elementwise_share
+from pytest_repro.core.tolerance_elements import elementwise_share
 from pytest_repro.core.tolerance_measured import (
     ceiling,
     fallback_tolerance,
@@ -51,6 +51,8 @@ __all__ = [
     "without_elements",
 ]
 
+# A power may round to 1.0 although the bound is exceeded by one ULP of a dB.
+_ABOVE_ONE = math.nextafter(1.0, math.inf)
 _DIGITS = 3
 _LARGEST_EXPONENT = 300.0
 _PLAIN_INTEGERS_BELOW = 1e6
@@ -175,7 +177,7 @@ def _psnr_use(least_db: float, difference: Difference) -> ToleranceUse:
         share = 10.0 ** ((least_db - observed_db) / 20.0)
         return ToleranceUse("psnr", observed_db, least_db, share)
     excess = (least_db - observed_db) / 20.0
-    share = max(ABOVE_ONE, 10.0**excess) if excess < _LARGEST_EXPONENT else math.inf
+    share = max(_ABOVE_ONE, 10.0**excess) if excess < _LARGEST_EXPONENT else math.inf
     return ToleranceUse("psnr", observed_db, least_db, share)
 
 
@@ -211,9 +213,8 @@ def _share(observed: float, allowed: float) -> float:
         return 0.0
     if allowed == 0.0 or math.isinf(observed):
         return math.inf
-    share = observed / allowed
-    # A quotient may round down to 1.0 although the bound is exceeded by one ULP.
-    return max(share, ABOVE_ONE) if observed > allowed else share
+    # Correctly rounded, a quotient of two floats is above 1.0 exactly when the first is larger.
+    return observed / allowed
 
 
 def _amount(place: ElementDifference | None) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,10 +11,7 @@ from numpy.typing import NDArray
 from pytest_repro.core.errors import ValueRefused
 from pytest_repro.core.tolerance_value import Tolerance
 
-__all__ = ["ABOVE_ONE", "elementwise_share"]
-
-ABOVE_ONE = math.nextafter(1.0, math.inf)
-"""The smallest share that says exceeded: a quotient may round down to 1.0."""
+__all__ = ["elementwise_share"]
 
 _BLOCK_ELEMENTS = 1 << 17
 
@@ -65,8 +61,7 @@ def _block_share(atol: float, rtol: float, baseline: NDArray[Any], observed: NDA
         allowed = atol + rtol * magnitude
         shares = np.where(apart == 0.0, 0.0, apart / allowed)
     # inf / inf: both overflowed, so nothing is known but that they are far apart.
-    worst = float(np.max(np.where(np.isnan(shares), np.inf, shares), initial=0.0))
-    return max(worst, ABOVE_ONE) if bool(np.any(apart > allowed)) else worst
+    return float(np.max(np.where(np.isnan(shares), np.inf, shares), initial=0.0))
 
 
 def _apart_and_magnitude(
