@@ -47,12 +47,17 @@ class ActiveTest:
     Args:
         session: The run.
         spec: What the test asked for.
+
+    Attributes:
+        outcomes: Of its checks, once it was judged.
+        idle: Whether it ended well, is marked, and checked nothing.
     """
 
     def __init__(self, session: Session, spec: TestSpec) -> None:
         self.session = session
         self.spec = spec
         self.outcomes: tuple[Outcome, ...] = ()
+        self.idle = False
         self._around: ExitStack | None = None
         self._trial: Trial | None = None
 
@@ -82,7 +87,7 @@ class ActiveTest:
     def body(self) -> AbstractContextManager[None]:
         """What surrounds the test's body: the guard against unseeded randomness."""
         stack = ExitStack()
-        stack.enter_context(self.session.guard(self.spec))
+        stack.enter_context(self.session.guard(self.spec, self.trial))
         token = ACTIVE.set(self)
         stack.callback(ACTIVE.reset, token)
         return stack  # type: ignore[return-value]  # entering gives the stack, which nobody uses

@@ -188,6 +188,16 @@ class Store:
             with _folder_lock(path.parent):
                 return self._merge(path, (key, module), baselines)
 
+    def write_tensors(self, tensors: Iterable[TensorRecord]) -> None:
+        """Put tensors beside the manifests that name them; those that lie there are left alone.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        for record in tensors:
+            with self._naming("cannot write a tensor", self.tensor_path(record.digest)):
+                self._write_tensor(record)
+
     def _merge(
         self, path: Path, place: tuple[EnvironmentKey, str], baselines: Iterable[Baseline]
     ) -> bool:

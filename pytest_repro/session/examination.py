@@ -17,7 +17,7 @@ from pytest_repro.core.model import (
     Outcome,
     Verdict,
 )
-from pytest_repro.core.settings import UpdateMode
+from pytest_repro.core.settings import NoiseMode, UpdateMode
 from pytest_repro.session.judging import Judging
 from pytest_repro.session.recording import Recording
 from pytest_repro.session.repeating import parting
@@ -159,7 +159,7 @@ class Examination:
             return _Plan(call, self._judging.judge(self._first.spec, call))
         if own != observed:
             return _Plan(call, None, Verdict.UPDATED)
-        if update is UpdateMode.ALL:
+        if update is UpdateMode.ALL or self._session.settings.noise is NoiseMode.STORE:
             return _Plan(call, None, Verdict.UNCHANGED)
         return _Plan(call, self._outcome(check, Verdict.UNCHANGED, call))
 

@@ -18,6 +18,8 @@ from pytest_repro.core.model import (
     TensorSummary,
     Verdict,
 )
+from pytest_repro.core.record import make_record
+from pytest_repro.core.settings import NoiseMode
 from pytest_repro.session.trial import Trial
 
 if TYPE_CHECKING:
@@ -60,9 +62,18 @@ class Recording:
         observation = self._first.calls[name].observation
         baseline = self._baseline(name, observation)
         if verdict is not Verdict.RECORDED and self._is_stored(baseline):
+            self._session.queue_tensors(self._noise(observation))
             return Verdict.UNCHANGED
-        self._session.queue(baseline, [record for _, record in observation.tensors])
+        tensors = [record for _, record in observation.tensors]
+        self._session.queue(baseline, [*tensors, *self._noise(observation)])
         return Verdict.UPDATED if verdict is Verdict.UNCHANGED else verdict
+
+    def _noise(self, observation: Observation) -> list[TensorRecord]:
+        """The draws up to the check as tensors, where they are to be stored for a replay."""
+        if self._session.settings.noise is not NoiseMode.STORE:
+            return []
+        arrays = self._first.book.arrays()[: len(observation.ledger.draws)]
+        return [make_record(array) for array in arrays if array is not None]
 
     def _is_stored(self, baseline: Baseline) -> bool:
         session = self._session

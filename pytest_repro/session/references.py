@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from pytest_repro.adapters.store import Store
 from pytest_repro.core.environment import compare_facts, order_references
+from pytest_repro.core.errors import CorruptBaseline
 from pytest_repro.core.model import (
     Baseline,
     CheckId,
     Digest,
     Distance,
+    Draw,
     Environment,
     EnvironmentKey,
     IndexEntry,
     Reference,
     TensorRecord,
 )
+from pytest_repro.core.noise import Replay
 
 __all__ = ["Found", "References"]
 
@@ -103,6 +109,33 @@ class References:
             distance = Distance.RELEASE
         manifest = self._store.shown(self._store.manifest_path(found.key, check.module))
         return baseline, Reference(found.key, distance, manifest, reasons)
+
+    def recorded_noise(self, module: str, test: str, reach: Distance) -> Replay:
+        """The draws of a test as its nearest baseline recorded them.
+
+        Raises:
+            CorruptBaseline: No baseline of the test is within reach, or its noise was not stored.
+        """
+        for key, _ in self._order(reach):
+            stored = [one for one in self._store.manifest(key, module) if one.check.test == test]
+            if stored:
+                ledger = max((one.ledger for one in stored), key=lambda one: len(one.draws))
+                return Replay(ledger, tuple(self._drawn(draw, key) for draw in ledger.draws))
+        raise CorruptBaseline(
+            f"{module}::{test} has no baseline whose noise could be replayed",
+            next_step="pytest --repro-update --repro-noise=store",
+        )
+
+    def _drawn(self, draw: Draw, key: EnvironmentKey) -> NDArray[Any]:
+        record = self._store.tensor(draw.digest)
+        if record is None:
+            raise CorruptBaseline(
+                "the noise of this test was recorded as digests only and cannot be replayed",
+                facts=(f"{draw.method} {draw.shape} of generator {draw.generator}",),
+                where=str(key),
+                next_step="pytest --repro-update=all --repro-noise=store",
+            )
+        return record.array
 
     def elsewhere(self, check: CheckId) -> tuple[EnvironmentKey, ...]:
         """Every key that has the check, whatever its distance; for the message of ``missing``."""

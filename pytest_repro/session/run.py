@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pytest_repro.adapters.mindspore import MindSporeAdapter
+from pytest_repro.adapters.pipeline_calls import watch_pipeline_calls
 from pytest_repro.adapters.policy_file import load_policy
 from pytest_repro.adapters.randomness import guard_randomness, isolated_globals
 from pytest_repro.adapters.store import Store
@@ -18,6 +19,7 @@ from pytest_repro.core.generator import NoiseBook
 from pytest_repro.core.model import (
     Baseline,
     CheckId,
+    Digest,
     Distance,
     Environment,
     Observation,
@@ -26,7 +28,7 @@ from pytest_repro.core.model import (
 )
 from pytest_repro.core.noise import Fresh, NoiseSource
 from pytest_repro.core.policy import Policy, Resolved, resolve
-from pytest_repro.core.settings import Settings, UpdateMode
+from pytest_repro.core.settings import NoiseMode, Settings, UpdateMode
 from pytest_repro.session.examination import Examination
 from pytest_repro.session.pipelines import Pipelines
 from pytest_repro.session.references import References, narrower
@@ -117,18 +119,28 @@ class Session:
             yield
 
     @contextmanager
-    def guard(self, spec: TestSpec) -> Iterator[None]:
-        """Catch randomness that no seed of the test decides."""
-        with guard_randomness(spec.rng):
+    def guard(self, spec: TestSpec, trial: Trial) -> Iterator[None]:
+        """Catch randomness that no seed of the test decides, and generators used twice."""
+        with guard_randomness(spec.rng), watch_pipeline_calls(trial.book):
             yield
 
     def noise_source(self, spec: TestSpec) -> NoiseSource:
-        """Where the generators' numbers of a test come from."""
+        """Where the generators' numbers of a test come from.
+
+        Raises:
+            CorruptBaseline: Noise is to be replayed, and it was not stored or cannot be read.
+        """
+        if self.settings.noise is NoiseMode.REPLAY:
+            return self.references.recorded_noise(spec.module, spec.test, self.settings.reference)
         return Fresh()
 
     def trial(self, spec: TestSpec, source: NoiseSource | None) -> Trial:
         """A fresh execution of a test."""
-        book = NoiseBook(source or self.noise_source(spec), allow_reuse=spec.reuse)
+        book = NoiseBook(
+            source or self.noise_source(spec),
+            store=self.settings.noise is NoiseMode.STORE,
+            allow_reuse=spec.reuse,
+        )
         return Trial(spec, book, self._mindspore, self._lets_go(spec))
 
     def _lets_go(self, spec: TestSpec) -> Callable[[Observation], bool]:
@@ -157,11 +169,15 @@ class Session:
     def queue(self, baseline: Baseline, tensors: Sequence[TensorRecord]) -> None:
         """Remember a baseline to be written."""
         self._queue.baselines.setdefault(baseline.check.module, []).append(baseline)
+        self.queue_tensors(tensors)
+
+    def queue_tensors(self, tensors: Sequence[TensorRecord]) -> None:
+        """Remember tensors to be written that a stored baseline names already."""
         self._queue.tensors.update({record.digest: record for record in tensors})
 
     def flush_if_due(self) -> None:
         """Write what waits, unless writing would take a large part of the run's time."""
-        if not self._queue.baselines:
+        if not self._queue.baselines and not self._queue.tensors:
             return
         if time.monotonic() - self._queue.flushed_s >= _FLUSH_SHARE * self._queue.cost_s:
             self.flush()
@@ -175,10 +191,11 @@ class Session:
         began = time.monotonic()
         for module in list(self._queue.baselines):
             baselines = self._queue.baselines[module]
-            wanted = {one.digest for baseline in baselines for one in baseline.tensors}
+            wanted = {digest for baseline in baselines for digest in _named_by(baseline)}
             tensors = [record for digest, record in self._queue.tensors.items() if digest in wanted]
             self.store.write(self.environment.key, module, baselines, tensors)
             del self._queue.baselines[module]
+        self.store.write_tensors(self._queue.tensors.values())
         self._queue.tensors.clear()
         self.references.forget()
         self._queue.flushed_s = time.monotonic()
@@ -215,6 +232,11 @@ def open_session(
 
 def _merged(extra: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {name: value for facts in extra for name, value in facts.items()}
+
+
+def _named_by(baseline: Baseline) -> Iterator[Digest]:
+    yield from (one.digest for one in baseline.tensors)
+    yield from (draw.digest for draw in baseline.ledger.draws)
 
 
 def _own_version() -> str:
