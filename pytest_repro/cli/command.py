@@ -42,9 +42,19 @@ class Context:
         return root
 
     def store(self) -> Store:
-        """The baselines that the arguments name."""
+        """The baselines that the arguments name.
+
+        Raises:
+            UsageError: There is no such folder: a misspelt one must not look empty and whole.
+        """
         root = self.root
-        return Store(root / self.arguments.baselines, root=root)
+        folder = root / self.arguments.baselines
+        if not folder.exists():
+            raise UsageError(
+                f"there is no folder {folder}",
+                next_step="name it with --baselines and --root, or record: pytest --repro-update",
+            )
+        return Store(folder, root=root)
 
     def text(self, name: str) -> str:
         """A text argument; ``""`` when it was not given."""

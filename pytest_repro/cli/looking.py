@@ -137,8 +137,9 @@ def matrix(context: Context) -> ExitCode:
     for line in matrix_lines(found):
         context.output.line(line)
     for table in matrix_tables(found):
-        context.output.line()
-        context.output.table(table)
+        if table.rows:
+            context.output.line()
+            context.output.table(table)
     return ExitCode.OK
 
 

@@ -211,7 +211,10 @@ def _distance(first: TensorSummary, second: TensorSummary, stored: Stored) -> Le
         return LeafDistance(
             first.path, math.inf, incomparable=f"shape {first.shape} and {second.shape}"
         )
-    difference = _difference(first, second, stored)
+    try:
+        difference = _difference(first, second, stored)
+    except ValueError as error:  # sketches of two lengths, or a tensor that its manifest belies
+        return LeafDistance(first.path, math.inf, incomparable=str(error))
     return LeafDistance(first.path, difference.rel_l2, difference)
 
 

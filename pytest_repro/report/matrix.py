@@ -60,7 +60,9 @@ def letters(number: int | None) -> str:
 
 
 def matrix_lines(matrix: Matrix) -> list[str]:
-    """What the letters mean, and what the whole comes to."""
+    """What the letters mean, and what the whole comes to; the last line is the sum."""
+    if not matrix.keys:
+        return ["no key has a baseline"]
     exact = sum(row.agreement.is_exact for row in matrix.rows)
     shared = sum(len(row.agreement.groups) > 1 for row in matrix.rows)
     lines = [f"{number:>3}  {key}" for number, key in enumerate(matrix.keys, 1)]

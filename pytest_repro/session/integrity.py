@@ -175,13 +175,17 @@ def _differing(says: Statistics, has: Statistics) -> Sequence[str]:
     return [
         field.name
         for field in fields(Statistics)
-        # "not <=" instead of ">", so that a NaN in the manifest differs.
-        if getattr(says, field.name) != getattr(has, field.name)
-        and not (
-            abs(getattr(says, field.name) - getattr(has, field.name))
-            <= _RELATIVE_ERROR * scales.get(field.name, 0.0)
+        if not _agree(
+            getattr(says, field.name), getattr(has, field.name), scales.get(field.name, 0.0)
         )
     ]
+
+
+def _agree(says: object, has: float, scale: float) -> bool:
+    if not isinstance(says, (int, float)):
+        return False
+    # "<=" is false for NaN, so that a NaN in the manifest never agrees.
+    return says == has or abs(says - has) <= _RELATIVE_ERROR * scale
 
 
 def _is_pointer(file: FoundFile) -> bool:

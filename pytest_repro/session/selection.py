@@ -182,5 +182,5 @@ def by_version(key: EnvironmentKey) -> tuple[str, str, tuple[tuple[int, str], ..
     name, _, version = key.framework.partition("-")
     parts = re.findall(r"\d+|[^\d.]+", version)
     # A release has nothing where a candidate of it has "rc1", and comes after it.
-    order = tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
+    order = tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
     return key.hardware, name, (*order, (0, ""))

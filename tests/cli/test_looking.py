@@ -52,8 +52,11 @@ def test_list_counts_keys_and_selects_by_glob_part_and_key(tmp_path, capsys):
 
 
 def test_an_empty_folder_lists_nothing_and_a_key_that_is_not_there_is_refused(tmp_path, capsys):
+    store_in(tmp_path).folder.mkdir()
     assert run(tmp_path, "list") == 0
     assert capsys.readouterr().out == "0 checks under 0 keys\n"
+    assert run(tmp_path, "matrix") == 0
+    assert capsys.readouterr().out == "no key has a baseline\n"
     fill(tmp_path)
     assert run(tmp_path, "list", "--key", "ascend") == 2
     error = capsys.readouterr().err
@@ -116,7 +119,9 @@ def test_diff_names_one_sided_checks_other_noise_and_estimates(tmp_path, capsys)
     put(store, CheckId(IMAGE.module, "test_seed", "image"), NEW, CLEAN, seed=1)
     tensor_file(tmp_path, CLEAN + 1).unlink()
     assert run(tmp_path, "diff", str(OLD), str(NEW)) == 1
-    rows = {line.split("::")[1]: line for line in capsys.readouterr().out.splitlines() if "::" in line}
+    rows = {
+        line.split("::")[1]: line for line in capsys.readouterr().out.splitlines() if "::" in line
+    }
     assert "only second" in rows["test_new"]
     assert "only first" in rows["test_old"]
     assert "noise" in rows["test_seed"]
@@ -220,7 +225,9 @@ def test_env_prints_the_key_and_marks_what_changes_bits(tmp_path, capsys):
     assert marked[: len(changing)] == changing
 
 
-def test_an_id_in_an_odd_script_survives_a_terminal_that_lacks_it(tmp_path, monkeypatch, capfdbinary):
+def test_an_id_in_an_odd_script_survives_a_terminal_that_lacks_it(
+    tmp_path, monkeypatch, capfdbinary
+):
     import io
     import sys
 

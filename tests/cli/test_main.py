@@ -47,6 +47,15 @@ def test_an_interrupt_is_quiet(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    "command", ["list", "matrix", "sensitivity", "verify", "gc", "prune", "policy check"]
+)
+def test_a_misspelt_folder_is_refused_and_not_taken_for_an_empty_one(tmp_path, capsys, command):
+    fill(tmp_path)
+    assert run(tmp_path, *command.split(), "--baselines", "baseline") == 2
+    assert "there is no folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_goes_away_changes_neither_code_nor_stderr(tmp_path, unbuffered):
     fill(tmp_path)

@@ -185,6 +185,15 @@ def test_odd_but_true_tensors_are_no_fault(tmp_path, capsys, array):
     assert run(tmp_path, "verify") == 0, capsys.readouterr().out
 
 
+def test_a_statistic_that_is_no_number_is_a_fault_whoever_sees_it_first(tmp_path, capsys):
+    fill(tmp_path)
+    _edit(tmp_path, r"std: [-+.\de]+", "std: wide")
+    assert run(tmp_path, "verify", "--json") == 3
+    (finding,) = json.loads(capsys.readouterr().out)["verification"]["findings"]
+    assert finding["fault"] in ("corrupt", "statistics")
+    assert finding["where"] == MANIFEST
+
+
 def test_a_folder_that_is_a_file_is_an_error_and_not_a_traceback(tmp_path, capsys):
     (tmp_path / "baselines").write_text("x")
     assert run(tmp_path, "verify") == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,6 +88,13 @@ def test_what_cannot_be_compared_says_why_and_is_infinitely_far(second, why):
     (one,) = leaf_distances(before, after, stored.get)
     assert one.incomparable == why
     assert math.isinf(one.rel_l2)
+
+
+def test_sketches_of_two_lengths_cannot_be_compared_and_say_so():
+    before, after, _ = _sides(np.zeros(3), np.ones(3))
+    cut = replace(after[0], sketch=after[0].sketch[:4])
+    (one,) = leaf_distances(before, [cut], lambda digest: None)
+    assert one.incomparable == "sketches of 16 and 4 projections"
 
 
 def test_a_tensor_on_one_side_only_is_named_with_the_side():
