@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_repro.core.errors import CheckFailed, ReproError
+from pytest_repro.core.errors import CheckFailed, ReproError, UsageError
 from pytest_repro.core.settings import TABLE, Settings, settings_from
 
 if TYPE_CHECKING:
@@ -110,11 +110,16 @@ def _concerns(item: pytest.Item) -> bool:
     return _is_marked(item) or not FIXTURES.isdisjoint(names)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
+# The innermost wrapper: before every fixture, but after the wrappers (logging's) whose teardown
+# relies on their setup having run.
+@pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     if _concerns(item):
-        item.stash[_ACTIVE] = _activate(item)
-        item.stash[_ACTIVE].begin()
+        try:
+            item.stash[_ACTIVE] = _activate(item)
+            item.stash[_ACTIVE].begin()
+        except ReproError as error:
+            pytest.fail(str(error), pytrace=False)
     return (yield)
 
 
@@ -126,7 +131,7 @@ def _activate(item: pytest.Item) -> ActiveTest:
     arguments: dict[str, object] = {}
     for mark in reversed(list(item.iter_markers("repro"))):
         if mark.args:
-            raise pytest.UsageError(f"{item.nodeid}: the arguments of `repro` have names")
+            raise UsageError(f"{item.nodeid}: the arguments of `repro` have names")
         arguments.update(mark.kwargs)
     return ActiveTest(session, session.spec(module, test, arguments, marked=_is_marked(item)))
 
@@ -163,11 +168,18 @@ def _judge(item: pytest.Item, active: ActiveTest, failure: BaseException | None)
         def anew() -> None:
             one.end()
             one.begin(examination)
+
+        def body() -> Any:
+            # Only now does the instance exist that the body will run on.
             _equip(item, one)
+            return one.body()
 
-        return run_again(item, anew, one.body)
+        return run_again(item, anew, body)
 
-    active.judge(failure, again)
+    try:
+        active.judge(failure, again)
+    except ReproError as error:
+        pytest.fail(str(error), pytrace=False)
     item.user_properties.extend((f"repro {o.check.name}", str(o.verdict)) for o in active.outcomes)
     text = failure_text(active.outcomes)
     if failure is not None:
@@ -176,10 +188,11 @@ def _judge(item: pytest.Item, active: ActiveTest, failure: BaseException | None)
     elif text:
         raise _failed(text)
     elif active.spec.marked and not active.outcomes:
+        active.idle = True
         raise _failed(nothing_checked(active.spec.place))
 
 
-class _Failed(CheckFailed, pytest.fail.Exception):
+class _Failed(CheckFailed, pytest.fail.Exception):  # type: ignore[name-defined, misc]
     """A failed check that pytest shows as its text alone: no frame of the test explains it."""
 
 
@@ -223,7 +236,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, A
         from pytest_repro.report.rows import rows_from
 
         # An attribute of the report travels with it from an xdist worker to the controller.
-        report.repro = [row.plain() for row in rows_from(active.spec.place, active.spec.marked and not report.skipped, active.outcomes)]
+        rows = rows_from(active.spec.place, active.idle, active.outcomes)
+        report.repro = [row.plain() for row in rows]
         active.outcomes = ()
     return report
 
@@ -258,6 +272,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     return (yield)
 
 
+@pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed
 def pytest_testnodedown(node: Any, error: object) -> None:
     node.config.stash[_FAULTS].extend(getattr(node, "workeroutput", {}).get("repro_faults", []))
 
@@ -276,7 +291,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _active(request: pytest.FixtureRequest) -> ActiveTest:
-    return request.node.stash[_ACTIVE]
+    active: ActiveTest | None = request.node.stash.get(_ACTIVE, None)
+    if active is None:
+        raise UsageError(
+            f"{request.node.nodeid}: a repro fixture was asked for while the test was running",
+            next_step="mark the test with @pytest.mark.repro, or name the fixture as an argument",
+        )
+    return active
 
 
 def _check_of(active: ActiveTest) -> Callable[..., None]:
@@ -288,7 +309,7 @@ def _check_of(active: ActiveTest) -> Callable[..., None]:
         reference: object = None,
     ) -> None:
         """Compare ``value`` with its baseline; judged when the test ends."""
-        caller = sys._getframe(1)
+        caller = sys._getframe(1)  # noqa: SLF001
         active.trial.check(
             value,
             name,
@@ -320,19 +341,19 @@ def repro_generators(request: pytest.FixtureRequest) -> Callable[..., list[Ledge
 
 @pytest.fixture
 def repro_ddim(request: pytest.FixtureRequest) -> Any:
-    """mindone's DDIM pipeline in the ddpm-cifar10-32 architecture, from ``--repro-weights``."""
+    """Mindone's DDIM pipeline in the ddpm-cifar10-32 architecture, from ``--repro-weights``."""
     return _active(request).pipeline("ddim")
 
 
 @pytest.fixture
 def repro_unclip(request: pytest.FixtureRequest) -> Any:
-    """mindone's UnCLIP pipeline from text, from ``--repro-weights``."""
+    """Mindone's UnCLIP pipeline from text, from ``--repro-weights``."""
     return _active(request).pipeline("unclip")
 
 
 @pytest.fixture
 def repro_unclip_image_variation(request: pytest.FixtureRequest) -> Any:
-    """mindone's UnCLIP image variation pipeline, from ``--repro-weights``."""
+    """Mindone's UnCLIP image variation pipeline, from ``--repro-weights``."""
     return _active(request).pipeline("unclip_image_variation")
 
 

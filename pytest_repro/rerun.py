@@ -1,10 +1,12 @@
 """Running a pytest item again inside its own call phase, with its fixtures set up anew.
 
-The only place that touches pytest's private setup state. pytest has no public way to do this;
-pytest-rerunfailures has relied on the same two names since 2015, and `tests/plugin/test_rerun.py`
-fails first if they change. Running inside the call phase keeps one report a test and works beside
-plugins that own the run-test protocol (xdist, rerunfailures, timeout).
+The only place that touches pytest's private names. pytest has no public way to do this;
+pytest-rerunfailures has relied on `_setupstate` and `_initrequest` since 2015, and
+`tests/plugin/test_rerun.py` fails first if a name changes. Running inside the call phase keeps one
+report a test and works beside plugins that own the run-test protocol (xdist, rerunfailures,
+timeout).
 """
+# ruff: noqa: SLF001  private names are this module's purpose
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from _pytest.tmpdir import tmppath_result_key
 
 __all__ = ["item_failure", "run_again"]
 
@@ -31,28 +34,38 @@ def run_again(
     Returns:
         What the fixtures or the body raised, or ``None``.
     """
+    # A TestCase's errors lie on the item; what the first run raised is what pytest shall report.
+    kept = item.__dict__.pop("_excinfo", None)
     try:
-        item.session._setupstate.teardown_exact(item.parent)
+        _tear_down(item)
         between()
         _forget_instance(item)
         item._initrequest()
         item.session._setupstate.setup(item)
         with body():
             item.runtest()
+        return item_failure(item)
     except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001
         return error
-    return item_failure(item, take=True)
+    finally:
+        item.__dict__.pop("_excinfo", None)
+        if kept is not None:
+            item._excinfo = kept
 
 
-def item_failure(item: Any, *, take: bool = False) -> BaseException | None:
+def item_failure(item: Any) -> BaseException | None:
     """What a ``unittest.TestCase`` method raised; pytest keeps it aside instead of raising it."""
     kept = getattr(item, "_excinfo", None)
     if not kept:
         return None
     error: BaseException = kept[0].value
-    if take:
-        kept.clear()
     return error
+
+
+def _tear_down(item: Any) -> None:
+    # `tmp_path` deletes this at its end, and a report puts it back only after the last run.
+    item.stash.setdefault(tmppath_result_key, {})
+    item.session._setupstate.teardown_exact(item.parent)
 
 
 def _forget_instance(item: Any) -> None:

@@ -36,10 +36,10 @@ class Row:
         return asdict(self)
 
 
-def rows_from(place: str, marked: bool, outcomes: Iterable[Outcome]) -> list[Row]:
-    """A row a check; a marked test without checks gives one row without a verdict."""
+def rows_from(place: str, idle: bool, outcomes: Iterable[Outcome]) -> list[Row]:
+    """A row a check; an idle test (marked, but checked nothing) gives one without a verdict."""
     rows = [_row(outcome) for outcome in outcomes]
-    if not rows and marked:
+    if not rows and idle:
         return [Row(place, "")]
     return rows
 

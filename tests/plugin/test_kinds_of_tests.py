@@ -1,0 +1,277 @@
+"""Every way to write a test: functions, parameters, classes, unittest, ddt, the decorator."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+
+def recorded_then_exact(project, *checks):
+    """Record, run again, and demand these checks and no others."""
+    assert set(project.record().verdicts.items()) == {(check, "recorded") for check in checks}
+    again = project.run()
+    assert again.exit_code == 0, again.text
+    assert set(again.verdicts.items()) == {(check, "exact") for check in checks}
+
+
+def drifts(project, source, old, new):
+    """Write the source with a planted change and demand that each check is caught."""
+    project.write(source.replace(old, new))
+    ran = project.run()
+    assert ran.exit_code == 1
+    assert set(ran.verdicts.values()) == {"drift"}, ran.text
+    return ran
+
+
+UNITTEST = """
+    import unittest
+
+    @pytest.mark.repro(seed=3)
+    class TestPipeline(unittest.TestCase):
+        @classmethod
+        def setUpClass(cls):
+            print("set up class")
+
+        def setUp(self):
+            print("set up")
+            self.noise = self.repro_generator.standard_normal(4)
+
+        def tearDown(self):
+            print("tear down")
+
+        def test_noise(self):
+            self.repro_check(self.noise * 1.0, name="noise")
+
+        def test_batch(self):
+            first, second = self.repro_generators(2)
+            self.repro_check({"first": first.random(2), "second": second.random(2) * 1.0})
+"""
+
+
+def test_unittest_methods_have_the_fixtures_as_attributes(project):
+    project.write(UNITTEST)
+    recorded_then_exact(
+        project, "TestPipeline::test_noise::noise", "TestPipeline::test_batch::value"
+    )
+    drifts(project, UNITTEST, "* 1.0", "* 1.5")
+
+
+def test_the_repeat_of_a_unittest_method_sets_up_and_tears_down_again(project):
+    project.write(UNITTEST)
+    ran = project.record("-s", "-k", "test_noise", "--repro-envelope=0")
+    words = re.findall(r"set up class|set up|tear down", ran.text)
+    assert words == ["set up class", "set up", "tear down", "set up", "tear down"]
+
+
+def test_an_assertion_of_unittest_shows_beside_the_drift(project):
+    project.write(UNITTEST)
+    project.record()
+    changed = UNITTEST.replace(
+        'self.repro_check(self.noise * 1.0, name="noise")',
+        'self.repro_check(self.noise * 2.0, name="noise"); self.assertEqual(1, 2, "by hand")',
+    )
+    project.write(changed)
+    ran = project.run("-k", "test_noise")
+    assert ran.exit_code == 1
+    failure = ran.failure
+    assert "by hand" in failure
+    assert "'noise': drift" in failure
+
+
+def test_unittest_skips_and_expected_failures_are_left_alone(project):
+    project.write("""
+        import unittest
+
+        @pytest.mark.repro
+        class TestPipeline(unittest.TestCase):
+            def test_skipped(self):
+                self.skipTest("not here")
+
+            @unittest.skip("nowhere")
+            def test_never(self):
+                raise AssertionError
+
+            @unittest.expectedFailure
+            def test_known(self):
+                self.fail("known")
+    """)
+    ran = project.run()
+    assert ran.exit_code == 0, ran.text
+    assert ran.counts == {"skipped": 2, "xfailed": 1}
+
+
+def test_a_unittest_method_that_checks_nothing_fails(project):
+    project.write("""
+        import unittest
+
+        @pytest.mark.repro
+        class TestPipeline(unittest.TestCase):
+            def test_idle(self):
+                self.assertTrue(True)
+    """)
+    ran = project.run()
+    assert ran.exit_code == 1
+    assert "TestPipeline::test_idle is marked repro but checked nothing" in ran.failure
+
+
+DDT = """
+    import unittest
+    from ddt import data, ddt, unpack
+
+    @ddt
+    @pytest.mark.repro
+    class TestFamily(unittest.TestCase):
+        @data(*[("float32", 1), ("float16", 2)])
+        @unpack
+        def test_dtype(self, dtype, count):
+            noise = self.repro_generator.standard_normal(count)
+            self.repro_check((noise * 1.0).astype(dtype), name="noise")
+"""
+
+
+def test_ddt_classes_give_a_check_a_case(project):
+    pytest.importorskip("ddt")
+    project.write(DDT)
+    checks = project.record().verdicts
+    assert len(checks) == 2
+    assert all(check.startswith("TestFamily::test_dtype_") for check in checks)
+    assert set(project.run().verdicts.values()) == {"exact"}
+    drifts(project, DDT, "* 1.0", "* 3.0")
+
+
+CLASS = """
+    class TestPipeline:
+        pytestmark = pytest.mark.repro(seed=5)
+
+        def setup_method(self):
+            self.count = 0
+
+        def test_noise(self, repro_generator, repro_check):
+            self.count += 1
+            repro_check(repro_generator.standard_normal(3) * self.count, name="noise")
+
+        @pytest.mark.repro(seed=6)
+        def test_other_seed(self, repro_generator, repro_check):
+            repro_check(repro_generator.standard_normal(3) * 1, name="noise")
+"""
+
+
+def test_classes_of_pytest_get_a_fresh_instance_in_the_repeat(project):
+    project.write(CLASS)
+    checks = ("TestPipeline::test_noise::noise", "TestPipeline::test_other_seed::noise")
+    recorded_then_exact(project, *checks)
+    text = project.manifest.read_text(encoding="utf-8")
+    assert "PCG64(5)" in text
+    assert "PCG64(6)" in text
+
+
+def test_an_instance_that_is_kept_between_runs_is_caught(project):
+    project.write(
+        CLASS.replace("def setup_method(self):\n            self.count = 0", "count = 0").replace(
+            "self.count", "TestPipeline.count"
+        )
+    )
+    ran = project.run("--repro-update", "-k", "test_noise")
+    assert ran.verdicts == {"TestPipeline::test_noise::noise": "nondeterministic"}
+    assert project.files() == {}
+
+
+PARAMETERS = """
+    @pytest.mark.repro
+    @pytest.mark.parametrize(
+        "value",
+        [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+        ids=["a[b]", "a/b", "../up", "größe", "a::b", "x: y # {z}"],
+    )
+    def test_value(value, repro_check):
+        repro_check(np.full(2, value), name="image")
+"""
+
+
+def test_parametrised_ids_of_any_text_are_checks_of_their_own(project):
+    project.write(PARAMETERS)
+    recorded = project.record()
+    assert len(recorded.verdicts) == 6
+    again = project.run()
+    assert again.verdicts == dict.fromkeys(recorded.verdicts, "exact")
+    names = {name for name in project.files() if not name.startswith("tensors/")}
+    assert len(names) == 1
+    swapped = PARAMETERS.replace('"a[b]", "a/b"', '"a/b", "a[b]"')
+    project.write(swapped)
+    verdicts = project.run().verdicts
+    assert verdicts["test_value[a/b]::image"] == verdicts["test_value[a[b]]::image"] == "drift"
+    assert verdicts["test_value[../up]::image"] == "exact"
+
+
+DECORATED = """
+    import unittest
+
+    @repro(seed=1, name="noise")
+    def test_function(repro_generator):
+        return repro_generator.standard_normal(3) * 1.0
+
+    @repro(seed=2)
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_parametrised(repro_generator, count):
+        return repro_generator.standard_normal(count) * 1.0
+
+    @repro(seed=3)
+    class TestClass:
+        def test_method(self, repro_generator):
+            return {"noise": repro_generator.standard_normal(3) * 1.0}
+
+        def helper(self):
+            return None
+
+    class TestCase(unittest.TestCase):
+        @repro(seed=4, name="noise")
+        def test_method(self):
+            return self.repro_generator.standard_normal(3) * 1.0
+
+    @repro(seed=5)
+    class TestWholeCase(unittest.TestCase):
+        def setUp(self):
+            self.noise = self.repro_generator.standard_normal(3)
+
+        def test_method(self):
+            return self.noise * 1.0
+"""
+
+
+def test_the_decorator_checks_what_a_test_returns(project):
+    project.write(DECORATED)
+    recorded_then_exact(
+        project,
+        "test_function::noise",
+        "test_parametrised[1]::value",
+        "test_parametrised[2]::value",
+        "TestClass::test_method::value",
+        "TestCase::test_method::noise",
+        "TestWholeCase::test_method::value",
+    )
+    drifts(project, DECORATED, "* 1.0", "* 1.25")
+
+
+def test_the_decorator_refuses_a_test_that_returns_nothing(project):
+    project.write("""
+        @repro()
+        def test_function(repro_generator):
+            repro_generator.standard_normal(3)
+    """)
+    ran = project.run("--repro-update")
+    assert ran.exit_code == 1
+    assert "test_story.py::test_function::value" in ran.failure
+    assert "NoneType" in ran.failure
+    assert project.files() == {}
+
+
+def test_the_decorator_without_parentheses_says_so(project):
+    project.write("""
+        @repro
+        def test_function(repro_generator):
+            return repro_generator.standard_normal(3)
+    """)
+    ran = project.run()
+    assert ran.exit_code == 2
+    assert "write @repro() with parentheses" in ran.text

@@ -1,0 +1,155 @@
+"""The repeat inside the call phase: which fixtures are set up anew, and what pytest still sees."""
+
+from __future__ import annotations
+
+SCOPES = """
+    def made(scope):
+        @pytest.fixture(scope=scope)
+        def fixture():
+            print("make", scope)
+            yield scope
+            print("drop", scope)
+        return fixture
+
+    of_session, of_module, of_class, of_function = map(
+        made, ["session", "module", "class", "function"]
+    )
+
+    @pytest.fixture(params=["p"])
+    def of_parameter(request, tmp_path):
+        print("make parameter", request.param, tmp_path.is_dir())
+        return request.param
+
+    class TestScopes:
+        @pytest.mark.repro
+        def test_scopes(
+            self, of_session, of_module, of_class, of_function, of_parameter, repro_generator,
+            repro_check, monkeypatch, capsys,
+        ):
+            repro_check(repro_generator.standard_normal(2))
+"""
+
+
+def test_fixtures_of_functions_are_made_anew_and_wider_ones_stay(project):
+    project.write(SCOPES)
+    ran = project.record("-s", "--repro-runs=3", "--repro-envelope=0")
+    counts = {
+        scope: (ran.text.count(f"make {scope}\n"), ran.text.count(f"drop {scope}\n"))
+        for scope in ("session", "module", "class", "function")
+    }
+    once, thrice = (1, 1), (3, 3)
+    assert counts == {"session": once, "module": once, "class": once, "function": thrice}
+    assert ran.text.count("make parameter p True\n") == 3
+    assert ran.counts == {"passed": 1}
+
+
+def test_a_fixture_that_fails_in_the_repeat_is_named_and_nothing_is_recorded(project):
+    project.write("""
+        made = []
+
+        @pytest.fixture
+        def fragile():
+            made.append(1)
+            if len(made) > 1:
+                raise RuntimeError("only once")
+
+        @pytest.mark.repro
+        def test_fragile(fragile, repro_check):
+            repro_check(np.zeros(2))
+
+        def test_next(tmp_path):
+            assert tmp_path.is_dir()
+    """)
+    ran = project.run("--repro-update")
+    assert ran.verdicts == {"test_fragile::value": "nondeterministic"}
+    assert "run 2 raised RuntimeError('only once')" in ran.failures["test_fragile"]
+    assert ran.counts == {"failed": 1, "passed": 1}
+    assert project.files() == {}
+
+
+def test_a_teardown_that_fails_in_the_repeat_does_not_hide(project):
+    project.write("""
+        @pytest.fixture
+        def fragile():
+            yield
+            raise RuntimeError("cannot clean up")
+
+        @pytest.mark.repro
+        def test_fragile(fragile, repro_check):
+            repro_check(np.zeros(2))
+    """)
+    ran = project.run("--repro-update")
+    assert ran.exit_code == 1
+    assert "cannot clean up" in ran.text
+    assert project.files() == {}
+
+
+def test_a_repeat_that_skips_or_fails_is_not_a_success(project):
+    for action in ('pytest.skip("later")', "assert False", "raise ValueError('x')"):
+        project.write(f"""
+            runs = []
+
+            @pytest.mark.repro
+            def test_once(repro_check):
+                repro_check(np.zeros(2))
+                runs.append(1)
+                if len(runs) > 1:
+                    {action}
+        """)
+        ran = project.run("--repro-update")
+        assert ran.verdicts == {"test_once::value": "nondeterministic"}, ran.text
+        assert "run 2 raised" in ran.failure
+        assert project.files() == {}
+
+
+def test_global_random_states_are_given_back(project):
+    project.write("""
+        def states():
+            return random.getstate(), np.random.get_state()[1].tolist()
+
+        before = states()
+
+        @pytest.mark.repro
+        def test_noise(repro_generator, repro_check):
+            repro_check(repro_generator.standard_normal(2))
+
+        def test_states():
+            assert states() == before
+    """)
+    assert project.record().counts == {"passed": 2}
+
+
+def test_the_guarded_test_starts_from_the_same_global_states(project):
+    project.write("""
+        @pytest.fixture
+        def legacy():
+            return np.random.standard_normal(3) + random.random()
+
+        @pytest.mark.repro
+        def test_noise(legacy, repro_check):
+            repro_check(legacy)
+    """)
+    project.record()
+    assert project.run().verdicts == {"test_noise::value": "exact"}
+
+
+def test_the_order_and_number_of_reports_stay_pytests_own(project):
+    project.write(SCOPES)
+    ran = project.run("--repro-update", "-v", "--setup-show")
+    assert ran.counts == {"passed": 1}
+    assert ran.text.count("PASSED") == 1
+
+
+def test_a_fixture_asked_for_in_the_middle_of_an_unmarked_test_is_refused(project):
+    project.write("""
+        def test_dynamic(request):
+            request.getfixturevalue("repro_check")(np.zeros(2))
+
+        @pytest.mark.repro
+        def test_marked(request):
+            request.getfixturevalue("repro_check")(np.zeros(2))
+    """)
+    ran = project.run("--repro-update")
+    assert ran.verdicts == {"test_marked::value": "recorded"}
+    assert "test_story.py::test_dynamic: a repro fixture was asked for" in ran.failure
+    assert "mark the test" in ran.failure
