@@ -12,7 +12,7 @@ from pytest_repro.core.words import Cause
 
 __all__ = ["CODE_FACTS", "CauseFinding", "Evidence", "decide_cause"]
 
-CODE_FACTS = ("mindone.version", "git.commit", "mindspore.version")
+CODE_FACTS = ("mindone.version", "code.commit", "mindspore.version")
 """Facts that are shown then and now when the code is the cause."""
 
 _SHOWN_TENSORS = 4
@@ -57,7 +57,7 @@ def decide_cause(known: Evidence) -> CauseFinding:
     ``nondeterminism``, ``noise``, ``weights``; ``environment`` when a fact that changes bits
     differs, or the key; else ``code``. Facts that are not known to change bits decide nothing (two
     machines of one key give equal bits), and neither does what belongs to the code itself
-    (``git.*``, ``mindone.version``); both are listed. Causes that come later in the order and apply
+    (``code.*``, ``mindone.version``); both are listed. Causes that come later in the order and apply
     as well are named in the evidence.
     """
     findings = _findings(known)
@@ -135,7 +135,7 @@ def _environment_changed(known: Evidence) -> bool:
 
 
 def _is_code(name: str) -> bool:
-    return name == "mindone.version" or name.startswith("git.")
+    return name == "mindone.version" or name.startswith("code.")
 
 
 def _environment(known: Evidence) -> CauseFinding:

@@ -102,6 +102,9 @@ def choose_tolerance(
 ) -> Chosen:
     """The tolerance in force for one tensor: call, marker, policy, then the distance's default.
 
+    The form ``measured`` never loosens ``own``: it says how far other hardware may be, and our own
+    repeats itself bit for bit.
+
     Args:
         asked: Tolerances of the call and the marker with their origins, nearest first.
         resolved: What the policy says of the check.
@@ -111,7 +114,7 @@ def choose_tolerance(
     for tolerance, origin in (*asked, (resolved.tolerance, resolved.origin("tolerance"))):
         if tolerance is not None and not tolerance.is_measured:
             return Chosen(tolerance, origin, written=True)
-        if tolerance is not None:
+        if tolerance is not None and distance is not Distance.OWN:
             return _measured(tolerance.factor or DEFAULT_FACTOR, origin, resolved, summary)
     if distance is Distance.OWN:
         return Chosen(Tolerance.EXACT, "default for our own key")

@@ -28,7 +28,7 @@ from pytest_repro.core.model import (
 )
 from pytest_repro.core.noise import Fresh, NoiseSource
 from pytest_repro.core.policy import Policy, Resolved, resolve
-from pytest_repro.core.settings import NoiseMode, Settings, UpdateMode
+from pytest_repro.core.settings import Framework, NoiseMode, Settings, UpdateMode
 from pytest_repro.session.examination import Examination
 from pytest_repro.session.pipelines import Pipelines
 from pytest_repro.session.references import References, narrower
@@ -217,8 +217,14 @@ def open_session(
 
     folder = root / settings.baselines
     mindspore = MindSporeAdapter()
+    if settings.framework is not Framework.NUMPY and mindspore.installed():
+        # Before the first kernel, and before the facts are read: the switch is one of them.
+        mindspore.enable_determinism()
     environment = observe_environment(
-        framework=str(settings.framework), root=root, extra=_merged(extra_facts)
+        framework=str(settings.framework),
+        root=root,
+        extra=_merged(extra_facts),
+        mindspore=mindspore,
     )
     return Session(
         settings,

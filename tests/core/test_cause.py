@@ -35,12 +35,12 @@ NOISE = LedgerDifference(
 SIMD = FactDifference("cpu.simd", "avx2", "sse41", changes_bits=True)
 KERNEL = FactDifference("host.kernel", "6.1", "6.2", changes_bits=False)
 MINDONE = FactDifference("mindone.version", "0.2.0", "0.3.0", changes_bits=True)
-COMMIT = FactDifference("git.commit", "aaaa111", "bbbb222", changes_bits=False)
+COMMIT = FactDifference("code.commit", "aaaa111", "bbbb222", changes_bits=False)
 KEY = EnvironmentKey("cpu-x86_64-avx2-2c", "mindspore-2.10.0")
 THEN = Environment(
     KEY,
     (
-        Fact("git.commit", "aaaa111"),
+        Fact("code.commit", "aaaa111"),
         Fact("mindone.version", "0.2.0"),
         Fact("mindspore.version", "2.10.0"),
     ),
@@ -164,11 +164,11 @@ def test_another_key_is_the_environment_even_without_facts():
 
 
 def test_code_names_versions_and_commits_then_and_now():
-    now = Environment(KEY, (Fact("git.commit", "bbbb222"), *THEN.facts[1:]))
+    now = Environment(KEY, (Fact("code.commit", "bbbb222"), *THEN.facts[1:]))
     found = decide_cause(Evidence(facts=(COMMIT,), baseline=THEN, observed=now))
-    assert found.sentence == "the code changed: git.commit aaaa111 became bbbb222"
+    assert found.sentence == "the code changed: code.commit aaaa111 became bbbb222"
     assert "mindone.version  then 0.2.0, now 0.2.0" in found.evidence
-    assert "git.commit  then aaaa111, now bbbb222" in found.evidence
+    assert "code.commit  then aaaa111, now bbbb222" in found.evidence
     assert "mindspore.version  then 2.10.0, now 2.10.0" in found.evidence
     unchanged = decide_cause(Evidence(baseline=THEN, observed=THEN))
     assert "nothing else that is known has changed" in unchanged.sentence
