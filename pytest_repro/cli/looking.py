@@ -14,7 +14,7 @@ from pytest_repro.report.matrix import matrix_html, matrix_json, matrix_lines, m
 from pytest_repro.report.sensitivity import sensitivity_table
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
 from pytest_repro.session import upkeep
-from pytest_repro.session.selection import by_version, one_check, one_key, select_keys
+from pytest_repro.session.selection import one_check, one_key, select_keys
 
 __all__ = ["diff", "env", "history", "list_", "matrix", "sensitivity", "show"]
 
@@ -158,7 +158,7 @@ def _write_file(context: Context, name: str, text: object) -> None:
 def history(context: Context) -> ExitCode:
     """One check over framework versions, hardware by hardware."""
     store = context.store()
-    keys = tuple(sorted(select_keys(store, context.text("key")), key=by_version))
+    keys = select_keys(store, context.text("key"))
     check = one_check(store, context.text("check"), keys)
     rows = upkeep.history_of(store, check, keys)
     if context.has("json"):

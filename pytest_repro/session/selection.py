@@ -45,13 +45,13 @@ def selects(pattern: str, text: str) -> bool:
 
 
 def select_keys(store: Store, pattern: str = "*") -> tuple[EnvironmentKey, ...]:
-    """The keys that ``pattern`` selects, sorted.
+    """The keys that ``pattern`` selects, in the order of `by_version`.
 
     Raises:
         UsageError: There are keys, and none is selected.
     """
     keys = store.keys()
-    chosen = tuple(key for key in keys if selects(pattern, str(key)))
+    chosen = tuple(key for key in sorted(keys, key=by_version) if selects(pattern, str(key)))
     if keys and not chosen:
         raise _nothing("key", pattern, map(str, keys), store)
     return chosen

@@ -266,8 +266,8 @@ def sensitivities(
     *,
     track: Track[Entry] = _untracked,
 ) -> tuple[Sensitivity, ...]:
-    """The sensitivity of every selected tensor that has an envelope, sorted by check and key."""
-    found = sorted(entries(store, keys, pattern), key=lambda entry: (entry.check, entry.key))
+    """The sensitivity of every selected tensor that has an envelope, by check and then by ``keys``."""
+    found = sorted(entries(store, keys, pattern), key=lambda entry: entry.check)
     rows = (
         sensitivity_of(entry.check, entry.key, summary)
         for entry in track(found, "reading")

@@ -83,7 +83,7 @@ def test_show_gives_digests_statistics_noise_envelope_and_facts(tmp_path, capsys
         assert word in out
     assert str(OLD) not in out
     assert run(tmp_path, "show", "image", "--json") == 0
-    assert [row["key"] for row in _json(capsys)["baselines"]] == [str(NEW), str(OLD), str(SSE)]
+    assert [row["key"] for row in _json(capsys)["baselines"]] == [str(OLD), str(NEW), str(SSE)]
 
 
 @pytest.mark.parametrize(("text", "words"), [("nope", "no check is"), ("test", "selects 2 checks")])
@@ -142,7 +142,7 @@ def test_matrix_shows_groups_axes_and_distances(tmp_path, capsys):
     rows = {line.split("::")[1]: line.split()[-3:] for line in out.splitlines() if "::" in line}
     assert rows["test_ddim"] == ["A", "A", "B"]
     assert rows["TestBatch"] == ["A", "B", "C"]
-    assert "mindspore-2.10.0  mindspore-2.9.0  1 of 2  50.0%" in out
+    assert "mindspore-2.9.0  mindspore-2.10.0  1 of 2  50.0%" in out
     assert run(tmp_path, "matrix", "--far", "--check", "image", "--json", "-") == 0
     (check,) = _json(capsys)["checks"]
     (distance,) = check["distances"]
@@ -200,8 +200,8 @@ def test_sensitivity_lists_checks_with_an_envelope_only(tmp_path, capsys):
     assert run(tmp_path, "sensitivity", "--json") == 0
     rows = _json(capsys)["rows"]
     assert [(row["check"], row["key"]) for row in rows] == [
-        (str(IMAGE), str(NEW)),
         (str(IMAGE), str(OLD)),
+        (str(IMAGE), str(NEW)),
     ]
     moved = _rel_l2(CLEAN, CLEAN * np.float32(1 + 1e-5))
     assert rows[0]["amplification"] == pytest.approx(moved / 2.0**-24)
