@@ -266,7 +266,7 @@ def sensitivities(
     *,
     track: Track[Entry] = _untracked,
 ) -> tuple[Sensitivity, ...]:
-    """The sensitivity of every selected tensor that has an envelope, by check and then by ``keys``."""
+    """The sensitivity of every selected tensor with an envelope, by check, then by ``keys``."""
     found = sorted(entries(store, keys, pattern), key=lambda entry: entry.check)
     rows = (
         sensitivity_of(entry.check, entry.key, summary)
