@@ -15,6 +15,7 @@ from pytest_repro.core.model import (
     Fact,
     FactDifference,
 )
+from pytest_repro.core.versions import VersionRank, version_rank
 
 __all__ = [
     "Hardware",
@@ -29,10 +30,7 @@ __all__ = [
     "parse_key",
     "soc_family",
     "soc_key",
-    "version_rank",
 ]
-
-VersionRank = tuple[tuple[int, ...], int, int, int, str]
 
 
 class HardwareKind(str, Enum):
@@ -186,37 +184,6 @@ def parse_hardware(text: str) -> Hardware:
     return hardware
 
 
-def version_rank(version: str) -> VersionRank:
-    """What versions are compared by, following the order of PEP 440 in short.
-
-    ``2.9.0 < 2.10.0.dev1 < 2.10.0a1 < 2.10.0rc1 < 2.10.0 = 2.10 < 2.10.0.post1``; text that is no
-    version comes before all versions.
-    """
-    found = _VERSION.match(version.strip().lower())
-    if found is None:
-        return ((), 0, 0, 0, version)
-    release = [int(part) for part in found["release"].split(".")]
-    while release and release[-1] == 0:
-        release.pop()
-    stage = found["stage"] or ""
-    post = int(found["post"] or -1)
-    dev = int(found["dev"]) if found["dev"] else _NO_DEV
-    order = _STAGES[stage]
-    if not stage and found["dev"] and post < 0:
-        order = -1
-    number = int(found["number"] or 0) * 2 if stage else post
-    return ((1, *release), order, number, dev, found["rest"])
-
-
-_VERSION = re.compile(
-    r"v?(?P<release>[0-9]+(?:\.[0-9]+)*)"
-    r"(?:[._-]?(?P<stage>alpha|beta|preview|pre|rc|a|b|c)[._-]?(?P<number>[0-9]*))?"
-    r"(?:[._-]?post(?P<post>[0-9]+))?(?:[._-]?dev(?P<dev>[0-9]+))?(?P<rest>.*)"
-)
-_STAGES = {"alpha": 0, "a": 0, "beta": 1, "b": 1, "preview": 2, "pre": 2, "rc": 2, "c": 2, "": 3}
-_NO_DEV = 1 << 62
-
-
 def compare_facts(baseline: Environment, observed: Environment) -> tuple[FactDifference, ...]:
     """The facts that differ, those that change bits first, then by name.
 
@@ -268,9 +235,7 @@ def order_references(
     groups = [
         _by_version(own, [key for key, far in found if far is wanted]) for wanted in _REACH_ORDER
     ]
-    return tuple(
-        (key, far) for far, keys in zip(_REACH_ORDER, groups, strict=True) for key in keys
-    )
+    return tuple((key, far) for far, keys in zip(_REACH_ORDER, groups, strict=True) for key in keys)
 
 
 _REACH_ORDER = (Distance.OWN, Distance.RELEASE, Distance.ANY)
