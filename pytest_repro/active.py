@@ -72,17 +72,13 @@ class ActiveTest:
         """Start an execution: isolate the global generators, hand out a fresh trial."""
         self._around = ExitStack()
         self._around.enter_context(self.session.isolation(self.spec))
-        self._trial = self.session.trial(
-            self.spec, None if examination is None else examination.source()
-        )
+        self._trial = self.session.trial(self.spec, examination)
+        self._around.callback(self._trial.watching.stop)
 
     def pipeline(self, family: str) -> Any:
-        """A pipeline in the test's computing dtype; its weights go into what the test records."""
-        from pytest_repro.pipelines.digests import weights_digests
-
+        """A pipeline in the test's computing dtype, watched."""
         pipeline = self.session.pipelines.load(family, self.spec.computing_dtype)
-        self.trial.note_weights(weights_digests(pipeline))
-        return pipeline
+        return self.trial.watch(pipeline)
 
     def body(self) -> AbstractContextManager[None]:
         """What surrounds the test's body: the guard against unseeded randomness."""

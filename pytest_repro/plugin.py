@@ -119,7 +119,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
             item.stash[_ACTIVE] = _activate(item)
             item.stash[_ACTIVE].begin()
         except ReproError as error:
-            pytest.fail(str(error), pytrace=False)
+            raise _fault(error) from None
     return (yield)
 
 
@@ -179,7 +179,7 @@ def _judge(item: pytest.Item, active: ActiveTest, failure: BaseException | None)
     try:
         active.judge(failure, again)
     except ReproError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise _fault(error) from None
     item.user_properties.extend((f"repro {o.check.name}", str(o.verdict)) for o in active.outcomes)
     text = failure_text(active.outcomes)
     if failure is not None:
@@ -205,6 +205,12 @@ def _failed(text: str) -> _Failed:
     error = _Failed(text)
     error.msg, error.pytrace = text, False
     return error
+
+
+def _fault(error: ReproError) -> BaseException:
+    """A fault that no line of the test explains, shown as its text alone."""
+    failure: BaseException = pytest.fail.Exception(str(error), pytrace=False)
+    return failure
 
 
 def _equip(item: pytest.Item, active: ActiveTest) -> None:
@@ -309,14 +315,19 @@ def _check_of(active: ActiveTest) -> Callable[..., None]:
         reference: object = None,
     ) -> None:
         """Compare ``value`` with its baseline; judged when the test ends."""
+        __tracebackhide__ = True
         caller = sys._getframe(1)  # noqa: SLF001
-        active.trial.check(
-            value,
-            name,
-            tolerance=tolerance,
-            reference=reference,
-            called_at=f"{caller.f_code.co_filename}:{caller.f_lineno}",
-        )
+        try:
+            active.trial.check(
+                value,
+                name,
+                tolerance=tolerance,
+                reference=reference,
+                called_at=f"{caller.f_code.co_filename}:{caller.f_lineno}",
+            )
+        except ReproError as error:
+            # The line of the test says it all; our own frames would bury the message.
+            raise error.with_traceback(None) from None
 
     return repro_check
 
@@ -361,3 +372,9 @@ def repro_unclip_image_variation(request: pytest.FixtureRequest) -> Any:
 def repro_environment(request: pytest.FixtureRequest) -> Environment:
     """Every fact that was seen about this machine, and its key."""
     return session_of(request.config).environment
+
+
+@pytest.fixture
+def repro_watch(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """``repro_watch(pipeline)``: record its weights and each denoising step; gives it back."""
+    return _active(request).trial.watch

@@ -7,7 +7,11 @@ Any text that is not what this module would write is `CorruptBaseline`, never a 
 
 from __future__ import annotations
 
+import gzip
+import io
+import json
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -42,8 +46,10 @@ __all__ = [
     "Manifest",
     "decode_index",
     "decode_manifest",
+    "decode_rows",
     "decode_tensor",
     "encode_manifest",
+    "encode_rows",
     "is_lfs_pointer",
     "tensor_arrays",
 ]
@@ -51,6 +57,8 @@ __all__ = [
 SCHEMA = 1
 """Version of the manifest's layout; a higher one on disk is refused, never guessed at."""
 
+Row = tuple[Any, ...]
+_MAX_ROWS_BYTES = 1 << 28
 _SEPARATOR = "\n---\n"
 _TENSOR_NAME = "value"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -198,6 +206,37 @@ def decode_tensor(data: bytes, *, digest: Digest, where: str) -> TensorRecord:
     return make_record(array)
 
 
+def encode_rows(rows: Iterable[Row]) -> bytes:
+    """Rows of text, numbers and ``None`` as JSON lines, compressed; equal rows give equal bytes
+    with one zlib."""
+    lines = (json.dumps(row, allow_nan=True, separators=(",", ":")) for row in rows)
+    # No time and no name in the header: the bytes must depend on the rows alone.
+    return gzip.compress("\n".join(lines).encode(), compresslevel=6, mtime=0)
+
+
+def decode_rows(data: bytes, *, where: str) -> tuple[Row, ...]:
+    """The rows that `encode_rows` was given.
+
+    Raises:
+        CorruptBaseline: A git-lfs pointer, or not such bytes, or more than 256 MiB of text.
+    """
+    if is_lfs_pointer(data[:64]):
+        raise CorruptBaseline(
+            "a trace is a git-lfs pointer, its content was not pulled",
+            where=where,
+            next_step="git lfs pull",
+        )
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as opened:
+            text = opened.read(_MAX_ROWS_BYTES + 1)
+        if len(text) > _MAX_ROWS_BYTES:
+            raise ValueError("it unpacks to more than 256 MiB")
+        rows = tuple(tuple(json.loads(line)) for line in text.decode().splitlines())
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, RecursionError) as error:
+        raise _corrupt(where, f"not a trace of ours: {error}") from error
+    return rows
+
+
 def _corrupt(where: str, fact: str) -> CorruptBaseline:
     return CorruptBaseline(
         "a stored baseline cannot be read",
@@ -317,8 +356,9 @@ def _block(baseline: Baseline) -> dict[str, Any]:
             "environment": _environment_digest(made.environment),
         },
     }
-    if baseline.trace is not None:
-        block["trace"] = str(baseline.trace)
+    for name in ("trace", "configuration"):
+        if (digest := getattr(baseline, name)) is not None:
+            block[name] = str(digest)
     return block
 
 
@@ -375,6 +415,9 @@ def _baseline(
             tool=str(made["tool"]),
         ),
         trace=None if block.get("trace") is None else _digest(block["trace"]),
+        configuration=(
+            None if block.get("configuration") is None else _digest(block["configuration"])
+        ),
     )
 
 

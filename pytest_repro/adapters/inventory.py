@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _TENSOR = re.compile(r"tensors/([0-9a-f]{2})/(\1[0-9a-f]{62})\.safetensors")
+_RECORD = re.compile(r"records/([0-9a-f]{2})/(\1[0-9a-f]{62})\.jsonl\.gz")
 _TOLERATED = re.compile(r"policy\.yaml|README[^/]*|(?:.*/)?\.git(?:attributes|ignore|keep)")
 _POINTER_BYTES = 64
 
@@ -34,6 +35,7 @@ class FileKind(Word):
 
     MANIFEST = "manifest"
     TENSOR = "tensor"
+    RECORD = "record"
     TEMPORARY = "temporary"
     TOLERATED = "tolerated"
     STRAY = "stray"
@@ -59,8 +61,8 @@ class FoundFile:
 
     @property
     def digest(self) -> str:
-        """The digest that a tensor's name promises."""
-        return self.relative.stem
+        """The digest that a tensor's or a record's name promises."""
+        return self.relative.name.split(".", 1)[0]
 
 
 def kind_of(relative: PurePosixPath) -> FileKind:
@@ -70,9 +72,11 @@ def kind_of(relative: PurePosixPath) -> FileKind:
         return FileKind.TEMPORARY
     if _TENSOR.fullmatch(text):
         return FileKind.TENSOR
+    if _RECORD.fullmatch(text):
+        return FileKind.RECORD
     if _TOLERATED.fullmatch(text):
         return FileKind.TOLERATED
-    if relative.parts[0] != "tensors" and len(relative.parts) > 2 and relative.suffix == ".yaml":
+    if relative.parts[0] not in ("tensors", "records") and len(relative.parts) > 2 and relative.suffix == ".yaml":
         return FileKind.MANIFEST
     return FileKind.STRAY
 

@@ -27,6 +27,7 @@ from pytest_repro.core.model import (
 __all__ = ["Store"]
 
 _TENSORS = "tensors"
+_RECORDS = "records"
 
 
 class Store:
@@ -60,7 +61,7 @@ class Store:
         if not self.folder.exists():
             return
         for hardware in self.folder.iterdir():
-            if hardware.name != _TENSORS and hardware.is_dir():
+            if hardware.name not in (_TENSORS, _RECORDS) and hardware.is_dir():
                 for framework in hardware.iterdir():
                     if framework.is_dir():
                         yield EnvironmentKey(hardware.name, framework.name)
@@ -83,6 +84,10 @@ class Store:
     def tensor_path(self, digest: Digest) -> Path:
         """Where the tensor of that digest lies."""
         return self.folder / _TENSORS / digest[:2] / f"{digest}.safetensors"
+
+    def record_path(self, digest: Digest) -> Path:
+        """Where the trace or the table of weights of that digest lies."""
+        return self.folder / _RECORDS / digest[:2] / f"{digest}.jsonl.gz"
 
     def shown(self, path: Path) -> str:
         """``path`` as messages show it: relative to the root folder where it lies below it."""
@@ -162,6 +167,35 @@ class Store:
         with self._naming("cannot read a tensor", path):
             data = path.read_bytes()
         return codec.decode_tensor(data, digest=digest, where=self.shown(path))
+
+    def rows(self, digest: Digest) -> tuple[codec.Row, ...] | None:
+        """The rows of a trace or a table of weights; ``None`` when the file is absent.
+
+        Raises:
+            CorruptBaseline: The file cannot be read.
+        """
+        path = self.record_path(digest)
+        if not os.path.lexists(path):
+            return None
+        self._refuse_outside(path)
+        with self._naming("cannot read a trace", path):
+            data = path.read_bytes()
+        return codec.decode_rows(data, where=self.shown(path))
+
+    def write_rows(self, records: Mapping[Digest, Iterable[codec.Row]]) -> None:
+        """Put traces and tables of weights beside the manifests that name them.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        for digest, rows in records.items():
+            path = self.record_path(digest)
+            with self._naming("cannot write a trace", path):
+                if not path.is_file():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    self._refuse_outside(path)
+                    data = codec.encode_rows(rows)
+                    _write_whole(path, lambda place, data=data: place.write_bytes(data))
 
     def write(
         self,

@@ -7,12 +7,15 @@ words and `adapters` store. The words are those of the glossary in ARCHITECTURE.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NewType
+from typing import TYPE_CHECKING, Any, NewType
 
 
 from numpy.typing import NDArray
 
 from pytest_repro.core.words import Cause, Distance, Gate, Verdict
+
+if TYPE_CHECKING:
+    from pytest_repro.core.trace import Trace
 
 __all__ = [
     "Baseline",
@@ -283,6 +286,7 @@ class Observation:
     digest: Digest
     ledger: Ledger
     weights: tuple[WeightsDigest, ...] = ()
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +316,11 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What is stored of one check under one key; ``trace`` is the digest of its trace, if any."""
+    """What is stored of one check under one key.
+
+    ``trace`` and ``configuration`` are the digests of records that lie elsewhere, where a pipeline
+    was watched; the table of a component's weights lies under the component's digest.
+    """
 
     check: CheckId
     index: IndexEntry
@@ -321,6 +329,7 @@ class Baseline:
     weights: tuple[WeightsDigest, ...]
     provenance: Provenance
     trace: Digest | None = None
+    configuration: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,7 +438,8 @@ class Outcome:
         tolerance_origin: Where it came from, e.g. ``policy.yaml line 7``.
         detail: Further sentences: a value-gate fault, why nothing was found, what is corrupt.
         called_at: ``file:line`` of the call of `repro_check`.
-        evidence: Sentences behind the cause, and where a trace places the first divergence.
+        evidence: Sentences behind the cause, the cause itself first.
+        began: Where the traces part, in sentences, most important first.
     """
 
     check: CheckId
@@ -450,6 +460,7 @@ class Outcome:
     detail: tuple[str, ...] = ()
     called_at: str = ""
     evidence: tuple[str, ...] = ()
+    began: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:

@@ -21,6 +21,8 @@ MAX_LINES = 25
 
 _LABEL = 12
 _FACTS = 4
+_EVIDENCE = 4
+_BEGAN = 4
 
 
 def nothing_checked(place: str) -> str:
@@ -76,12 +78,10 @@ def _row(label: str, text: str) -> str:
 
 
 def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
-    if outcome.noise is not None:
-        yield "noise", outcome.noise.sentence
     for sentence in outcome.detail[:4]:
         yield "because", sentence
-    for sentence in outcome.evidence[:5]:
-        yield "evidence", sentence
+    yield from zip(("cause", *[""] * 4), outcome.evidence[:_EVIDENCE], strict=False)
+    yield from zip(("began", *[""] * 4), outcome.began[:_BEGAN], strict=False)
     yield from _reference_rows(outcome)
     if outcome.differences:
         yield from _difference_rows(outcome, *outcome.differences[0])

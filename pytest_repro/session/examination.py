@@ -17,7 +17,7 @@ from pytest_repro.core.model import (
     Outcome,
     Verdict,
 )
-from pytest_repro.core.settings import NoiseMode, UpdateMode
+from pytest_repro.core.settings import NoiseMode, TraceLevel, UpdateMode
 from pytest_repro.session.judging import Judging
 from pytest_repro.session.recording import Recording
 from pytest_repro.session.repeating import parting
@@ -81,6 +81,17 @@ class Examination:
             seed=DISTURBANCE_SEED + len(self._disturbed),
             computing_dtype=self._first.spec.computing_dtype,
         )
+
+    def trace_level(self) -> TraceLevel:
+        """What the next run records of watched pipelines.
+
+        The repeated run records every cell: it has to be made anyway, and only cells tell where a
+        drift began; disturbed runs record nothing.
+        """
+        level = self._first.spec.trace
+        if not self._wants_repeat() or level is TraceLevel.OFF:
+            return TraceLevel.OFF
+        return TraceLevel.CELLS if self._session.can_trace_cells() else level
 
     def add(self, trial: Trial, error: BaseException | None) -> None:
         """Take in one further run and what it raised."""
@@ -167,9 +178,13 @@ class Examination:
         if self._parting and (name in self._parting or plan.needs_repeat):
             return self._nondeterministic(name, plan.call)
         if plan.outcome is not None:
-            return plan.outcome
+            return self._judging.explain(plan.outcome, self._traced(name))
         assert plan.recording is not None
         return self._outcome(plan.call.observation.check, plan.recording, plan.call)
+
+    def _traced(self, name: str) -> Trial:
+        """The run that recorded most of what a check's pipelines did: the last equal one."""
+        return self._repeats[-1] if self._repeats and name in self._repeats[-1].calls else self._first
 
     def _nondeterministic(self, name: str, call: CheckCall) -> Outcome:
         sentence = self._parting.get(name) or next(iter(self._parting.values()))

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_repro.core.cause import Evidence, decide_cause
-from pytest_repro.core.components import compare_weights
 from pytest_repro.core.environment import compare_facts
 from pytest_repro.core.errors import BaselineError
 from pytest_repro.core.judgement import (
@@ -32,9 +31,10 @@ from pytest_repro.core.model import (
 )
 from pytest_repro.core.tolerance import passing_tolerance
 from pytest_repro.core.tolerance_value import Tolerance
+from pytest_repro.session.anatomies import Anatomies
 from pytest_repro.session.references import Found, narrower
 from pytest_repro.session.spec import TestSpec
-from pytest_repro.session.trial import CheckCall
+from pytest_repro.session.trial import CheckCall, Trial
 
 if TYPE_CHECKING:
     from pytest_repro.session.run import Session
@@ -150,7 +150,7 @@ class Judging:
         faults: tuple[str, ...],
         noise: LedgerDifference | None,
     ) -> Outcome:
-        outcome = Outcome(
+        return Outcome(
             check=call.observation.check,
             verdict=Verdict.DRIFT,
             gate=Gate.VALUE if faults else Gate.NOISE,
@@ -162,7 +162,6 @@ class Judging:
             called_at=call.called_at,
             differences=() if faults else self._differences(call, baseline),
         )
-        return self._explained(outcome, baseline)
 
     def _tolerance(
         self, spec: TestSpec, call: CheckCall, baseline: Baseline, reference: Reference
@@ -171,7 +170,7 @@ class Judging:
         hopeless = next((one.chosen for one in leaves if one.chosen.proves_nothing), None)
         passes = all(leaf.passes for leaf in leaves)
         tolerance, origin = described(leaves)
-        outcome = Outcome(
+        return Outcome(
             check=call.observation.check,
             verdict=_verdict(passes, hopeless),
             gate=_gate(leaves),
@@ -186,7 +185,6 @@ class Judging:
             detail=_sentences(leaves, hopeless),
             called_at=call.called_at,
         )
-        return outcome if passes else self._explained(outcome, baseline)
 
     def _leaves(
         self, spec: TestSpec, call: CheckCall, baseline: Baseline, distance: Distance
@@ -215,22 +213,44 @@ class Judging:
         )
         return tuple((leaf.path, leaf.difference) for leaf in leaves)
 
-    def _explained(self, outcome: Outcome, baseline: Baseline) -> Outcome:
-        """The outcome with its cause; called for what did not pass, never for what did."""
+    def explain(self, outcome: Outcome, trial: Trial) -> Outcome:
+        """A drift with its cause, and where it began; any other outcome as it is.
+
+        Args:
+            outcome: A judged check.
+            trial: The run that recorded most of what the check's pipelines did.
+        """
+        baseline, seen = outcome.baseline, trial.calls[outcome.check.name].observation
+        if outcome.verdict is not Verdict.DRIFT or baseline is None:
+            return outcome
         before, now = baseline.provenance.environment, self._session.environment
         facts = compare_facts(before, now)
-        observed = outcome.observation
+        anatomy = Anatomies(self._session.store, baseline, trial)
         finding = decide_cause(
             Evidence(
                 noise=outcome.noise,
-                weights=compare_weights(baseline.weights, observed.weights if observed else ()),
+                weights=anatomy.weights_changes(seen.weights),
+                settings=anatomy.setting_changes(),
                 facts=facts,
                 baseline=before,
                 observed=now,
             )
         )
-        evidence = (finding.sentence, *finding.evidence)
-        return replace(outcome, cause=finding.cause, facts=facts, evidence=evidence)
+        begun = anatomy.divergence_sentences(seen.trace, _agreement(outcome))
+        return replace(
+            outcome,
+            cause=finding.cause,
+            facts=facts,
+            evidence=(finding.sentence, *finding.evidence),
+            began=begun,
+        )
+
+
+def _agreement(outcome: Outcome) -> float:
+    """The rel_l2 up to which signals of a fallback's traces agree; 0.0 stands for bitwise."""
+    if outcome.reference is None or outcome.reference.distance is Distance.OWN:
+        return 0.0
+    return max((use.allowed for use in outcome.uses if use.measure == "rel_l2"), default=0.0)
 
 
 def _verdict(passes: bool, hopeless: Chosen | None) -> Verdict:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pytest_repro.adapters.codec import Row
 from pytest_repro.core.compare import compare_records, summary_of
+from pytest_repro.core.component_rows import (
+    configurations_rows,
+    digest_configurations,
+    weights_rows,
+)
 from pytest_repro.core.envelope import DISTURBANCE_SEED, envelope_from
 from pytest_repro.core.model import (
     Baseline,
+    Digest,
     Envelope,
     IndexEntry,
     Observation,
@@ -20,7 +28,9 @@ from pytest_repro.core.model import (
 )
 from pytest_repro.core.record import make_record
 from pytest_repro.core.settings import NoiseMode
+from pytest_repro.core.trace import Trace, trace_rows
 from pytest_repro.session.trial import Trial
+from pytest_repro.session.watching import Anatomy
 
 if TYPE_CHECKING:
     from pytest_repro.session.run import Session
@@ -49,6 +59,7 @@ class Recording:
         adopted: Mapping[str, Baseline],
     ) -> None:
         self._adopted = adopted
+        self._repeats = repeats
         self._session = session
         self._first = first
         self._runs = 1 + len(repeats)
@@ -66,7 +77,34 @@ class Recording:
             return Verdict.UNCHANGED
         tensors = [record for _, record in observation.tensors]
         self._session.queue(baseline, [*tensors, *self._noise(observation)])
+        self._session.queue_records(self._records(name))
         return Verdict.UPDATED if verdict is Verdict.UNCHANGED else verdict
+
+    def _trace(self, name: str) -> Trace | None:
+        """The trace of the last repeated run, which recorded every cell."""
+        return self._repeats[-1].calls[name].observation.trace if self._repeats else None
+
+    def _configuration(self) -> Digest | None:
+        found = self._anatomy.configurations
+        return digest_configurations(found) if found else None
+
+    @cached_property
+    def _anatomy(self) -> Anatomy:
+        return self._first.watching.anatomy()
+
+    def _records(self, name: str) -> dict[Digest, tuple[Row, ...]]:
+        """The trace, the tables of weights and the configurations of a check's pipelines."""
+        trace, configuration = self._trace(name), self._configuration()
+        records: dict[Digest, tuple[Row, ...]] = {}
+        if trace is not None:
+            records[trace.digest] = trace_rows(trace)
+        if configuration is not None:
+            records[configuration] = configurations_rows(self._anatomy.configurations)
+        digests = {one.component: one.digest for one in self._first.calls[name].observation.weights}
+        for table in self._anatomy.weights:
+            if table.component in digests:
+                records[digests[table.component]] = weights_rows(table)
+        return records
 
     def _noise(self, observation: Observation) -> list[TensorRecord]:
         """The draws up to the check as tensors, where they are to be stored for a replay."""
@@ -89,6 +127,8 @@ class Recording:
             ),
             ledger=observation.ledger,
             weights=observation.weights,
+            trace=None if (trace := self._trace(name)) is None else trace.digest,
+            configuration=self._configuration(),
             provenance=Provenance(
                 recorded_at=self._session.now(),
                 runs=self._runs,

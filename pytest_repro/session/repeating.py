@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_repro.core.compare import compare_records
+from pytest_repro.core.divergence import first_divergence
 from pytest_repro.core.ledger import compare_ledgers
 from pytest_repro.core.model import Difference, Observation, TensorRecord
 from pytest_repro.session.trial import CheckCall
@@ -23,7 +24,21 @@ def parting(first: Observation, again: CheckCall | None, run: int) -> str:
         return f"run {run} drew other noise: {noise.sentence}"
     if first.digest == second.digest:
         return ""
-    return f"run {run} drew the same noise and gave other numbers{_where(first, second)}"
+    return (
+        f"run {run} drew the same noise and gave other numbers{_where(first, second)}"
+        f"{_step(first, second)}"
+    )
+
+
+def _step(first: Observation, second: Observation) -> str:
+    """The first step at which the traces part, where both have one."""
+    if first.trace is None or second.trace is None:
+        return ""
+    divergence = first_divergence(first.trace, second.trace)
+    if divergence is None or divergence.step is None:
+        return ""
+    step = divergence.step.step
+    return f"; they part at {step.scheduler} step {step.position}"
 
 
 def _where(first: Observation, second: Observation) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pytest_repro.adapters.codec import Row
 from pytest_repro.adapters.mindspore import MindSporeAdapter
 from pytest_repro.adapters.pipeline_calls import watch_pipeline_calls
 from pytest_repro.adapters.policy_file import load_policy
@@ -47,6 +48,7 @@ class _Queue:
 
     baselines: dict[str, list[Baseline]] = field(default_factory=dict)
     tensors: dict[str, TensorRecord] = field(default_factory=dict)
+    records: dict[Digest, Sequence[Row]] = field(default_factory=dict)
     flushed_s: float = 0.0
     cost_s: float = 0.0
 
@@ -134,14 +136,20 @@ class Session:
             return self.references.recorded_noise(spec.module, spec.test, self.settings.reference)
         return Fresh()
 
-    def trial(self, spec: TestSpec, source: NoiseSource | None) -> Trial:
-        """A fresh execution of a test."""
+    def trial(self, spec: TestSpec, examination: Examination | None = None) -> Trial:
+        """A fresh execution of a test: its first, or the one that an examination asks for."""
+        source = self.noise_source(spec) if examination is None else examination.source()
+        level = spec.trace if examination is None else examination.trace_level()
         book = NoiseBook(
-            source or self.noise_source(spec),
+            source,
             store=self.settings.noise is NoiseMode.STORE,
             allow_reuse=spec.reuse,
         )
-        return Trial(spec, book, self._mindspore, self._lets_go(spec))
+        return Trial(spec, book, self._mindspore, self._lets_go(spec), level)
+
+    def can_trace_cells(self) -> bool:
+        """Whether cells can be hooked: MindSpore's GRAPH mode has no hooks."""
+        return self._mindspore.mode() == "PYNATIVE"
 
     def _lets_go(self, spec: TestSpec) -> Callable[[Observation], bool]:
         if self.settings.update is not UpdateMode.NONE:
@@ -175,6 +183,10 @@ class Session:
         """Remember tensors to be written that a stored baseline names already."""
         self._queue.tensors.update({record.digest: record for record in tensors})
 
+    def queue_records(self, records: Mapping[Digest, Sequence[Row]]) -> None:
+        """Remember traces and tables of weights to be written."""
+        self._queue.records.update(records)
+
     def flush_if_due(self) -> None:
         """Write what waits, unless writing would take a large part of the run's time."""
         if not self._queue.baselines and not self._queue.tensors:
@@ -189,6 +201,8 @@ class Session:
             BaselineError: Nothing that was stored is lost; what was not written is still queued.
         """
         began = time.monotonic()
+        self.store.write_rows(self._queue.records)
+        self._queue.records.clear()
         for module in list(self._queue.baselines):
             baselines = self._queue.baselines[module]
             wanted = {digest for baseline in baselines for digest in _named_by(baseline)}

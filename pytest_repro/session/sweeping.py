@@ -110,20 +110,21 @@ def find_garbage(
     idle = [file for file in files if _is_idle(file, named)]
     old = [file for file in idle if now_s - file.modified_s >= least_age_s]
     return Garbage(
-        tuple(file for file in old if file.kind is FileKind.TENSOR),
+        tuple(file for file in old if file.kind in (FileKind.TENSOR, FileKind.RECORD)),
         tuple(file for file in old if file.kind is FileKind.TEMPORARY),
         len(idle) - len(old),
     )
 
 
 def _is_idle(file: FoundFile, named: set[str]) -> bool:
-    if file.kind is FileKind.TENSOR:
+    if file.kind in (FileKind.TENSOR, FileKind.RECORD):
         return file.digest not in named
     return file.kind is FileKind.TEMPORARY
 
 
 def _named_by(baseline: Baseline) -> set[str]:
-    """Digests of tensors, of draws that were stored for a replay, and of the trace."""
+    """Digests of tensors, of draws that were stored for a replay, and of records."""
     digests = {str(one.digest) for one in baseline.tensors}
     digests |= {str(draw.digest) for draw in baseline.ledger.draws}
-    return digests | ({str(baseline.trace)} if baseline.trace else set())
+    digests |= {str(one.digest) for one in baseline.weights}
+    return digests | {str(one) for one in (baseline.trace, baseline.configuration) if one}

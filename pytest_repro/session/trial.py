@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pytest_repro.adapters.values import TensorFramework, records_from
 from pytest_repro.core.digest import digest_leaves
@@ -11,9 +12,10 @@ from pytest_repro.core.errors import SettingError, UsageError
 from pytest_repro.core.generator import LedgerGenerator, NoiseBook
 from pytest_repro.core.model import CheckId, Distance, Observation, WeightsDigest
 from pytest_repro.core.record import owned
-from pytest_repro.core.settings import parse_choice, parse_count
+from pytest_repro.core.settings import TraceLevel, parse_choice, parse_count
 from pytest_repro.core.tolerance import Tolerance, tolerance_from
 from pytest_repro.session.spec import TestSpec
+from pytest_repro.session.watching import Watching
 
 __all__ = ["CheckCall", "Trial"]
 
@@ -43,6 +45,7 @@ class Trial:
         framework: Reads tensors of the framework.
         lets_go: Whether an observation is already known to be exact, so that its tensors need not
             be kept until the test ends.
+        level: What is recorded of watched pipelines.
     """
 
     def __init__(
@@ -51,11 +54,13 @@ class Trial:
         book: NoiseBook,
         framework: TensorFramework,
         lets_go: Callable[[Observation], bool],
+        level: TraceLevel,
     ) -> None:
         self.spec = spec
         self.book = book
         self.calls: dict[str, CheckCall] = {}
-        self.weights: tuple[WeightsDigest, ...] = ()
+        self.watching = Watching(framework, level)
+        self._weights: tuple[WeightsDigest, ...] = ()
         self._framework = framework
         self._lets_go = lets_go
 
@@ -76,10 +81,18 @@ class Trial:
             seeds = range(self.spec.seed, self.spec.seed + count)
         return [self.generator(seed) for seed in seeds]
 
-    def note_weights(self, weights: Sequence[WeightsDigest]) -> None:
-        """Remember the weights of a pipeline that the test uses."""
-        known = {one.component: one for one in (*self.weights, *weights)}
-        self.weights = tuple(known[component] for component in sorted(known))
+    def watch(self, target: Any, name: str = "") -> Any:
+        """Watch a pipeline or a cell until the test ends, and give it back.
+
+        Its weights are digested now, so that a test which changes them afterwards is seen in the
+        next trial.
+
+        Raises:
+            UsageError: There is nothing to watch in it.
+        """
+        self.watching.add(target, name)
+        self._weights = self.watching.weights()
+        return target
 
     def check(
         self,
@@ -119,13 +132,13 @@ class Trial:
             tensors=leaves,
             digest=digest_leaves((path, record.digest) for path, record in leaves),
             ledger=self.book.ledger(),
-            weights=self.weights,
+            weights=self._weights,
         )
         if self._lets_go(observation):
             return replace(observation, tensors=())
         # The test may change its array in place after the check; what was checked must not move.
         kept = tuple((path, owned(record)) for path, record in leaves)
-        return replace(observation, tensors=kept)
+        return replace(observation, tensors=kept, trace=self.watching.trace())
 
     def _name(self, name: str | None) -> str:
         if name is None:

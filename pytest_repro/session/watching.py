@@ -1,0 +1,105 @@
+"""What a trial watched: the trace so far, and what its pipelines are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pytest_repro.adapters.values import TensorFramework
+from pytest_repro.adapters.watch import Watch, watch
+from pytest_repro.core.components import ComponentWeights, Configuration
+from pytest_repro.core.model import WeightsDigest
+from pytest_repro.core.settings import TraceLevel
+from pytest_repro.core.trace import CellRecord, Trace, make_trace
+
+__all__ = ["Anatomy", "Watching"]
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """What the watched pipelines are made of: parameters one by one, and configurations."""
+
+    weights: tuple[ComponentWeights, ...] = ()
+    configurations: tuple[Configuration, ...] = ()
+
+
+class Watching:
+    """All watches of one trial.
+
+    Args:
+        framework: Reads tensors.
+        level: How much is recorded of each pipeline.
+    """
+
+    def __init__(self, framework: TensorFramework, level: TraceLevel) -> None:
+        self._framework = framework
+        self._level = level
+        self._watches: list[Watch] = []
+
+    def add(self, target: Any, name: str = "") -> None:
+        """Begin to watch a pipeline or a cell.
+
+        Raises:
+            UsageError: There is nothing to watch in it.
+        """
+        started = watch(target, self._level, framework=self._framework, name=name)
+        if self._level is not TraceLevel.OFF:
+            started.start()
+        self._watches.append(started)
+
+    def stop(self) -> None:
+        """Take every tap away."""
+        for one in self._watches:
+            one.stop()
+
+    def weights(self) -> tuple[WeightsDigest, ...]:
+        """The digest of each component; of a second pipeline, its name says so."""
+        return tuple(
+            WeightsDigest(f"{_prefix(number)}{one.component}", one.digest)
+            for number, watched in enumerate(self._watches)
+            for one in watched.weights()
+        )
+
+    def trace(self) -> Trace | None:
+        """What was recorded so far; ``None`` when nothing is traced."""
+        if not self._watches or self._level is TraceLevel.OFF:
+            return None
+        traces = [watched.trace() for watched in self._watches]
+        return traces[0] if len(traces) == 1 else _joined(traces)
+
+    def anatomy(self) -> Anatomy:
+        """Parameters and configurations as they are now; reads every weight."""
+        return Anatomy(
+            tuple(
+                ComponentWeights(f"{_prefix(number)}{one.component}", one.tensors)
+                for number, watched in enumerate(self._watches)
+                for one in watched.weight_tensors()
+            ),
+            tuple(
+                replace(one, component=f"{_prefix(number)}{one.component}")
+                for number, watched in enumerate(self._watches)
+                for one in watched.configurations()
+            ),
+        )
+
+
+def _prefix(number: int) -> str:
+    return "" if number == 0 else f"{number + 1}/"
+
+
+def _joined(traces: Sequence[Trace]) -> Trace:
+    steps = [
+        replace(step, scheduler=f"{_prefix(number)}{step.scheduler}")
+        for number, trace in enumerate(traces)
+        for step in trace.steps
+    ]
+    cells: list[CellRecord] = []
+    before = 0
+    for number, trace in enumerate(traces):
+        cells += [
+            replace(cell, name=f"{_prefix(number)}{cell.name}", step=cell.step + before)
+            for cell in trace.cells
+        ]
+        before += len(trace.steps)
+    return make_trace(traces[0].level, steps, cells)
