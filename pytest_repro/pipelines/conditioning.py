@@ -115,7 +115,7 @@ def unconditioned(pipeline: Any, prefix: str, names: tuple[str, ...]) -> None:
 
 
 def rows(steps: tuple[int, ...], unclip_steps: tuple[int, ...]) -> Iterator[Row]:
-    """Measure every line; about four seconds a step of DDIM on two cores."""
+    """Measure every line; about a quarter of an hour for all on two cores."""
     source = parse_source("seeded")
     ddim, unclip = load_ddim(source), load_unclip(source)
     for weights in ("conditioned", "naive"):

@@ -113,9 +113,10 @@ def _from_hub(family: Family, source: WeightsSource) -> Path:
 def _open(family: Family, folder: Path, dtype: str) -> Any:
     mindspore, cls = _mindone_class(family)
     try:
-        pipeline = cls.from_pretrained(
-            str(folder), mindspore_dtype=getattr(mindspore, dtype), use_safetensors=True
-        )
+        with _loading_bar_off():
+            pipeline = cls.from_pretrained(
+                str(folder), mindspore_dtype=getattr(mindspore, dtype), use_safetensors=True
+            )
     except Exception as error:
         # Whatever mindone, transformers or safetensors find wrong in a foreign folder.
         raise WeightsError(
@@ -125,6 +126,20 @@ def _open(family: Family, folder: Path, dtype: str) -> Any:
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+@contextmanager
+def _loading_bar_off() -> Iterator[None]:
+    """Keep mindone's bar over the components from between the lines of a test run."""
+    from mindone.diffusers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _mindone_class(family: Family) -> tuple[Any, Any]:

@@ -4,6 +4,15 @@ A parameter is drawn from a PCG64 whose seed is the SHA-256 of its name. Only ra
 taken from the generator and turned into numbers by exact operations, because numpy promises the raw
 stream of a bit generator for good, but not what `Generator` methods make of it (NEP 19), and the
 tails of its normal distribution pass through the C library's logarithm.
+
+Alone ("naive") such weights make poor images, so that `carrier.condition` changes the noise
+predictors. By ``python -m pytest_repro.pipelines.conditioning`` (all rows: docs/pipelines.md):
+
+| DDIM steps | on two values, naive | conditioned | rel_l2 of one ULP, naive | conditioned |
+| --- | --- | --- | --- | --- |
+| 2 | 58.6% | 0.9% | 4.6e-07 | 4.2e-07 |
+| 10 | 6.0% | 1.9% | 1.0e-05 | 1.6e-07 |
+| 50 | 1.6% | 3.4% | 1.8e-01 | 2.5e-07 |
 """
 
 from __future__ import annotations

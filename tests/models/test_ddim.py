@@ -10,10 +10,14 @@ pytestmark = pytest.mark.repro(seed=0)
 
 
 def _run(ddim, generator, **arguments):
-    """The image, and the sample before it was clipped."""
+    """The image, and the last sample with the noise predicted for it.
+
+    The scheduler clips the sample in its last step already, so that the prediction alone shows
+    what a saturated image hides.
+    """
     with watch_latents(ddim) as watch:
         image = ddim(output_type="np", generator=generator, **arguments)[0]
-    return image, watch.last_sample
+    return image, {"sample": watch.last_sample, "prediction": watch.last_model_output}
 
 
 def test_two_steps(repro_ddim, repro_generator, repro_check):
