@@ -1,182 +1,266 @@
-"""MindSpore: its facts, its determinism, its tensors and its global generators.
+"""MindSpore, which this module alone imports, and only inside functions.
 
-The only module that imports mindspore, and only inside functions.
+Names below ``mindspore._c_expression`` and ``mindspore.common.seed`` are private; where one of
+them is gone, the adapter knows less but does not fail. Tested with MindSpore 2.7 to 2.10 on CPU;
+what it asks of an Ascend device is untested on one.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["MindSporeAdapter", "MindSporeState"]
+from pytest_repro.adapters.host import package_version
+from pytest_repro.core.errors import EnvironmentFault
+
+__all__ = ["MindSporeAdapter", "SavedState"]
+
+_PRIVATE_IS_GONE = (ImportError, AttributeError, TypeError)
+_SEED_BOUND = 2**32
+"""`mindspore.set_seed` seeds numpy's legacy generator too, which takes seeds below this."""
 
 
-@dataclass(frozen=True, slots=True)
-class MindSporeState:
-    """The global random state of MindSpore.
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedState:
+    """MindSpore's global random state, with the part of numpy's that MindSpore moves, and its mode.
 
     Attributes:
-        seed: The global seed; ``None`` where nobody set one.
-        generator: State of the default generator, a uint8 tensor.
-        dataset_seed: Seed of `mindspore.dataset`; ``None`` where it is not imported.
+        seed: What `mindspore.get_seed` said; ``None`` when none was set.
+        kernel_seeds: Where the seeds of single operators have got to.
+        dataset_seed: The seed of `mindspore.dataset`; ``None`` when that was not imported.
+        generator: State of the default generator, a copy.
+        numpy: State of numpy's legacy generator.
+        mode: Execution mode, as MindSpore numbers it.
     """
 
     seed: int | None
-    generator: Any
+    kernel_seeds: tuple[tuple[Any, Any], ...]
     dataset_seed: int | None
+    generator: NDArray[np.uint8]
+    numpy: Any
+    mode: int
 
 
 class MindSporeAdapter:
-    """What pytest-repro asks of MindSpore; every answer is harmless where it is not installed."""
+    """What the rest of the project asks of MindSpore; holds no state of its own."""
 
-    @staticmethod
-    def version() -> str:
-        """The installed version without importing it; ``""`` when absent."""
+    def installed(self) -> bool:
+        """Whether MindSpore is installed; found without importing it."""
+        return bool(self.version())
+
+    def version(self) -> str:
+        """MindSpore's version, found without importing it; ``""`` when it is not installed."""
+        return package_version("mindspore")
+
+    def package_folder(self) -> Path | None:
+        """Where MindSpore lies, found without importing it; ``None`` when it is not installed."""
+        loaded = sys.modules.get("mindspore")
+        spec = loaded.__spec__ if loaded is not None else importlib.util.find_spec("mindspore")
+        return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+    def device(self) -> tuple[str, int]:
+        """The current device target (``CPU``, ``Ascend``, ``GPU``) and its number; imports it."""
+        ms = _imported()
+        if hasattr(ms, "get_current_device"):
+            target, number = ms.get_current_device()
+            return str(target), int(number)
+        return str(ms.get_context("device_target")), int(ms.get_context("device_id"))
+
+    def device_name(self) -> str:
+        """The name that MindSpore has for the current device; ``""`` when it says none."""
+        target, number = self.device()
         try:
-            return version("mindspore")
-        except PackageNotFoundError:
+            return str(_imported().hal.get_device_name(number, target) or "")
+        except (AttributeError, RuntimeError, ValueError):
             return ""
 
-    @staticmethod
-    def device() -> tuple[str, int]:
-        """Target in lower case (``cpu``, ``ascend``, ``gpu``) and the device's number."""
-        import mindspore
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Names and values of MindSpore's switches as they stand, sorted by name.
 
-        device = mindspore.get_current_device()
-        return str(device.device_target).lower(), int(device.device_id)
-
-    @staticmethod
-    def soc_name() -> str:
-        """The exact name of the Ascend SoC, e.g. ``Ascend910B1``; untested on a device."""
-        import mindspore
-
-        return str(mindspore.hal.get_device_name(0, "Ascend"))
-
-    def facts(self) -> dict[str, str]:
-        """Mode, jit level, the effective deterministic switch; on Ascend precision as well."""
-        import mindspore
-
-        facts = {
-            "mindspore.mode": "PYNATIVE" if mindspore.get_context("mode") == 1 else "GRAPH",
-            "mindspore.jit_level": str(mindspore.get_context("jit_level") or ""),
-            "mindspore.deterministic": str(mindspore.get_context("deterministic")),
-            "mindspore.dispatch_threads": _dispatch_threads(),
-        }
-        if self.device()[0] == "ascend":
-            facts.update(_precision_facts())
-        return facts
-
-    @staticmethod
-    def enable_determinism() -> None:
-        """Switch deterministic kernels on, once in a process, before the first kernel.
-
-        `mindspore.set_deterministic` raises at its second call, even with the same value, and CANN
-        takes one state a thread at the first operator; so it is never switched back.
+        The number of dispatch threads cannot be read back, only whether it was set: ``default`` or
+        ``configured``. HF32 and precision modes are there only on Ascend: on a CPU, asking for
+        them is an error of MindSpore's.
         """
-        import mindspore
+        ms = _imported()
+        target, number = self.device()
+        pairs = [
+            ("mindspore.device", f"{target}:{number}"),
+            ("mindspore.mode", self.mode()),
+            ("mindspore.jit_level", str(ms.get_context("jit_level"))),
+            ("mindspore.deterministic", str(ms.get_context("deterministic"))),
+            ("mindspore.dispatch_threads", _configured("is_dispatch_threads_num_configured")),
+            ("mindspore.op_threads", _configured("is_op_threads_num_configured")),
+        ]
+        if target == "Ascend":
+            pairs += _ascend_precision()
+        return tuple(sorted(pairs))
 
-        if _is_configured() or mindspore.get_context("deterministic") == "ON":
-            return
-        try:
-            mindspore.set_deterministic(True)
-        except RuntimeError as error:
-            if "repeatedly" not in str(error):
-                raise
+    def mode(self) -> str:
+        """The execution mode: ``PYNATIVE`` or ``GRAPH``."""
+        ms = _imported()
+        return "GRAPH" if ms.get_context("mode") == ms.GRAPH_MODE else "PYNATIVE"
 
-    @staticmethod
-    def is_tensor(value: object) -> bool:
-        """Whether ``value`` is a MindSpore tensor; imports nothing."""
-        mindspore = sys.modules.get("mindspore")
-        return mindspore is not None and isinstance(value, mindspore.Tensor)
+    def enable_determinism(self) -> None:
+        """Switch deterministic computation on; any number of times, before the first kernel.
 
-    @staticmethod
-    def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
-        """The tensor's numbers bit for bit; bfloat16 as ml_dtypes' bfloat16."""
-        import mindspore
+        It is never undone: MindSpore fixes the switch when the first operator is dispatched, and
+        raises when `mindspore.set_deterministic` is called twice, even with the same value. As a
+        side effect MindSpore sets ``HCCL_DETERMINISTIC`` and ``TE_PARALLEL_COMPILER``.
 
-        if tensor.dtype == mindspore.bfloat16:
-            import ml_dtypes
+        Raises:
+            EnvironmentFault: It is still off afterwards.
+        """
+        ms = _imported()
+        if not _is_determinism_configured(ms):
+            try:
+                ms.set_deterministic(True)
+            except RuntimeError as error:
+                if "repeatedly" not in str(error):
+                    raise
+        if ms.get_context("deterministic") != "ON":
+            # The older switch may have been turned off since; it can be turned on again, unlike
+            # set_deterministic(False), which nothing overrules.
+            ms.set_context(deterministic="ON")
+        if ms.get_context("deterministic") != "ON":
+            raise EnvironmentFault(
+                "MindSpore's deterministic computation cannot be switched on",
+                facts=(f"MindSpore {ms.__version__} answers {ms.get_context('deterministic')!r}",),
+                next_step="remove calls of mindspore.set_deterministic(False)",
+            )
 
-            # Every bfloat16 is a float32, so the way there and back is exact but for NaN payloads.
-            return np.asarray(tensor.float().asnumpy()).astype(ml_dtypes.bfloat16)
-        return np.asarray(tensor.asnumpy())
+    def is_tensor(self, value: object) -> bool:
+        """Whether ``value`` is a MindSpore Tensor or Parameter; never imports MindSpore."""
+        ms = sys.modules.get("mindspore")
+        tensor = getattr(ms, "Tensor", None)
+        return isinstance(tensor, type) and isinstance(value, tensor)
 
-    @staticmethod
-    def save_state() -> MindSporeState | None:
-        """The global random state; ``None`` while MindSpore is not imported."""
-        mindspore = sys.modules.get("mindspore")
-        if mindspore is None:
+    def to_numpy(self, tensor: Any) -> NDArray[Any]:
+        """The tensor's numbers, bit for bit, in memory of their own.
+
+        Args:
+            tensor: Tensor or Parameter of any shape, 0-d and empty too.
+
+        Returns:
+            Same shape and dtype; bfloat16 as `ml_dtypes.bfloat16`, NaN payloads included.
+        """
+        array = np.asarray(tensor.asnumpy())
+        if array.dtype.name == "bfloat16" and array.dtype != ml_dtypes.bfloat16:
+            # MindSpore brings a bfloat16 of its own to numpy; both are the upper half of a float32.
+            array = array.view(np.uint16).view(ml_dtypes.bfloat16)
+        return np.array(array, order="C", copy=True)
+
+    def seed_globals(self, seed: int) -> None:
+        """Seed MindSpore's global generators, and numpy's legacy one with them.
+
+        Does nothing while MindSpore is not imported.
+
+        Args:
+            seed: At least 0; its remainder by 2**32 is used.
+        """
+        ms = sys.modules.get("mindspore")
+        if ms is not None:
+            ms.set_seed(seed % _SEED_BOUND)
+            ms.manual_seed(seed % _SEED_BOUND)
+
+    def save_state(self) -> SavedState | None:
+        """The global random state and the mode; ``None`` while MindSpore is not imported."""
+        ms = sys.modules.get("mindspore")
+        if ms is None:
             return None
-        config = _dataset_config()
-        dataset_seed = None if config is None else config.get_seed()
-        return MindSporeState(mindspore.get_seed(), mindspore.get_rng_state(), dataset_seed)
+        return SavedState(
+            seed=ms.get_seed(),
+            kernel_seeds=tuple(getattr(_seed_module(), "_KERNEL_SEED", {}).items()),
+            dataset_seed=_dataset_seed(),
+            generator=np.array(ms.get_rng_state().asnumpy(), copy=True),
+            numpy=np.random.get_state(legacy=False),  # noqa: NPY002  the state MindSpore moves
+            mode=int(ms.get_context("mode")),
+        )
 
-    @staticmethod
-    def seed_globals(seed: int) -> None:
-        """Seed MindSpore's global generators, if it is imported."""
-        mindspore = sys.modules.get("mindspore")
-        if mindspore is not None:
-            mindspore.set_seed(seed)
-
-    @staticmethod
-    def restore_state(state: MindSporeState | None) -> None:
-        """Give back what `save_state` returned."""
-        mindspore = sys.modules.get("mindspore")
-        if mindspore is None or state is None:
+    def restore_state(self, state: SavedState | None) -> None:
+        """Put back what `save_state` found; with ``None`` nothing is touched."""
+        ms = sys.modules.get("mindspore")
+        if ms is None or state is None:
             return
-        if state.seed is None:
-            _forget_seed()
-        else:
-            mindspore.set_seed(state.seed)
-        mindspore.set_rng_state(state.generator)
-        config = _dataset_config()
-        if config is not None and state.dataset_seed is not None:
-            config.set_seed(state.dataset_seed)
+        _restore_seed(ms, state)
+        ms.set_rng_state(ms.Tensor(state.generator))
+        if state.dataset_seed is not None:
+            sys.modules["mindspore.dataset"].config.set_seed(state.dataset_seed)
+        if int(ms.get_context("mode")) != state.mode:
+            ms.set_context(mode=state.mode)
+        # Last, since MindSpore's own setters move it.
+        np.random.set_state(state.numpy)  # noqa: NPY002
 
 
-def _forget_seed() -> None:
-    """Undo the first `set_seed`: the public function takes numbers only, and ``None`` stood there."""
-    module = sys.modules.get("mindspore.common.seed")
-    if hasattr(module, "_GLOBAL_SEED"):
-        module._GLOBAL_SEED = None  # type: ignore[union-attr]
-
-
-def _dataset_config() -> Any:
-    """`mindspore.dataset.config`, which `set_seed` seeds as well, if it is imported."""
-    dataset = sys.modules.get("mindspore.dataset")
-    return None if dataset is None else dataset.config
-
-
-def _is_configured() -> bool:
+def _imported() -> ModuleType:
     try:
-        from mindspore._c_expression import DeviceManagerConf
+        return importlib.import_module("mindspore")
+    except ImportError as error:
+        raise EnvironmentFault(
+            "MindSpore cannot be imported",
+            facts=(str(error),),
+            next_step="install mindspore, or set the framework to numpy",
+        ) from error
 
-        return bool(DeviceManagerConf.get_instance().is_deterministic_configured())
-    except (ImportError, AttributeError):
-        return False
 
-
-def _dispatch_threads() -> str:
+def _is_determinism_configured(ms: ModuleType) -> bool:
     try:
-        from mindspore._c_expression import RuntimeConf
+        manager = importlib.import_module("mindspore._c_expression").DeviceManagerConf
+        return bool(manager.get_instance().is_deterministic_configured())
+    except _PRIVATE_IS_GONE:
+        return bool(ms.get_context("deterministic") == "ON")
 
-        return str(RuntimeConf.get_instance().get_dispatch_threads_num())
-    except (ImportError, AttributeError):
+
+def _configured(question: str) -> str:
+    try:
+        runtime = importlib.import_module("mindspore._c_expression").RuntimeConf.get_instance()
+        return "configured" if getattr(runtime, question)() else "default"
+    except _PRIVATE_IS_GONE:
         return ""
 
 
-def _precision_facts() -> dict[str, str]:
-    """What the Ascend part of the device context says; untested on a device."""
-    import mindspore
+def _ascend_precision() -> list[tuple[str, str]]:
+    """The precision switches of the Ascend backend as they stand; ``""`` where one is not set."""
+    try:
+        conf = importlib.import_module("mindspore._c_expression").AscendOpPrecisionConf
+        switches = conf.get_instance()
+    except _PRIVATE_IS_GONE:
+        return []
+    named: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("ascend.conv_hf32", switches.conv_allow_hf32),
+        ("ascend.matmul_hf32", switches.matmul_allow_hf32),
+        ("ascend.precision_mode", switches.precision_mode),
+        ("ascend.op_precision_mode", switches.op_precision_mode),
+    )
+    return [(name, str(ask())) for name, ask in named]
 
-    names = {
-        "mindspore.conv_hf32": "conv_allow_hf32",
-        "mindspore.matmul_hf32": "matmul_allow_hf32",
-        "mindspore.precision_mode": "precision_mode",
-    }
-    context = mindspore.get_context("ascend_config") or {}
-    return {fact: str(context.get(name, "")) for fact, name in names.items()}
+
+def _seed_module() -> ModuleType:
+    return importlib.import_module("mindspore.common.seed")
+
+
+def _restore_seed(ms: ModuleType, state: SavedState) -> None:
+    module = _seed_module()
+    kernel_seeds = getattr(module, "_KERNEL_SEED", None)
+    if hasattr(module, "_GLOBAL_SEED"):
+        # No public call takes a seed back to "none was set".
+        module._GLOBAL_SEED = state.seed  # type: ignore[attr-defined]  # noqa: SLF001
+    elif state.seed is not None:
+        ms.set_seed(state.seed)
+    if kernel_seeds is not None:
+        kernel_seeds.clear()
+        kernel_seeds.update(state.kernel_seeds)
+
+
+def _dataset_seed() -> int | None:
+    dataset = sys.modules.get("mindspore.dataset")
+    return int(dataset.config.get_seed()) if dataset is not None else None
