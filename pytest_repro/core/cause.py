@@ -188,5 +188,7 @@ def _then_and_now(known: Evidence) -> tuple[str, ...]:
         return ()
     rows = [(name, known.baseline.value(name), known.observed.value(name)) for name in CODE_FACTS]
     return tuple(
-        f"{name}  then {old or 'unknown'}, now {new or 'unknown'}" for name, old, new in rows
+        f"{name}  then {old or 'unknown'}, now {new or 'unknown'}"
+        for name, old, new in rows
+        if old or new
     )
