@@ -119,7 +119,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
             item.stash[_ACTIVE] = _activate(item)
             item.stash[_ACTIVE].begin()
         except ReproError as error:
-            raise _fault(error) from None
+            raise _fault(item, error) from None
     return (yield)
 
 
@@ -179,7 +179,7 @@ def _judge(item: pytest.Item, active: ActiveTest, failure: BaseException | None)
     try:
         active.judge(failure, again)
     except ReproError as error:
-        raise _fault(error) from None
+        raise _fault(item, error) from None
     item.user_properties.extend((f"repro {o.check.name}", str(o.verdict)) for o in active.outcomes)
     text = failure_text(active.outcomes)
     if failure is not None:
@@ -207,9 +207,10 @@ def _failed(text: str) -> _Failed:
     return error
 
 
-def _fault(error: ReproError) -> BaseException:
+def _fault(item: pytest.Item, error: ReproError) -> BaseException:
     """A fault that no line of the test explains, shown as its text alone."""
-    failure: BaseException = pytest.fail.Exception(str(error), pytrace=False)
+    text = str(error) if item.nodeid in error.what else f"{item.nodeid}: {error}"
+    failure: BaseException = pytest.fail.Exception(text, pytrace=False)
     return failure
 
 

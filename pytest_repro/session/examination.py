@@ -89,7 +89,9 @@ class Examination:
         drift began; disturbed runs record nothing.
         """
         level = self._first.spec.trace
-        if not self._wants_repeat() or level is TraceLevel.OFF:
+        watched = self._first.watching.is_watching
+        if not watched or not self._wants_repeat() or level is TraceLevel.OFF:
+            # Asking whether cells can be traced would import MindSpore into tests without it.
             return TraceLevel.OFF
         return TraceLevel.CELLS if self._session.can_trace_cells() else level
 

@@ -48,6 +48,11 @@ class Watching:
             started.start()
         self._watches.append(started)
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether anything was ever watched."""
+        return bool(self._watches)
+
     def stop(self) -> None:
         """Take every tap away."""
         for one in self._watches:
