@@ -1,0 +1,339 @@
+"""Bad input gives what it should or one clear error that names check and file; disk stays as is."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+ONE = """
+    import ml_dtypes
+
+    @pytest.mark.repro
+    def test_value(repro_check):
+        {before}
+        repro_check({value}, name={name!r})
+"""
+
+
+def write(project, value="np.zeros(3)", name="value", before=""):
+    project.write(ONE.format(value=value, name=name, before=before))
+
+
+REFUSED = {
+    "object array": ("np.array([object()])", "dtype object"),
+    "complex": ("np.zeros(2, 'complex64')", "value.real and value.imag"),
+    "structured": ("np.zeros(2, [('a', 'f4')])", "check the fields one by one"),
+    "text": ("np.array(['a'])", "compare text with a plain assert"),
+    "dates": ("np.zeros(2, 'M8[s]')", "view('int64')"),
+    "masked": ("np.ma.array([1.0, 2.0], mask=[0, 1])", "the mask would be lost"),
+    "none": ("None", "NoneType"),
+    "string": ("'text'", "builtins.str"),
+    "empty list": ("[]", "there is no array in the value"),
+    "an object inside a nest": ("{'a': [np.zeros(2), object()]}", "a[1]"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_value_that_no_baseline_can_hold_is_refused_by_name(project, kind):
+    value, words = REFUSED[kind]
+    write(project, value)
+    for arguments in ((), ("--repro-update",)):
+        ran = project.run(*arguments)
+        assert ran.exit_code == 1
+        assert "test_story.py::test_value::value" in ran.failure
+        assert words in ran.failure
+        assert "repro_check(" in ran.failure
+        assert "pytest_repro/core" not in ran.failure
+        assert project.files() == {}
+
+
+HELD = {
+    "empty": "np.zeros((0, 3))",
+    "0-d": "np.float32(1.5)",
+    "a Python number": "3",
+    "strided": "np.arange(24.0).reshape(4, 6)[::2, ::-3]",
+    "transposed": "np.arange(6.0).reshape(2, 3).T",
+    "big-endian": "np.arange(6, dtype='>f4')",
+    "NaN payload": "np.array([0x7FF8DEADBEEF0001], 'uint64').view('float64')",
+    "infinities": "np.array([np.inf, -np.inf, np.nan])",
+    "bfloat16": "np.arange(4).astype(ml_dtypes.bfloat16)",
+    "read-only": "np.broadcast_to(np.float16(2), (3, 3))",
+    "bool": "np.array([True, False])",
+}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_an_unusual_value_is_recorded_and_exact(project, kind):
+    write(project, HELD[kind])
+    project.record()
+    files = project.files()
+    assert project.run().verdicts == {"test_value::value": "exact"}
+    assert project.run("--repro-update=all").verdicts == {"test_value::value": "unchanged"}
+    assert project.files() == files
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("np.arange(24.0).reshape(4, 6)[::2, ::-3]", "np.array([[5.0, 2.0], [17.0, 14.0]])"),
+        ("np.arange(6, dtype='>f4')", "np.arange(6, dtype='<f4')"),
+        ("[1.0, 2.0]", "np.array([1.0, 2.0])"),
+    ],
+    ids=["strides", "byte order", "list"],
+)
+def test_how_an_array_lies_in_memory_is_no_difference(project, one, other):
+    write(project, one)
+    project.record()
+    write(project, other)
+    assert project.run().verdicts == {"test_value::value": "exact"}
+    write(project, other + " + 1" if other.startswith("np") else other)
+    assert project.run().verdicts == {"test_value::value": "drift"}
+
+
+NAMES = {
+    "slashes": "a/b/../../c",
+    "300 characters": "n" * 300,
+    "unicode": "größe-日本",
+    "yaml": "- {x: [y]} # 'z' \"q\" &a *b",
+    "a number": "007",
+    "yes": "yes",
+    "dots": "..",
+    "one colon": "a:b",
+    "blanks inside": "a  b",
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_name_of_any_text_is_found_again(project, kind):
+    write(project, name=NAMES[kind])
+    project.record()
+    again = project.run()
+    assert again.verdicts == {f"test_value::{NAMES[kind]}": "exact"}
+    assert all(name.startswith(("cpu-", "tensors/")) for name in project.files())
+    write(project, "np.ones(3)", name=NAMES[kind])
+    assert project.run().verdicts == {f"test_value::{NAMES[kind]}": "drift"}
+
+
+def test_names_that_differ_only_in_case_are_two_checks(project):
+    source = """
+        @pytest.mark.repro
+        def test_value(repro_check):
+            repro_check(np.zeros(2), name="Image")
+            repro_check(np.ones(2) * {factor}, name="image")
+    """
+    project.write(source.format(factor=1))
+    project.record()
+    project.write(source.format(factor=2))
+    assert project.run().verdicts == {"test_value::Image": "exact", "test_value::image": "drift"}
+
+
+@pytest.mark.parametrize("name", ["a::b", "", "  ", "a\nb", "a\x00b"], ids=repr)
+def test_a_name_that_cannot_be_one_is_refused(project, name):
+    write(project, name=name)
+    ran = project.run("--repro-update")
+    assert ran.exit_code == 1
+    assert "test_story.py::test_value" in ran.failure
+    assert "cannot be the name of a check" in ran.failure
+    assert project.files() == {}
+
+
+def test_a_name_used_twice_is_refused_and_says_where_it_was_used_first(project):
+    write(project, before='repro_check(np.ones(2), name="value")')
+    ran = project.run("--repro-update")
+    assert ran.exit_code == 1
+    assert "the name 'value' is used twice in this test" in ran.failure
+    assert "test_story.py:10" in ran.failure
+    assert project.files() == {}
+
+
+def test_checks_without_a_name_get_one_each(project):
+    project.write("""
+        @pytest.mark.repro
+        def test_value(repro_check):
+            repro_check(np.zeros(2))
+            repro_check(np.ones(2))
+    """)
+    project.record()
+    assert project.run().verdicts == {"test_value::value": "exact", "test_value::value-2": "exact"}
+
+
+def test_a_baselines_folder_that_is_a_file_is_named(project):
+    write(project)
+    project.baselines.write_text("not a folder", encoding="utf-8")
+    for arguments in ((), ("--repro-update",)):
+        ran = project.run(*arguments)
+        assert ran.exit_code == 1
+        assert "test_story.py::test_value" in ran.failure
+        assert "where  baselines" in ran.failure
+        assert "NotADirectoryError" in ran.failure
+        assert project.baselines.read_text(encoding="utf-8") == "not a folder"
+
+
+def test_a_folder_that_cannot_be_written_fails_the_recording(project, monkeypatch):
+    """Root may write anywhere, so the refusal is planted where the store renames."""
+    from pytest_repro.adapters import store
+
+    write(project)
+    project.record()
+    before = project.files()
+    write(project, "np.ones(3)")
+
+    def refuse(path, write):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as planted:
+        planted.setattr(store, "_write_whole", refuse)
+        ran = project.run("--repro-update")
+    assert ran.exit_code == 1
+    assert "cannot write a baseline" in ran.text
+    assert "Permission denied" in ran.text
+    assert "baselines/" in ran.text
+    assert "checked nothing" not in ran.text
+    assert "updated" not in " ".join(ran.closing)
+    assert project.files() == before
+    assert project.run("--repro-update").verdicts == {"test_value::value": "updated"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write into a read-only folder")
+def test_a_read_only_folder_fails_the_recording(project):
+    write(project)
+    project.baselines.mkdir()
+    project.baselines.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    ran = project.run("--repro-update")
+    project.baselines.chmod(stat.S_IRWXU)
+    assert ran.exit_code == 1
+    assert "cannot write a baseline" in ran.text
+
+
+def pointer():
+    return "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 3\n"
+
+
+MANIFESTS = {
+    "newer schema": (lambda text: text.replace("schema: 1", "schema: 2"), "schema 2"),
+    "truncated in the index": (lambda text: text[: text.index("---") - 20], "truncated"),
+    "empty": (lambda text: "", "cannot be read"),
+    "garbled": (lambda text: text.replace("{value:", "{valu\x07e:"), "cannot be read"),
+    "a list": (lambda text: "[1, 2]\n---\n{}\n", "cannot be read"),
+    "git-lfs pointer": (lambda text: pointer(), "git lfs pull"),
+}
+
+
+@pytest.mark.parametrize("kind", MANIFESTS)
+def test_a_broken_manifest_is_corrupt_and_stays_as_it_is(project, kind):
+    breaking, words = MANIFESTS[kind]
+    write(project)
+    project.record()
+    project.manifest.write_text(breaking(project.manifest.read_text()), encoding="utf-8")
+    before = project.files()
+    write(project, "np.ones(3)")
+    for arguments in ((), ("--repro-update",), ("--repro-update=all",)):
+        ran = project.run(*arguments)
+        assert ran.exit_code == 1
+        assert ran.verdicts == {"test_value::value": "corrupt"}, ran.text
+        assert words in ran.failure
+        assert "test_story.py::test_value::value" in ran.failure
+        assert project.manifest.relative_to(project.folder).as_posix() in ran.failure
+        assert project.files() == before
+
+
+def test_a_manifest_cut_in_its_second_half_still_decides_exact(project):
+    write(project)
+    project.record()
+    text = project.manifest.read_text(encoding="utf-8")
+    project.manifest.write_text(text[: text.index("statistics")], encoding="utf-8")
+    before = project.files()
+    assert project.run().verdicts == {"test_value::value": "exact"}
+    write(project, "np.ones(3)")
+    for arguments in ((), ("--repro-update",)):
+        ran = project.run(*arguments)
+        assert ran.exit_code == 1
+        assert "cannot be read" in ran.text
+        assert project.manifest.name in ran.text
+        assert project.files() == before
+
+
+TENSORS = {
+    "garbled": (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "another digest"),
+    "truncated": (lambda data: data[:-3], "not a tensor of ours"),
+    "empty": (lambda data: b"", "not a tensor of ours"),
+    "git-lfs pointer": (lambda data: pointer().encode(), "git lfs pull"),
+}
+
+
+@pytest.mark.parametrize("kind", TENSORS)
+def test_a_broken_tensor_is_corrupt_when_it_is_needed(project, kind):
+    breaking, words = TENSORS[kind]
+    write(project)
+    project.record()
+    project.tensor.write_bytes(breaking(project.tensor.read_bytes()))
+    before = project.files()
+    assert project.run().verdicts == {"test_value::value": "exact"}
+    write(project, "np.ones(3)")
+    ran = project.run()
+    assert ran.verdicts == {"test_value::value": "corrupt"}, ran.text
+    assert words in ran.failure
+    assert "test_story.py::test_value::value" in ran.failure
+    assert project.tensor.relative_to(project.folder).as_posix() in ran.failure
+    assert project.files() == before
+
+
+def test_a_wrong_policy_names_its_line(project):
+    write(project)
+    project.policy("""
+        schema: 1
+        rules:
+          - check: "*"
+            tolerence: exact
+    """)
+    before = project.files()
+    ran = project.run("--repro-update")
+    assert ran.exit_code == 1
+    assert "policy.yaml line 5" in ran.failure
+    assert "did you mean 'tolerance'" in ran.failure
+    assert "During handling" not in ran.failure
+    assert project.files() == before
+
+
+def test_marker_arguments_are_validated(project):
+    for arguments, words in {
+        "sed=1": "did you mean 'seed'",
+        "seed=-1": "seed: -1 is below 0",
+        "seed='x'": "'x' is not a whole number",
+        "runs=1": "runs: 1 is below 2",
+        "reference='near'": "'near' is not one of own, release, any",
+        "tolerance={'atoll': 1}": "did you mean 'atol'",
+        "rng='off'": "needs a reason",
+        "1": "the arguments of `repro` have names",
+    }.items():
+        project.write(f"""
+            @pytest.mark.repro({arguments})
+            def test_value(repro_check):
+                repro_check(np.zeros(2))
+        """)
+        ran = project.run("--repro-update")
+        assert ran.exit_code == 1
+        assert words in ran.failure
+        assert "test_story.py::test_value" in ran.failure
+        assert ran.counts == {"errors": 1}
+        assert project.files() == {}
+
+
+def test_call_arguments_are_validated(project):
+    for arguments, words in {
+        "tolerance={'atoll': 1}": "did you mean 'atol'",
+        "tolerance=0.1": "tolerance",
+        "reference='near'": "'near' is not one of own, release, any",
+        "name=3": "3 cannot be the name of a check",
+    }.items():
+        project.write(f"""
+            @pytest.mark.repro
+            def test_value(repro_check):
+                repro_check(np.zeros(2), {arguments})
+        """)
+        ran = project.run("--repro-update")
+        assert ran.exit_code == 1
+        assert words in ran.failure
+        assert project.files() == {}
