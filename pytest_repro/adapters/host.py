@@ -147,8 +147,8 @@ def git_facts(folder: Path, *, command: str = "git") -> tuple[tuple[str, str], .
     Both are ``""`` where there is no checkout, no commit yet, or no git; never an error.
     """
     commit = _git(folder, command, "rev-parse", "HEAD") or ""
-    # Untracked files are left out: reports and caches of the run itself would count as changes.
-    status = _git(folder, command, "status", "--porcelain", "--untracked-files=no")
+    # Only Python counts: the baselines that a run records would make the code look changed.
+    status = _git(folder, command, "status", "--porcelain", "--untracked-files=no", "--", "*.py")
     dirty = "" if not commit or status is None else ("yes" if status else "no")
     return (("code.commit", commit), ("code.dirty", dirty))
 

@@ -149,15 +149,17 @@ def test_the_system_is_described():
 def test_the_commit_is_read_and_a_change_is_seen(tmp_path):
     git(tmp_path, "init", "-q")
     assert dict(host.git_facts(tmp_path)) == {"code.commit": "", "code.dirty": ""}
-    write(tmp_path / "a.txt", "1")
-    git(tmp_path, "add", "a.txt")
+    write(tmp_path / "a.py", "1")
+    write(tmp_path / "baseline.yaml", "1")
+    git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "x")
     clean = dict(host.git_facts(tmp_path))
     assert len(clean["code.commit"]) == 40
     assert clean["code.dirty"] == "no"
-    write(tmp_path / "new.txt", "untracked")
+    write(tmp_path / "new.py", "untracked")
+    write(tmp_path / "baseline.yaml", "2")
     assert dict(host.git_facts(tmp_path)) == clean
-    write(tmp_path / "a.txt", "2")
+    write(tmp_path / "a.py", "2")
     assert dict(host.git_facts(tmp_path)) == clean | {"code.dirty": "yes"}
 
 
