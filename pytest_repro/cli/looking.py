@@ -24,9 +24,16 @@ _SHOWN_DIGITS = 12
 def env(context: Context) -> ExitCode:
     """This machine's key and every fact."""
     from pytest_repro.adapters.environment import observe_environment
+    from pytest_repro.adapters.mindspore import MindSporeAdapter
 
     framework = parse_choice(Framework, context.text("framework"), origin="--framework")
-    environment = observe_environment(framework=str(framework), root=context.root, extra={})
+    mindspore = MindSporeAdapter()
+    if str(framework) != "numpy" and mindspore.installed():
+        # As a test run does it: the switch is one of the facts.
+        mindspore.enable_determinism()
+    environment = observe_environment(
+        framework=str(framework), root=context.root, extra={}, mindspore=mindspore
+    )
     if context.has("json"):
         context.output.line(json_text("env", key=environment.key, facts=environment.facts))
         return ExitCode.OK
