@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import FrameType, ModuleType
 from typing import Any, Protocol
@@ -65,7 +65,11 @@ class Patches:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        self._always = (*_numpy_patches(observer), *_random_patches(observer))
+        self._modules = tuple(
+            _ModulePatches(patches)
+            for patches in (_numpy_patches(observer), _random_patches(observer))
+        )
+        self._always = tuple(_entropy_patches(observer))
         self._mindspore: tuple[_Patch, ...] = ()
         self._mindone: tuple[_Patch, ...] = ()
         self._undo: list[tuple[Any, str, bool, object]] = []
@@ -76,6 +80,8 @@ class Patches:
             self._mindspore = tuple(_mindspore_patches(self._observer))
         if not self._mindone:
             self._mindone = tuple(_mindone_patches(self._observer))
+        for module in self._modules:
+            module.install()
         for patch in (*self._always, *self._mindspore, *self._mindone):
             own = patch.name in vars(patch.owner)
             before = vars(patch.owner).get(patch.name)
@@ -93,6 +99,32 @@ class Patches:
                 setattr(owner, name, before)
             else:
                 delattr(owner, name)
+        for module in self._modules:
+            module.remove()
+
+
+class _ModulePatches:
+    """Many replacements in one module, put in place by one step for all of them."""
+
+    def __init__(self, patches: Iterable[_Patch]) -> None:
+        found = tuple(patches)
+        self._namespace: dict[str, object] = vars(found[0].owner)
+        self._originals = {patch.name: patch.original for patch in found}
+        self._replacements = {patch.name: patch.replacement for patch in found}
+        self._before: dict[str, object] = {}
+
+    def install(self) -> None:
+        namespace, originals = self._namespace, self._originals
+        before = {name: namespace[name] for name in originals}
+        for name, replacement in self._replacements.items():
+            if before[name] is replacement:
+                # A monkeypatch made under a guard and undone after it put ours back.
+                before[name] = originals[name]
+        self._before = before
+        namespace.update(self._replacements)
+
+    def remove(self) -> None:
+        self._namespace.update(self._before)
 
 
 def _watched(
@@ -156,6 +188,9 @@ def _numpy_patches(observer: Observer) -> Iterator[_Patch]:
     if not isinstance(getattr(np.random.seed, "__self__", None), np.random.RandomState):
         seed = np.random.seed
         yield _Patch(np.random, "seed", _settling(observer, kind, seed), seed)
+
+
+def _entropy_patches(observer: Observer) -> Iterator[_Patch]:
     entropy = numpy_entropy.randbits  # type: ignore[attr-defined]
 
     def randbits(count: int) -> Any:

@@ -8,7 +8,6 @@ entered.
 from __future__ import annotations
 
 import linecache
-import random
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pytest_repro.adapters.generator_misuse import explain_misuse, wrongly_handed
-from pytest_repro.adapters.global_states import OWNERS, STATES, holders_of
+from pytest_repro.adapters.global_states import OWNERS, SEEDINGS, STATES, holders_of
 from pytest_repro.adapters.random_patches import Patches
 from pytest_repro.adapters.randomness_event import (
     EventKind,
@@ -78,15 +77,21 @@ def isolated_globals(seed: int, mindspore: GlobalState | None = None) -> Iterato
         mindspore: The framework's state, where it is installed.
     """
     with ExitStack() as stack:
-        stack.callback(random.setstate, random.getstate())
-        stack.callback(np.random.set_state, np.random.get_state(legacy=False))  # noqa: NPY002
+        _seed(stack, EventKind.RANDOM_GLOBAL, seed)
+        _seed(stack, EventKind.NUMPY_GLOBAL, seed % _SEED_BOUND)
         if mindspore is not None:
-            # It may seed numpy too, so it comes first here and is given back first.
             stack.callback(mindspore.restore_state, mindspore.save_state())
             mindspore.seed_globals(seed)
-        random.seed(seed)
-        np.random.seed(seed % _SEED_BOUND)  # noqa: NPY002  the state others draw from
+            # It may have seeded numpy in its own way.
+            np.random.seed(seed % _SEED_BOUND)  # noqa: NPY002  the state others draw from
         yield
+
+
+def _seed(stack: ExitStack, kind: EventKind, seed: int) -> None:
+    _SWITCH.moving(kind)
+    stack.callback(_SWITCH.drew, kind)
+    stack.callback(SEEDINGS[kind](seed))
+    _SWITCH.drew(kind)
 
 
 @dataclass(slots=True)
