@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class Row:
 
     def plain(self) -> dict[str, Any]:
         """Primitives that every transport between workers accepts."""
-        return asdict(self)
+        # Not `dataclasses.asdict`, which copies deeply what is flat already.
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def rows_from(place: str, idle: bool, outcomes: Iterable[Outcome]) -> list[Row]:
