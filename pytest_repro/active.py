@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_repro.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from pytest_repro.core.artefact import Artefact
     from pytest_repro.core.model import Outcome
     from pytest_repro.session.examination import Examination
     from pytest_repro.session.run import Session
@@ -50,6 +51,7 @@ class ActiveTest:
 
     Attributes:
         outcomes: Of its checks, once it was judged.
+        artefacts: What a report keeps of them, where one was asked for.
         idle: Whether it ended well, is marked, and checked nothing.
     """
 
@@ -57,6 +59,7 @@ class ActiveTest:
         self.session = session
         self.spec = spec
         self.outcomes: tuple[Outcome, ...] = ()
+        self.artefacts: tuple[Artefact, ...] = ()
         self.idle = False
         self._around: ExitStack | None = None
         self._trial: Trial | None = None
@@ -110,3 +113,4 @@ class ActiveTest:
             error = again(self, examination)
             examination.add(self.trial, error)
         self.outcomes = examination.conclude()
+        self.artefacts = self.session.keep_artefacts(examination, self.outcomes)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_repro.active import ActiveTest
     from pytest_repro.core.generator import LedgerGenerator
     from pytest_repro.core.model import Environment
+    from pytest_repro.reporting import Reporting
     from pytest_repro.session.run import Session
 
 FIXTURES = frozenset(
@@ -34,8 +36,10 @@ FIXTURES = frozenset(
 _SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 _SESSION: pytest.StashKey[Session] = pytest.StashKey()
 _ACTIVE: pytest.StashKey[ActiveTest] = pytest.StashKey()
+_LINES: pytest.StashKey[list[str]] = pytest.StashKey()
 _ROWS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 _FAULTS: pytest.StashKey[list[str]] = pytest.StashKey()
+_REPORTING: pytest.StashKey[Reporting] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         if setting.flag_values:
             _add_flag(group, setting.option, setting.flag_values, dest, setting.help)
         else:
-            shown = f" (default: {setting.default})"
+            shown = f" (default: {setting.default})" if setting.default else ""
             group.addoption(
                 setting.option, dest=dest, metavar=setting.metavar, help=setting.help + shown
             )
@@ -87,6 +91,34 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.stash[_ROWS] = []
     config.stash[_FAULTS] = []
+    _configure_reporting(config)
+
+
+def _configure_reporting(config: pytest.Config) -> None:
+    settings = config.stash[_SETTINGS]
+    if not settings.report and not settings.summary:
+        return
+    from pytest_repro.reporting import Reporting, settings_in_worker
+
+    config.stash[_REPORTING] = reporting = Reporting(config, settings)
+    config.stash[_SETTINGS] = settings_in_worker(
+        config, replace(settings, report=str(reporting.folder or ""))
+    )
+    if not _is_worker(config) and not config.getoption("collectonly"):
+        try:
+            reporting.prepare()
+        except ReproError as error:
+            raise pytest.UsageError(str(error)) from None
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed
+def pytest_configure_node(node: Any) -> None:
+    if _REPORTING in node.config.stash:
+        node.config.stash[_REPORTING].tell_worker(node)
 
 
 def session_of(config: pytest.Config) -> Session:
@@ -245,14 +277,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, A
         # An attribute of the report travels with it from an xdist worker to the controller.
         rows = rows_from(active.spec.place, active.idle, active.outcomes)
         report.repro = [row.plain() for row in rows]
-        active.outcomes = ()
+        if _REPORTING in item.config.stash:
+            from pytest_repro.reporting import entries_of_test
+
+            report.repro_entries = entries_of_test(active)
+        active.outcomes = active.artefacts = ()
     return report
 
 
 def pytest_runtest_logreport(report: Any) -> None:
     rows = getattr(report, "repro", None)
     if rows is not None and _CONFIG:
-        _CONFIG[-1].stash[_ROWS].extend(rows)
+        stash = _CONFIG[-1].stash
+        stash[_ROWS].extend(rows)
+        if _REPORTING in stash:
+            stash[_REPORTING].take(report.repro_entries)
 
 
 _CONFIG: list[pytest.Config] = []
@@ -273,10 +312,25 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
             config.stash[_FAULTS].append(str(error))
     if hasattr(config, "workeroutput"):
         config.workeroutput["repro_faults"] = config.stash[_FAULTS]
+    elif not config.getoption("collectonly"):
+        _write_reports(config)
     if config.stash.get(_FAULTS, []) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     _CONFIG.pop()
     return (yield)
+
+
+def _write_reports(config: pytest.Config) -> None:
+    if _REPORTING not in config.stash:
+        return
+    from datetime import datetime, timezone
+
+    idle = [row["check"] for row in config.stash[_ROWS] if not row["verdict"]]
+    made_at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        config.stash[_LINES] = config.stash[_REPORTING].write(idle, made_at)
+    except ReproError as error:
+        config.stash[_FAULTS].append(str(error))
 
 
 @pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed
@@ -286,14 +340,15 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     rows, faults = config.stash[_ROWS], config.stash[_FAULTS]
-    if rows or faults:
+    lines = config.stash.get(_LINES, [])
+    if rows or faults or lines:
         from pytest_repro.report.rows import Row
         from pytest_repro.report.terminal import closing_lines
 
         terminalreporter.section("repro", sep="-")
         for fault in faults:
             terminalreporter.write_line(fault, red=True)
-        for line in closing_lines([Row(**row) for row in rows]):
+        for line in (*closing_lines([Row(**row) for row in rows]), *lines):
             terminalreporter.write_line(line)
 
 

@@ -8,6 +8,9 @@ from pytest_repro.cli.completion import SHELLS
 from pytest_repro.core.settings import TABLE
 
 __all__ = [
+    "add_check_glob",
+    "add_json",
+    "add_place",
     "completion",
     "diff",
     "env",
@@ -36,7 +39,7 @@ def env(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root", metavar="DIR", default=".", help="Root folder of the tests (default: here)."
     )
-    _add_json(parser)
+    add_json(parser)
 
 
 def list_(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +52,8 @@ def list_(parser: argparse.ArgumentParser) -> None:
         "check that contains it.",
     )
     _add_key(parser)
-    _add_place(parser)
-    _add_json(parser)
+    add_place(parser)
+    add_json(parser)
 
 
 def _check(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +65,8 @@ def _check(parser: argparse.ArgumentParser) -> None:
 def show(parser: argparse.ArgumentParser) -> None:
     _check(parser)
     _add_key(parser)
-    _add_place(parser)
-    _add_json(parser)
+    add_place(parser)
+    add_json(parser)
 
 
 def diff(parser: argparse.ArgumentParser) -> None:
@@ -76,13 +79,13 @@ def diff(parser: argparse.ArgumentParser) -> None:
             metavar=f"KEY_{'A' if name == 'first' else 'B'}",
             help=f"Key that {meaning}: HARDWARE/FRAMEWORK, or a part that only one key has.",
         )
-    _add_check_glob(parser)
-    _add_place(parser)
-    _add_json(parser)
+    add_check_glob(parser)
+    add_place(parser)
+    add_json(parser)
 
 
 def matrix(parser: argparse.ArgumentParser) -> None:
-    _add_check_glob(parser)
+    add_check_glob(parser)
     _add_key(parser)
     parser.add_argument(
         "--far",
@@ -91,25 +94,25 @@ def matrix(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--html", metavar="FILE", help="Write a heat map as one HTML page.")
     parser.add_argument("--json", metavar="FILE", help="Write JSON; '-' writes it instead of text.")
-    _add_place(parser)
+    add_place(parser)
 
 
 def sensitivity(parser: argparse.ArgumentParser) -> None:
-    _add_check_glob(parser)
+    add_check_glob(parser)
     _add_key(parser)
-    _add_place(parser)
-    _add_json(parser)
+    add_place(parser)
+    add_json(parser)
 
 
 def policy_explain(parser: argparse.ArgumentParser) -> None:
     _check(parser)
-    _add_place(parser)
-    _add_json(parser)
+    add_place(parser)
+    add_json(parser)
 
 
 def verify(parser: argparse.ArgumentParser) -> None:
-    _add_place(parser)
-    _add_json(parser)
+    add_place(parser)
+    add_json(parser)
 
 
 def _yes(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +124,7 @@ def prune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--python", metavar="FILE", help="Python that collects the tests (default: this one)."
     )
-    _add_place(parser)
+    add_place(parser)
 
 
 def gc(parser: argparse.ArgumentParser) -> None:
@@ -132,14 +135,14 @@ def gc(parser: argparse.ArgumentParser) -> None:
         default="3600",
         help="Keep younger files: a recording writes tensors before it names them (default: 3600).",
     )
-    _add_place(parser)
+    add_place(parser)
 
 
 def completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=SHELLS, help="The shell that is to complete.")
 
 
-def _add_place(parser: argparse.ArgumentParser) -> None:
+def add_place(parser: argparse.ArgumentParser) -> None:
     """The options that say where the baselines lie."""
     parser.add_argument(
         "--root", metavar="DIR", default=".", help="Root folder of the tests (default: here)."
@@ -152,7 +155,7 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse.ArgumentParser) -> None:
     """The option ``--json``."""
     parser.add_argument("--json", action="store_true", help="Write JSON instead of tables.")
 
@@ -168,7 +171,7 @@ def _add_key(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_check_glob(parser: argparse.ArgumentParser) -> None:
+def add_check_glob(parser: argparse.ArgumentParser) -> None:
     """The option ``--check GLOB``."""
     parser.add_argument(
         "--check",

@@ -56,6 +56,10 @@ class Context:
             )
         return Store(folder, root=root)
 
+    def target(self) -> Store:
+        """The same for a command that writes, which may be the first to do so."""
+        return Store(self.root / self.arguments.baselines, root=self.root)
+
     def text(self, name: str) -> str:
         """A text argument; ``""`` when it was not given."""
         return str(getattr(self.arguments, name) or "")

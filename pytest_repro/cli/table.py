@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_repro.cli import arguments, keeping, looking
+from pytest_repro.cli import accept, arguments, keeping, looking
 from pytest_repro.cli.command import Command, Example
 from pytest_repro.core.errors import ExitCode
 
@@ -178,6 +178,26 @@ COMMANDS: tuple[Command, ...] = (
             (ExitCode.OK, "everything is whole"),
             (ExitCode.DIFFERENT, "a tensor is absent or was not pulled, or a file is stray"),
             (ExitCode.BASELINE, "a manifest or tensor is broken or untrue"),
+        ),
+    ),
+    Command(
+        "accept",
+        "Take over what another machine observed.",
+        "Take a report folder from another machine, check that it is what the run wrote and that\n"
+        "every value was seen bitwise alike at least twice, show what would change, and write the\n"
+        "values as baselines of the machine that computed them, never of this one. Shows first;\n"
+        "--yes writes.",
+        accept.add_arguments,
+        accept.accept_,
+        (
+            Example("pytest-repro accept report", "Show what accepting would change."),
+            Example("pytest-repro accept report --check ddim --yes", "Accept some checks."),
+            Example("pytest-repro accept report --interactive", "Ask about each check."),
+        ),
+        (
+            (ExitCode.OK, "done, or shown"),
+            (ExitCode.DIFFERENT, "a check was refused; the others are done, or shown"),
+            (ExitCode.BASELINE, "the report was changed after the run, or cannot be read"),
         ),
     ),
     Command(

@@ -221,6 +221,22 @@ TABLE: tuple[Setting, ...] = (
         metavar="NAME",
         choices=_words(Framework),
     ),
+    Setting(
+        "report",
+        "",
+        "Write a report of the run into this folder: report.json, a page to look at, and the "
+        "observed tensors of every check that was not exact, which `pytest-repro accept` takes. "
+        "A missing check runs again, as a drifted one does.",
+        metavar="DIR",
+        ini=False,
+    ),
+    Setting(
+        "summary",
+        "",
+        "Write a Markdown summary of the run into this file, for the page of a CI job.",
+        metavar="FILE",
+        ini=False,
+    ),
 )
 
 
@@ -240,6 +256,8 @@ class Settings:
     envelope: int
     trace: TraceLevel
     framework: Framework
+    report: str = ""
+    summary: str = ""
 
 
 def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> Settings:
@@ -282,6 +300,8 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         envelope=count("envelope", 0),
         trace=choice("trace", TraceLevel),
         framework=choice("framework", Framework),
+        report=text("report"),
+        summary=text("summary"),
     )
     if settings.noise is NoiseMode.STORE and settings.update is UpdateMode.NONE:
         raise SettingError(

@@ -43,6 +43,12 @@ class _Plan:
             return True
         return self.outcome is not None and self.outcome.verdict is Verdict.DRIFT
 
+    @property
+    def is_acceptable(self) -> bool:
+        """Whether somebody who reads a report may want to accept it."""
+        verdict = None if self.outcome is None else self.outcome.verdict
+        return self.needs_repeat or verdict in (Verdict.MISSING, Verdict.WITHIN)
+
 
 class Examination:
     """Asks for further runs of a test until every gate has been answered.
@@ -114,9 +120,26 @@ class Examination:
         return tuple(outcomes)
 
     def _wants_repeat(self) -> bool:
-        if self._parting or not any(plan.needs_repeat for plan in self._plans.values()):
+        if self._parting or not any(self._has_to_repeat(plan) for plan in self._plans.values()):
             return False
         return len(self._repeats) < self._first.spec.runs - 1
+
+    def _has_to_repeat(self, plan: _Plan) -> bool:
+        return plan.is_acceptable if self._session.settings.report else plan.needs_repeat
+
+    def agreed_runs(self, name: str) -> int:
+        """How many runs saw a check bitwise alike; 1 where it was not repeated, or parted."""
+        return 1 if name in self._parting else 1 + len(self._repeats)
+
+    def recording(self, *, agreed: bool = True) -> Recording:
+        """Makes baselines of this test's checks; without ``agreed`` of the first run alone."""
+        return Recording(
+            self._session,
+            self._first,
+            self._repeats if agreed else [],
+            self._disturbed,
+            self._adopted,
+        )
 
     def _wants_disturbed(self) -> bool:
         if self._parting or not any(plan.recording for plan in self._plans.values()):
@@ -177,6 +200,10 @@ class Examination:
         return _Plan(call, self._outcome(check, Verdict.UNCHANGED, call))
 
     def _conclude(self, name: str, plan: _Plan) -> Outcome:
+        asked = any(one.needs_repeat for one in self._plans.values())
+        if plan.outcome is not None and plan.outcome.verdict is Verdict.WITHIN and not asked:
+            # Repeated for the report alone, which must not turn a passing check into a failing one.
+            return plan.outcome
         if self._parting and (name in self._parting or plan.needs_repeat):
             return self._nondeterministic(name, plan.call)
         if plan.outcome is not None:
@@ -222,9 +249,7 @@ class Examination:
         )
 
     def _record(self, outcomes: list[Outcome]) -> None:
-        recording = Recording(
-            self._session, self._first, self._repeats, self._disturbed, self._adopted
-        )
+        recording = self.recording()
         for position, (name, plan) in enumerate(self._plans.items()):
             if plan.recording is not None:
                 verdict = recording.record(name, plan.recording)

@@ -71,13 +71,13 @@ class Recording:
         A baseline that is equal but for its provenance is left untouched to the byte.
         """
         observation = self._first.calls[name].observation
-        baseline = self._baseline(name, observation)
+        baseline = self.baseline(name)
         if verdict is not Verdict.RECORDED and self._is_stored(baseline):
             self._session.queue_tensors(self._noise(observation))
             return Verdict.UNCHANGED
         tensors = [record for _, record in observation.tensors]
         self._session.queue(baseline, [*tensors, *self._noise(observation)])
-        self._session.queue_records(self._records(name))
+        self._session.queue_records(self.records(name))
         return Verdict.UPDATED if verdict is Verdict.UNCHANGED else verdict
 
     def _trace(self, name: str) -> Trace | None:
@@ -92,7 +92,7 @@ class Recording:
     def _anatomy(self) -> Anatomy:
         return self._first.watching.anatomy()
 
-    def _records(self, name: str) -> dict[Digest, tuple[Row, ...]]:
+    def records(self, name: str) -> dict[Digest, tuple[Row, ...]]:
         """The trace, the tables of weights and the configurations of a check's pipelines."""
         trace, configuration = self._trace(name), self._configuration()
         records: dict[Digest, tuple[Row, ...]] = {}
@@ -118,7 +118,9 @@ class Recording:
         stored = session.store.baseline(session.environment.key, baseline.check)
         return replace(stored, provenance=baseline.provenance) == baseline
 
-    def _baseline(self, name: str, observation: Observation) -> Baseline:
+    def baseline(self, name: str) -> Baseline:
+        """What would be stored of check ``name`` under our own key."""
+        observation = self._first.calls[name].observation
         return Baseline(
             check=observation.check,
             index=IndexEntry(observation.digest, observation.ledger.digest),

@@ -16,6 +16,7 @@ from pytest_repro.adapters.pipeline_calls import watch_pipeline_calls
 from pytest_repro.adapters.policy_file import load_policy
 from pytest_repro.adapters.randomness import guard_randomness, isolated_globals
 from pytest_repro.adapters.store import Store
+from pytest_repro.core.artefact import Artefact
 from pytest_repro.core.generator import NoiseBook
 from pytest_repro.core.model import (
     Baseline,
@@ -24,12 +25,14 @@ from pytest_repro.core.model import (
     Distance,
     Environment,
     Observation,
+    Outcome,
     Reference,
     TensorRecord,
 )
 from pytest_repro.core.noise import Fresh, NoiseSource
 from pytest_repro.core.policy import Policy, Resolved, resolve
 from pytest_repro.core.settings import Framework, NoiseMode, Settings, UpdateMode
+from pytest_repro.session.artefacts import Artefacts
 from pytest_repro.session.examination import Examination
 from pytest_repro.session.pipelines import Pipelines
 from pytest_repro.session.references import References, narrower
@@ -89,6 +92,7 @@ class Session:
         self._clock = clock
         self._queue = _Queue()
         self._examined: set[str] = set()
+        self._artefacts = Artefacts(self, Path(settings.report)) if settings.report else None
 
     def spec(
         self, module: str, test: str, arguments: Mapping[str, object], *, marked: bool
@@ -174,6 +178,12 @@ class Session:
         self._examined.add(trial.spec.place)
         return Examination(self, trial, failure, may_record=may_record)
 
+    def keep_artefacts(
+        self, examination: Examination, outcomes: Sequence[Outcome]
+    ) -> tuple[Artefact, ...]:
+        """Put what was observed into the report's folder, where a report was asked for."""
+        return () if self._artefacts is None else self._artefacts.keep(examination, outcomes)
+
     def queue(self, baseline: Baseline, tensors: Sequence[TensorRecord]) -> None:
         """Remember a baseline to be written."""
         self._queue.baselines.setdefault(baseline.check.module, []).append(baseline)
@@ -212,6 +222,8 @@ class Session:
         self.store.write_tensors(self._queue.tensors.values())
         self._queue.tensors.clear()
         self.references.forget()
+        if self._artefacts is not None:
+            self._artefacts.flush()
         self._queue.flushed_s = time.monotonic()
         self._queue.cost_s = self._queue.flushed_s - began
 

@@ -1,0 +1,144 @@
+"""The page of a run: one HTML file with everything in it, drawn lazily from embedded JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pytest_repro.core.errors import BaselineError
+from pytest_repro.core.model import Digest, TensorRecord
+from pytest_repro.core.words import Verdict
+from pytest_repro.report.pictures import TensorView, view_tensors
+
+__all__ = ["MAX_BYTES", "page_text"]
+
+MAX_BYTES = 14_000_000
+"""A page stays below this, so that it opens at once and can be sent by mail."""
+
+_PICTURE_BYTES = 6_000_000
+_DETAIL_BYTES = 6_000_000
+_MAX_LEAVES = 8
+_HEAVY = (
+    "draws", "growth", "differences", "leaves", "evidence", "began", "detail", "tolerance_origin",
+    "passing_tolerance", "site", "baseline_site",
+)  # fmt: skip
+_ORDER = {str(word): number for number, word in enumerate(
+    (Verdict.CORRUPT, Verdict.NONDETERMINISTIC, Verdict.DRIFT, Verdict.MISSING, Verdict.WITHIN,
+     Verdict.UPDATED, Verdict.RECORDED, Verdict.UNCHANGED, Verdict.EXACT)
+)}  # fmt: skip
+_FORBIDDEN = {ord(one): f"\\u{ord(one):04x}" for one in "<>&\u2028\u2029"}
+
+Tensors = Callable[[Digest], TensorRecord | None]
+
+
+def page_text(document: Mapping[str, Any], tensors: Tensors) -> str:
+    """The page of a report.
+
+    Args:
+        document: report.json, as `artefact.read_report` gave it.
+        tensors: Finds a tensor of either side; ``None`` where it is absent.
+    """
+    checks = sorted(document["checks"], key=_urgency)
+    data = {
+        "environments": document["environments"],
+        "ledgers": (ledgers := []),
+        "checks": list(_trimmed(checks, ledgers)),
+        "views": dict(_views(checks, tensors)),
+    }
+    counts = Counter(str(one["verdict"]) for one in checks)
+    return _templates().get_template("index.html").render(
+        tool=document["tool"],
+        made_at=document["made_at"],
+        notes=document["notes"],
+        idle=document["idle"],
+        total=len(checks),
+        counts=[(word, counts[word]) for word in _ORDER if counts[word]],
+        style=_raw("page.css"),
+        script=_raw("page.js"),
+        data=Markup(_embedded(data)),  # noqa: S704  escaped for a script element
+    )
+
+
+def _urgency(entry: Mapping[str, Any]) -> tuple[int, float, str]:
+    return _ORDER[entry["verdict"]], -float(entry.get("share", 0.0)), str(entry["check"])
+
+
+def _trimmed(
+    checks: Sequence[Mapping[str, Any]], ledgers: list[list[str]]
+) -> Iterator[dict[str, Any]]:
+    """The entries, the most urgent first; beyond the budget their details stay in report.json."""
+    known: dict[str, int] = {}
+    left = _DETAIL_BYTES
+    for check in checks:
+        entry = {**check}
+        if entry.get("draws"):
+            text = "\n".join(entry["draws"])
+            if text not in known:
+                known[text] = len(ledgers)
+                ledgers.append(entry["draws"])
+                left -= len(text)
+            entry["draws"] = known[text]
+        if "differences" in entry:
+            entry["differences"] = entry["differences"][:_MAX_LEAVES]
+        left -= len(json.dumps(entry))
+        if left < 0:
+            entry = {name: one for name, one in entry.items() if name not in _HEAVY}
+            entry["cut"] = True
+        yield entry
+
+
+def _views(
+    checks: Sequence[Mapping[str, Any]], tensors: Tensors
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    left = _PICTURE_BYTES
+    for check in checks:
+        if left <= 0:
+            return
+        drawn = [asdict(one) for one in _drawn(check, tensors)]
+        if drawn:
+            left -= len(json.dumps(drawn))
+            yield str(check["check"]), drawn
+
+
+def _drawn(check: Mapping[str, Any], tensors: Tensors) -> Iterator[TensorView]:
+    for leaf in check.get("leaves", ())[:_MAX_LEAVES]:
+        if leaf["observed"] == leaf["baseline"]:
+            continue
+        try:
+            before, now = (_array(leaf[side], tensors) for side in ("baseline", "observed"))
+        except BaselineError as error:
+            yield TensorView(leaf["path"], note=error.what)
+            continue
+        yield view_tensors(leaf["path"], before, now)
+
+
+def _array(digest: str, tensors: Tensors) -> Any:
+    record = tensors(Digest(digest)) if digest else None
+    return None if record is None else record.array
+
+
+def _embedded(data: object) -> str:
+    """JSON that cannot end the script element it stands in, whatever a test put into a name."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # Lone surrogates of an undecodable name cannot be written as UTF-8.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text.translate(_FORBIDDEN)
+
+
+def _templates() -> Environment:
+    folder = Path(__file__).parent / "templates"
+    return Environment(
+        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined
+    )
+
+
+def _raw(name: str) -> Markup:
+    text = (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+    return Markup(text)  # noqa: S704  ours, not a test's

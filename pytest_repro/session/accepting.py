@@ -1,0 +1,258 @@
+"""The use case `accept`: what another machine observed becomes that machine's baseline."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_repro.adapters.codec import Row
+from pytest_repro.adapters.store import Store
+from pytest_repro.core.artefact import Claim
+from pytest_repro.core.compare import compare_records, compare_summaries
+from pytest_repro.core.component_rows import (
+    configurations_from_rows,
+    digest_configurations,
+    weights_from_rows,
+)
+from pytest_repro.core.components import digest_weights
+from pytest_repro.core.errors import CorruptBaseline
+from pytest_repro.core.model import (
+    Baseline,
+    CheckId,
+    Difference,
+    Digest,
+    EnvironmentKey,
+    TensorRecord,
+    TensorSummary,
+    Verdict,
+    WeightsDigest,
+)
+from pytest_repro.core.trace import trace_from_rows
+from pytest_repro.session.artefacts import OBSERVED
+from pytest_repro.session.integrity import verify
+from pytest_repro.session.selection import index_of
+
+__all__ = ["Candidate", "Change", "accept", "candidates_of", "open_observed"]
+
+_LEAST_RUNS = 2
+_NOT_REPEATABLE = frozenset({Verdict.NONDETERMINISTIC, Verdict.CORRUPT})
+_NEXT = "fetch the report again, or make it anew: pytest --repro-report DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What accepting changes of one tensor.
+
+    Attributes:
+        path: Place inside the checked value.
+        sentence: What happens, where there is nothing to measure: it is new, goes, or has another
+            dtype or shape.
+        difference: How far it moves, where both sides can be compared.
+    """
+
+    path: str
+    sentence: str = ""
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One value that may be accepted.
+
+    Attributes:
+        observed: What would be stored, under ``key``: the recording machine's, never ours.
+        baseline: What is stored there now, if anything.
+        refusal: Why it cannot be accepted; ``""`` when it can.
+        is_stored: Whether the very same value and noise are stored there already.
+        changes: What would change, tensor by tensor.
+    """
+
+    key: EnvironmentKey
+    observed: Baseline
+    baseline: Baseline | None
+    refusal: str
+    is_stored: bool
+    changes: tuple[Change, ...]
+
+
+def open_observed(folder: Path, files: Mapping[str, str]) -> Store:
+    """The observed values of a report, every one of them read and found to be what it claims.
+
+    Args:
+        folder: The report's folder.
+        files: SHA-256 of each observed manifest, as the report states them.
+
+    Raises:
+        CorruptBaseline: A manifest, tensor or trace is absent, too much, or not what was written.
+    """
+    store = Store(folder / OBSERVED, root=folder)
+    manifests = {
+        path.relative_to(folder).as_posix() for path in store.folder.rglob("*.yaml")
+    }
+    for name in sorted(manifests ^ files.keys()):
+        raise _tampered("a manifest was added to it or taken away", folder / name)
+    for name, digest in files.items():
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+            raise _tampered("a manifest was changed after the run", folder / name)
+    for finding in verify(store).findings:
+        raise _tampered(f"{finding.fault}: {finding.sentence}", folder / finding.where)
+    for _, baseline in _all_baselines(store):
+        records_of(store, baseline)
+    return store
+
+
+def _all_baselines(store: Store) -> Iterable[tuple[EnvironmentKey, Baseline]]:
+    keys = store.keys()
+    for key in keys:
+        for module in store.modules(key):
+            for baseline in store.manifest(key, module):
+                yield key, baseline
+
+
+def _tampered(fact: str, place: Path) -> CorruptBaseline:
+    return CorruptBaseline(
+        "the report is not what the run wrote; nothing of it is accepted",
+        facts=(fact,),
+        where=str(place),
+        next_step=_NEXT,
+    )
+
+
+def records_of(store: Store, baseline: Baseline) -> Mapping[Digest, Sequence[Row]]:
+    """The traces and tables that a baseline names and the store holds, each checked.
+
+    Raises:
+        CorruptBaseline: One has another digest than its name.
+    """
+    return dict(_named_rows(store, baseline))
+
+
+def _named_rows(store: Store, baseline: Baseline) -> Iterable[tuple[Digest, Sequence[Row]]]:
+    if baseline.trace is not None and (rows := store.rows(baseline.trace)) is not None:
+        yield _checked(store, baseline.trace, trace_from_rows(rows).digest, rows)
+    wanted = baseline.configuration
+    if wanted is not None and (rows := store.rows(wanted)) is not None:
+        found = digest_configurations(configurations_from_rows(rows))
+        yield _checked(store, wanted, found, rows)
+    for one in baseline.weights:
+        if (rows := store.rows(one.digest)) is not None:
+            yield _checked(store, one.digest, _weights_digest(one, rows), rows)
+
+
+def _weights_digest(one: WeightsDigest, rows: Sequence[Row]) -> Digest:
+    table = weights_from_rows(one.component, rows)
+    leaves = [(name, record.digest) for name, record in table.tensors]
+    return digest_weights(one.component, leaves).digest
+
+
+def _checked(
+    store: Store, named: Digest, found: Digest, rows: Sequence[Row]
+) -> tuple[Digest, Sequence[Row]]:
+    if named != found:
+        raise _tampered(f"its content has the digest {found}", store.record_path(named))
+    return named, rows
+
+
+def candidates_of(
+    observed: Store, target: Store, claims: Iterable[Claim]
+) -> tuple[Candidate, ...]:
+    """What the claims of a report would change in ``target``, in the order of the claims.
+
+    Raises:
+        CorruptBaseline: A claim names what the report does not hold, or contradicts it.
+    """
+    held = {(str(key), str(one.check)): (key, one) for key, one in _all_baselines(observed)}
+    return tuple(
+        _candidate(observed, target, claim, *held[claim.key, claim.check])
+        if (claim.key, claim.check) in held
+        else _raise_unheld(claim, observed)
+        for claim in claims
+    )
+
+
+def _raise_unheld(claim: Claim, observed: Store) -> Candidate:
+    raise CorruptBaseline(
+        f"{claim.check}: the report has no observed value of it",
+        facts=("a worker without a shared disk sends its verdicts, not its tensors",),
+        where=str(observed.folder),
+        next_step="accept the others with --check GLOB, or run that worker with its own report",
+    )
+
+
+def _candidate(
+    observed: Store, target: Store, claim: Claim, key: EnvironmentKey, seen: Baseline
+) -> Candidate:
+    stored = _stored(target, key, seen.check)
+    is_stored = stored is not None and stored.index == seen.index
+    refusal = _refusal(claim, seen)
+    changes = () if stored is None or is_stored else tuple(_changes(observed, target, stored, seen))
+    return Candidate(key, seen, stored, refusal, is_stored, changes)
+
+
+def _refusal(claim: Claim, seen: Baseline) -> str:
+    if claim.verdict in _NOT_REPEATABLE:
+        return f"its verdict is {claim.verdict}"
+    if claim.runs != seen.provenance.runs:
+        return f"the report counts {claim.runs} runs, its manifest {seen.provenance.runs}"
+    if claim.runs < _LEAST_RUNS:
+        return "it was seen once only: it never passed the gate `repeatable`"
+    return ""
+
+
+def _stored(target: Store, key: EnvironmentKey, check: CheckId) -> Baseline | None:
+    if check.entry not in index_of(target, key, check.module):
+        return None
+    return target.baseline(key, check)
+
+
+def _changes(
+    observed: Store, target: Store, stored: Baseline, seen: Baseline
+) -> Iterable[Change]:
+    before = {one.path: one for one in stored.tensors}
+    now = {one.path: one for one in seen.tensors}
+    for path in {**before, **now}:
+        if path not in now:
+            yield Change(path, "goes")
+        elif path not in before:
+            yield Change(path, f"is new: {now[path].dtype} {now[path].shape}")
+        elif before[path].digest != now[path].digest:
+            yield _change(observed, target, before[path], now[path])
+
+
+def _change(
+    observed: Store, target: Store, before: TensorSummary, now: TensorSummary
+) -> Change:
+    if (before.dtype, before.shape) != (now.dtype, now.shape):
+        sentence = f"{before.dtype} {before.shape} becomes {now.dtype} {now.shape}"
+        return Change(before.path, sentence)
+    old, new = target.tensor(before.digest), observed.tensor(now.digest)
+    if old is None or new is None:
+        return Change(before.path, difference=compare_summaries(before, now))
+    return Change(before.path, difference=compare_records(old, new))
+
+
+def accept(observed: Store, target: Store, chosen: Iterable[Candidate]) -> int:
+    """Write the chosen values as baselines of the machine that recorded them, and count them.
+
+    Raises:
+        StoreError: The folder cannot be written; nothing that was stored is lost.
+    """
+    groups: dict[tuple[EnvironmentKey, str], list[Baseline]] = {}
+    for one in chosen:
+        if not one.refusal and not one.is_stored:
+            groups.setdefault((one.key, one.observed.check.module), []).append(one.observed)
+    for (key, module), baselines in groups.items():
+        for baseline in baselines:
+            target.write_tensors(_tensors(observed, baseline))
+            target.write_rows(records_of(observed, baseline))
+        target.write(key, module, baselines, ())
+    return sum(len(baselines) for baselines in groups.values())
+
+
+def _tensors(observed: Store, baseline: Baseline) -> Iterable[TensorRecord]:
+    for one in baseline.tensors:
+        record = observed.tensor(one.digest)
+        assert record is not None  # `open_observed` has read it
+        yield record

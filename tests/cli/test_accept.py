@@ -1,0 +1,253 @@
+"""accept: a value crosses from one machine to another, and nothing that was tampered with does."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from pytest_repro.cli import main
+from pytest_repro.report.artefact import _seal
+
+TESTS = """
+import numpy as np
+import pytest
+
+@pytest.mark.repro
+@pytest.mark.parametrize("n", [2, 3])
+def test_noise(n, repro_generator, repro_check):
+    value = repro_generator.standard_normal((n, 4), dtype=np.float32)
+    repro_check(value * np.float32({factor}), name="value")
+"""
+MACHINE_A = {"ONEDNN_MAX_CPU_ISA": "SSE41"}
+MACHINE_B = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+
+
+def write_tests(folder: Path, factor: float) -> None:
+    (folder / "pytest.ini").write_text("[pytest]\nrepro_framework = numpy\n")
+    (folder / "test_toy.py").write_text(TESTS.replace("{factor}", str(factor)))
+
+
+def run_pytest(folder: Path, machine: dict[str, str], *arguments: str):
+    """Run pytest in a process of its own, as on another machine."""
+    environment = {**os.environ, **machine, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("DNNL_MAX_CPU_ISA", None)
+    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A report of machine A: the checks drifted against the baselines that it had recorded."""
+    folder = tmp_path_factory.mktemp("machine-a")
+    write_tests(folder, 1.0)
+    recorded = run_pytest(folder, MACHINE_A, "--repro-update")
+    assert recorded.returncode == 0, recorded.stdout
+    write_tests(folder, 1.5)
+    drifted = run_pytest(folder, MACHINE_A, "--repro-report", "report")
+    assert drifted.returncode == 1, drifted.stdout
+    return folder
+
+
+@pytest.fixture
+def here(made, tmp_path):
+    """A copy of machine A's checkout and report, on this machine."""
+    import shutil
+
+    shutil.copytree(made, tmp_path / "b")
+    return tmp_path / "b"
+
+
+def accept(folder: Path, *arguments: str) -> int:
+    return main(["accept", str(folder / "report"), "--root", str(folder), *arguments])
+
+
+def baselines(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted((folder / "baselines").rglob("*"))
+        if path.is_file()
+    }
+
+
+def entry_of(document, part):
+    return next(one for one in document["checks"] if part in one["check"])
+
+
+def change_document(folder: Path, change, *, reseal: bool) -> None:
+    path = folder / "report" / "report.json"
+    document = json.loads(path.read_text())
+    change(document)
+    if reseal:
+        document["digest"] = _seal(document)
+    path.write_text(json.dumps(document))
+
+
+def test_accepted_values_are_exact_on_the_machine_that_computed_them(here, capsys):
+    before = baselines(here)
+    assert accept(here) == 0
+    shown = capsys.readouterr().out
+    assert baselines(here) == before
+    for word in ("bitwise alike in 2 runs", "8 of 8 elements differ", "max ulp", "psnr", "mean "):
+        assert word in shown
+    assert "2 checks would be accepted; --yes writes" in shown
+    assert accept(here, "--yes") == 0
+    assert "2 checks accepted" in capsys.readouterr().out
+    again = run_pytest(here, MACHINE_A)
+    assert again.returncode == 0, again.stdout
+    assert "2 checks: 2 exact" in again.stdout
+    # The control: this machine's own key was never written.
+    assert {name.split("/")[1] for name in baselines(here)} == {
+        name.split("/")[1] for name in before
+    }
+
+
+def test_a_missing_check_of_new_hardware_is_repeated_and_accepted_under_its_key(here, capsys):
+    ran = run_pytest(here, MACHINE_B, "--repro-report", "report", "--repro-reference", "own")
+    assert "missing" in ran.stdout
+    assert accept(here, "--yes") == 0
+    assert "no baseline yet" in capsys.readouterr().out
+    assert "2 exact" in run_pytest(here, MACHINE_B).stdout
+    assert "2 drift" in run_pytest(here, MACHINE_A).stdout  # A keeps what it had
+
+
+def test_check_picks_and_a_second_accept_changes_nothing(here, capsys):
+    assert accept(here, "--check", "test_noise[2]", "--yes") == 0
+    assert "1 check accepted" in capsys.readouterr().out
+    once = baselines(here)
+    assert accept(here, "--check", "test_noise[2]", "--yes") == 0
+    assert "0 checks accepted, 1 unchanged" in capsys.readouterr().out
+    assert baselines(here) == once
+    assert accept(here, "--check", "no such check") == 2
+    assert "1 drift" in run_pytest(here, MACHINE_A).stdout
+
+
+def test_interactive_takes_what_was_answered_and_stops_without_an_answer(here, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("what\nn\ny\n"))
+    assert accept(here, "--interactive") == 0
+    assert "1 check accepted" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert accept(here, "--interactive") == 0
+    assert "0 checks accepted" in capsys.readouterr().out
+
+
+def test_a_tampered_tensor_is_refused(here, capsys):
+    before = baselines(here)
+    path = next((here / "report").rglob("*.safetensors"))
+    arrays = safetensors.numpy.load_file(path)
+    safetensors.numpy.save_file({name: one + 1 for name, one in arrays.items()}, path)
+    assert accept(here, "--yes") == 3
+    assert path.name[:20] in capsys.readouterr().err
+    assert baselines(here) == before
+
+
+def test_a_tensor_that_is_absent_or_too_much_is_refused(here, capsys):
+    path = next((here / "report").rglob("*.safetensors"))
+    data = path.read_bytes()
+    path.unlink()
+    assert accept(here, "--yes") == 3
+    assert "absent tensor" in capsys.readouterr().err
+    path.write_bytes(data)
+    assert accept(here) == 0
+
+
+@pytest.mark.parametrize("edit", ["change", "add", "remove"])
+def test_a_tampered_manifest_is_refused(here, capsys, edit):
+    before = baselines(here)
+    path = next((here / "report").rglob("*.yaml"))
+    if edit == "change":
+        path.write_text(path.read_text().replace("runs: 2", "runs: 3"))
+    elif edit == "add":
+        path.with_name("other.yaml").write_bytes(path.read_bytes())
+    else:
+        path.unlink()
+    assert accept(here, "--yes") == 3
+    assert "manifest" in capsys.readouterr().err
+    assert baselines(here) == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '{"kind": "pytest-repro report"}'])
+def test_a_document_that_is_none_is_refused(here, text):
+    (here / "report" / "report.json").write_text(text)
+    assert accept(here, "--yes") == 3
+
+
+def test_an_edited_document_and_a_newer_schema_are_refused(here, capsys):
+    def more_runs(document):
+        document["checks"][0]["runs"] = 7
+
+    change_document(here, more_runs, reseal=False)
+    assert accept(here, "--yes") == 3
+    assert "changed after the run" in capsys.readouterr().err
+
+    def newer(document):
+        document["schema"] = 99
+
+    change_document(here, newer, reseal=True)
+    assert accept(here, "--yes") == 3
+    assert "reads up to" in capsys.readouterr().err
+
+
+def test_what_never_passed_its_repeatable_gate_is_refused_and_the_rest_is_not(here, capsys):
+    def change(document):
+        entry_of(document, "[2]")["verdict"] = "nondeterministic"
+
+    change_document(here, change, reseal=True)
+    assert accept(here, "--yes") == 1
+    shown = capsys.readouterr().out
+    assert "refused     its verdict is nondeterministic" in shown
+    assert "1 check accepted, 1 refused" in shown
+
+    def contradict(document):
+        entry_of(document, "[2]").update(verdict="drift", runs=5)
+
+    change_document(here, contradict, reseal=True)
+    assert accept(here, "--yes") == 1
+    assert "counts 5 runs, its manifest 2" in capsys.readouterr().out
+
+
+def test_a_value_that_differs_from_run_to_run_is_kept_and_refused(here, capsys):
+    (here / "test_toy.py").write_text(
+        "import numpy as np, pytest, itertools\n"
+        "count = itertools.count()\n"
+        "@pytest.mark.repro\n"
+        "def test_new(repro_check):\n"
+        "    repro_check(np.full(3, next(count), np.float32), name='value')\n"
+    )
+    ran = run_pytest(here, MACHINE_A, "--repro-report", "report")
+    assert "nondeterministic" in ran.stdout
+    assert accept(here, "--yes") == 1
+    assert "0 checks accepted, 1 refused" in capsys.readouterr().out
+
+
+def test_a_claim_without_a_value_names_the_worker_that_shared_no_disk(here, capsys):
+    def claim_more(document):
+        document["checks"].append({**document["checks"][0], "check": "test_x.py::test::value"})
+
+    change_document(here, claim_more, reseal=True)
+    assert accept(here, "--yes") == 3
+    assert "test_x.py::test::value: the report has no observed value" in capsys.readouterr().err
+
+
+def test_json_gives_the_same_and_measures(here, capsys):
+    assert accept(here, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["checks"]
+    assert [one["runs"] for one in rows] == [2, 2]
+    amounts = [one["changes"][0]["difference"] for one in rows]
+    clean = np.random.Generator(np.random.PCG64(0)).standard_normal((2, 4), dtype=np.float32)
+    moved = clean * np.float32(1.5) - clean
+    assert amounts[0]["worst_abs"]["amount"] == pytest.approx(np.abs(moved).max(), rel=1e-6)
+
+
+def test_a_folder_without_a_report_is_a_usage_error(tmp_path, capsys):
+    assert accept(tmp_path) == 2
+    assert "there is no report" in capsys.readouterr().err

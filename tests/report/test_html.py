@@ -1,0 +1,319 @@
+"""The page and its pictures: escaping, size, what a difference looks like, a real browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("jinja2", reason="the page needs the extra `report`")
+pytest.importorskip("PIL", reason="the page needs the extra `report`")
+
+from PIL import Image
+
+from pytest_repro.core.record import make_record
+from pytest_repro.report.html import MAX_BYTES, page_text
+from pytest_repro.report.pictures import is_image, view_tensors
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+EVIL = "</script><script>document.title='pwned'</script><img src=x onerror=alert(1)>&amp;"
+FIGURES = {
+    "element_count": 3072,
+    "differing_count": 12,
+    "worst_abs": {"amount": 0.25, "index": [0, 1, 2], "baseline": "0.5", "observed": "0.75"},
+    "worst_rel": None,
+    "worst_ulp": None,
+    "mean_abs": 1e-3,
+    "rel_l2": 1e-2,
+    "cosine": 1e-4,
+    "psnr_db": "inf",
+    "statistics_only": False,
+    "baseline_statistics": {"min": 0.0, "max": 1.0},
+    "observed_statistics": {"min": 0.0, "max": 1.25},
+}
+NOISE = np.random.Generator(np.random.PCG64(0))
+IMAGE = NOISE.random((1, 32, 32, 3), dtype=np.float32)
+
+
+def entry(number=0, verdict="drift", **more):
+    return {
+        "check": f"tests/test_x.py::test_{number}::value",
+        "verdict": verdict,
+        "gate": "tolerance",
+        "key": "cpu/numpy",
+    } | more
+
+
+def drifted(number=0, **more):
+    return entry(
+        number,
+        cause="code",
+        share=1.5 + number,
+        runs=2,
+        detail=["a sentence " * 6],
+        evidence=["the cause, in words"],
+        differences=[["", FIGURES]],
+        growth=[{"scheduler": "s", "position": i, "rel_l2": 10.0 ** (i - 9)} for i in range(8)],
+        draws=["generator 0: PCG64(0)", f"draw 0 {number % 3}"],
+        site="now",
+        baseline_site="then",
+        **more,
+    )
+
+
+def document(checks, **more):
+    sites = {
+        "now": {"id": "now", "key": "cpu/numpy", "facts": [["cann.version", "8.1", True]]},
+        "then": {"id": "then", "key": "cpu/numpy", "facts": [["cann.version", "8.0", True]]},
+    }
+    return {
+        "tool": "pytest-repro 0",
+        "made_at": "2026-01-02T03:04:05Z",
+        "notes": [],
+        "idle": [],
+        "environments": sites,
+        "checks": checks,
+    } | more
+
+
+def nothing(_digest):
+    return None
+
+
+def held(*arrays):
+    """Leaves that name arrays, and the function that finds them."""
+    records = [make_record(one) for one in arrays]
+    known = {str(one.digest): one for one in records}
+    leaf = {"path": "", "baseline": str(records[0].digest), "observed": str(records[-1].digest)}
+    return [leaf], lambda digest: known.get(str(digest))
+
+
+def data_of(page):
+    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert text is not None
+    return json.loads(text[1])
+
+
+def pixels(picture):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.png))))
+
+
+def test_nothing_from_a_test_becomes_markup():
+    checks = [entry(check=EVIL, verdict="exact"), drifted(1, noise=EVIL)]
+    page = page_text(document(checks, notes=[EVIL], idle=[EVIL]), nothing)
+    assert page.count("<script") == 2  # the data and the code, both ours
+    assert "<img" not in page
+    assert {one["check"] for one in data_of(page)["checks"]} > {EVIL}
+
+
+def test_a_lone_surrogate_of_an_undecodable_name_can_be_written():
+    page = page_text(document([entry(check="test_\udc80::x::v")]), nothing)
+    page.encode("utf-8")
+    assert data_of(page)["checks"][0]["check"] == "test_\udc80::x::v"
+
+
+def test_the_page_asks_the_network_for_nothing():
+    leaves, tensors = held(IMAGE, IMAGE + np.float32(0.1))
+    page = page_text(document([drifted(leaves=leaves)]), tensors)
+    outside = re.sub(r'http://www\.w3\.org/2000/svg', "", page)
+    assert "http" not in outside.replace("http-equiv", "")
+    assert "default-src 'none'" in page
+
+
+def test_the_most_urgent_checks_stand_first():
+    checks = [entry(0, "exact"), drifted(1), drifted(2), entry(3, "missing")]
+    order = [one["check"] for one in data_of(page_text(document(checks), nothing))["checks"]]
+    assert [re.search(r"test_(\d)", one)[1] for one in order] == ["2", "1", "3", "0"]
+
+
+def test_equal_ledgers_are_embedded_once():
+    data = data_of(page_text(document([drifted(number) for number in range(30)]), nothing))
+    assert len(data["ledgers"]) == 3
+
+
+def test_five_thousand_drifted_checks_with_pictures_stay_small_and_say_what_was_cut():
+    leaves, tensors = held(IMAGE, IMAGE + NOISE.random(IMAGE.shape, dtype=np.float32))
+    page = page_text(document([drifted(n, leaves=leaves) for n in range(5000)]), tensors)
+    assert len(page.encode()) < MAX_BYTES
+    data = data_of(page)
+    assert len(data["checks"]) == 5000
+    assert 50 < len(data["views"]) < 5000
+    cut = [one for one in data["checks"] if one.get("cut")]
+    assert cut
+    assert not any("differences" in one for one in cut)
+
+
+@pytest.mark.parametrize(
+    ("shape", "answer"),
+    [
+        ((32, 32, 3), True),
+        ((2, 3, 32, 32), True),
+        ((1, 8, 8, 1), True),
+        ((1, 4, 64, 64), False),
+        ((32, 32), False),
+        ((4, 4, 3), False),
+        ((), False),
+        ((5, 1, 32, 32, 3), False),
+    ],
+)
+def test_what_is_drawn_as_an_image(shape, answer):
+    assert is_image(shape) is answer
+
+
+def test_an_image_is_drawn_as_it_is_and_one_changed_pixel_stays_visible():
+    baseline = np.zeros((2, 400, 400, 3), np.uint8)
+    baseline[1, :200] = (255, 0, 10)
+    observed = baseline.copy()
+    observed[1, 333, 77, 2] += 1
+    view = view_tensors("", baseline, observed)
+    assert [one.label for one in view.pictures] == ["baseline", "observed", "difference"]
+    first, _, last = (pixels(one) for one in view.pictures)
+    assert first[0, 0].tolist() == [255, 0, 10]  # the image that differs, not the first
+    assert np.argwhere(last.any(axis=2)).tolist() == [[333 * 160 // 400, 77 * 160 // 400]]
+    assert view.largest == 1.0
+    same = view_tensors("", baseline, baseline)
+    assert not pixels(same.pictures[-1]).any()
+
+
+def test_channels_first_and_minus_one_to_one_are_understood():
+    array = np.full((1, 3, 16, 16), -1.0, np.float32)
+    array[0, 1] = 1.0
+    view = view_tensors("", array, array)
+    assert pixels(view.pictures[0])[5, 5].tolist() == [0, 255, 0]
+
+
+def test_one_differing_element_of_a_large_array_shows_in_the_heat_map():
+    baseline = np.ones((3, 500, 700), np.float32)
+    observed = baseline.copy()
+    observed[1, 250, 350] += 1e-6
+    (picture,) = view_tensors("", baseline, observed).pictures
+    assert picture.label == "map"
+    assert (picture.width, picture.height) == (96, 96)
+    assert np.count_nonzero(pixels(picture)) == 1
+    assert not pixels(view_tensors("", baseline, baseline).pictures[0]).any()
+
+
+def test_nan_and_infinity_on_one_side_are_marked_and_on_both_are_not():
+    baseline = np.array([np.nan, np.inf, 1.0, 2.0])
+    observed = np.array([np.nan, np.inf, np.nan, 2.5])
+    view = view_tensors("", baseline, observed)
+    assert pixels(view.pictures[0]).tolist() == [[0, 0], [255, 254]]
+    assert view.largest == 0.5
+
+
+def test_the_histogram_counts_every_element_on_its_side():
+    baseline = np.zeros(100)
+    observed = np.concatenate([np.full(60, -1.0), np.full(10, 0.5), np.zeros(30)])
+    histogram = view_tensors("", baseline, observed).histogram
+    assert (histogram.low, histogram.high) == (-1.0, 1.0)
+    assert sum(histogram.counts) == 100
+    assert (histogram.counts[0], histogram.counts[20]) == (60, 30)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "observed", "word"),
+    [
+        (None, None, "absent"),
+        (np.zeros(0), np.zeros(0), "empty"),
+        (np.zeros(3), np.zeros(4), "shapes differ"),
+        (None, np.zeros(3), "no other side"),
+    ],
+)
+def test_what_is_not_drawn_is_said(baseline, observed, word):
+    assert word in view_tensors("", baseline, observed).note
+
+
+def test_every_dtype_of_ours_can_be_drawn():
+    from pytest_repro.core.dtypes import DTYPES
+
+    for dtype in DTYPES.values():
+        one = np.zeros((3, 3), dtype.numpy)
+        two = np.ones((3, 3), dtype.numpy)
+        assert view_tensors("", one, two).largest == 1.0, dtype.name
+
+
+DRIVER = """
+<script>
+addEventListener("load", () => {
+  const out = [], rows = () => [...document.querySelectorAll(".row")];
+  const type = (id, value) => {
+    const field = document.getElementById(id);
+    field.value = value; field.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  out.push(["first", rows().length, document.getElementById("shown").textContent]);
+  type("search", "test_7::"); out.push(["search", rows().length, rows()[0].textContent]);
+  type("search", ""); type("verdict", "missing"); out.push(["verdict", rows().length]);
+  type("verdict", ""); type("cause", "code"); out.push(["cause", document.getElementById("shown").textContent]);
+  type("cause", ""); type("sort", "check"); out.push(["sort", rows()[0].textContent]);
+  type("sort", "share"); out.push(["share", rows()[0].textContent]);
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
+  out.push(["keyboard", document.activeElement.className]);
+  document.activeElement.click();
+  const detail = document.querySelector(".detail");
+  const slider = detail.querySelector("input[type=range]"), image = detail.querySelector("[data-label=difference]");
+  slider.value = "3"; slider.dispatchEvent(new Event("input"));
+  out.push(["slider", image.style.filter, detail.querySelectorAll("img").length]);
+  out.push(["parts", [...detail.querySelectorAll("h2")].map((one) => one.textContent).join()]);
+  out.push(["svg", detail.querySelectorAll("svg rect").length, detail.querySelectorAll("svg circle").length]);
+  out.push(["command", detail.querySelectorAll("pre")[1].textContent]);
+  out.push(["facts", detail.querySelectorAll("details tr.differs").length]);
+  out.push(["ready", document.documentElement.dataset.ready, document.title, performance.now() < 3000]);
+  const pre = document.createElement("pre"); pre.id = "driven"; pre.textContent = JSON.stringify(out);
+  document.body.append(pre);
+});
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: the page is not driven")
+def test_the_page_works_in_a_browser(tmp_path):
+    leaves, tensors = held(IMAGE, IMAGE + NOISE.random(IMAGE.shape, dtype=np.float32))
+    checks = [drifted(number, leaves=leaves) for number in range(20)]
+    checks += [entry(number, "exact") for number in range(20, 4990)]
+    checks += [entry(number, "missing", check=EVIL + str(number)) for number in range(10)]
+    page = page_text(document(checks), tensors)
+    assert len(page.encode()) < MAX_BYTES
+    # The page's own policy allows inline scripts only; the driver is one more of them.
+    path = tmp_path / "index.html"
+    path.write_text(page.replace("</body>", DRIVER + "</body>"), encoding="utf-8")
+    out = {name: rest for name, *rest in driven(path)}
+    assert out["first"] == [200, "200 of 5000 shown"]
+    assert out["search"][0] == 1
+    assert "tests/test_x.py::test_7::value" in out["search"][1]
+    assert out["verdict"] == [10]
+    assert out["cause"] == ["20 of 20 shown"]
+    assert "</script>" in out["sort"][0]  # shown as text
+    assert "test_19::" in out["share"][0]
+    assert out["keyboard"] == ["row"]
+    assert out["slider"] == ["brightness(8)", 3]
+    for part in ("Why", "Growth over the steps", "Tensor", "Figures", "Noise", "Environments"):
+        assert part in out["parts"][0]
+    assert out["svg"] == [41, 8]
+    assert out["command"] == [
+        "pytest-repro accept DIR --check 'tests/test_x.py::test_19::value' --yes"
+    ]
+    assert out["facts"] == [1]
+    assert out["ready"] == ["yes", "pytest-repro report", True]
+
+
+def driven(path):
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += [f"--user-data-dir={path.parent / 'profile'}", "--virtual-time-budget=20000"]
+    for _ in range(2):
+        ran = subprocess.run(
+            [*command, path.as_uri()], capture_output=True, text=True, check=False, timeout=300
+        )
+        found = re.search(r'<pre id="driven">(.*?)</pre>', ran.stdout, re.DOTALL)
+        if found:
+            import html
+
+            return json.loads(html.unescape(found[1]))
+        time.sleep(1)
+    return pytest.fail(f"the page was not driven: {ran.stderr[-2000:]}")
