@@ -42,13 +42,20 @@ def failure_text(outcomes: Sequence[Outcome]) -> str:
     if not failing:
         return ""
     first, others = failing[0], failing[1:]
-    lines = list(_lines(first))
+    lines = _first_in_full(first, more=bool(others))
     room = MAX_LINES - len(lines)
     shown = others if len(others) <= room else others[: room - 1]
     lines += [f"{_headline(one)}   {_brief(one)}".rstrip() for one in shown]
     if len(shown) < len(others):
-        lines.append(f"and {len(others) - len(shown)} more checks of this test failed")
+        rest = _counted(len(others) - len(shown), "more check", "more checks")
+        lines.append(f"and {rest} of this test failed")
     return "\n".join(lines)
+
+
+def _first_in_full(outcome: Outcome, *, more: bool) -> list[str]:
+    """Its lines, the last before ``next`` cut where they would fill more than the screen."""
+    *lines, last = _lines(outcome)
+    return [*lines[: MAX_LINES - 1 - more], last]
 
 
 def _headline(outcome: Outcome) -> str:
@@ -86,7 +93,9 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     if outcome.differences:
         yield from _difference_rows(outcome, *outcome.differences[0])
         if len(outcome.differences) > 1:
-            yield "also", f"{len(outcome.differences) - 1} more tensors of this check differ"
+            further = len(outcome.differences) - 1
+            more = _counted(further, "more tensor", "more tensors")
+            yield "also", f"{more} of this check {'differs' if further == 1 else 'differ'}"
     if outcome.uses:
         yield "tolerance", f"{outcome.tolerance}, from {outcome.tolerance_origin}; {_used(outcome)}"
     if outcome.passing_tolerance and outcome.uses:
@@ -124,7 +133,8 @@ def _difference_rows(
     if difference.non_finite is not None:
         odd = difference.non_finite
         yield "NaN and inf", (
-            f"{odd.count} places disagree, first {odd.index}: baseline {odd.baseline}, "
+            f"{_counted(odd.count, 'place disagrees', 'places disagree')}, first {odd.index}: "
+            f"baseline {odd.baseline}, "
             f"observed {odd.observed}"
         )
     for label, worst in (
@@ -150,7 +160,12 @@ def _count(difference: Difference) -> str:
     if difference.statistics_only:
         return "the baseline's tensor is absent: statistics only"
     share = difference.differing_count / max(difference.element_count, 1)
-    return f"{difference.differing_count} of {difference.element_count} elements differ ({share:.1%})"
+    counted = f"{difference.differing_count} of {difference.element_count}"
+    return f"{counted} elements differ ({share:.1%})"
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _worst(worst: ElementDifference) -> str:

@@ -93,7 +93,9 @@ class Project:
         """Run pytest in this process."""
         linecache.checkcache()
         result = self._pytester.runpytest_inprocess(*_WITHOUT, *arguments)
-        reports = result.reprec.getreports("pytest_runtest_logreport")
+        # A run that ended with a usage error has none.
+        gather = getattr(result.reprec, "getreports", lambda name: [])
+        reports = gather("pytest_runtest_logreport")
         rows = tuple(row for report in reports for row in getattr(report, "repro", ()))
         return Ran(
             exit_code=int(result.ret),
