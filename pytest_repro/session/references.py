@@ -25,7 +25,7 @@ from pytest_repro.core.model import (
 )
 from pytest_repro.core.noise import Replay
 
-__all__ = ["Found", "References"]
+__all__ = ["Found", "References", "narrower"]
 
 _REACH = {Distance.OWN: 0, Distance.RELEASE: 1, Distance.ANY: 2}
 
