@@ -57,8 +57,8 @@ def decide_cause(known: Evidence) -> CauseFinding:
     ``nondeterminism``, ``noise``, ``weights``; ``environment`` when a fact that changes bits
     differs, or the key; else ``code``. Facts that are not known to change bits decide nothing (two
     machines of one key give equal bits), and neither does what belongs to the code itself
-    (``code.*``, ``mindone.version``); both are listed. Causes that come later in the order and apply
-    as well are named in the evidence.
+    (``code.*``, ``mindone.version``); both are listed. Causes later in the order that apply as well
+    are named in the evidence.
     """
     findings = _findings(known)
     first, *others = findings
