@@ -91,6 +91,14 @@ class ActiveTest:
         stack.callback(ACTIVE.reset, token)
         return stack  # type: ignore[return-value]  # entering gives the stack, which nobody uses
 
+    @staticmethod
+    def explain(failure: BaseException) -> str:
+        """What a failure of mindone's says about a generator used wrongly; ``""`` where nothing."""
+        from pytest_repro.adapters.randomness import explain_misuse
+
+        explanation = explain_misuse(failure)
+        return "" if explanation is None else str(explanation)
+
     def end(self) -> None:
         """Give every global state back."""
         if self._around is not None:

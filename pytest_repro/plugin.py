@@ -215,8 +215,8 @@ def _judge(item: pytest.Item, active: ActiveTest, failure: BaseException | None)
     item.user_properties.extend((f"repro {o.check.name}", str(o.verdict)) for o in active.outcomes)
     text = failure_text(active.outcomes)
     if failure is not None:
-        if text:
-            item.add_report_section("call", "repro", text)
+        for section in filter(None, (text, active.explain(failure))):
+            item.add_report_section("call", "repro", section)
     elif text:
         raise _failed(text)
     elif active.spec.marked and not active.outcomes:
