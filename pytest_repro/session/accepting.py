@@ -34,7 +34,7 @@ from pytest_repro.session.artefacts import OBSERVED
 from pytest_repro.session.integrity import verify
 from pytest_repro.session.selection import index_of
 
-__all__ = ["Candidate", "Change", "accept", "candidates_of", "open_observed"]
+__all__ = ["Candidate", "Change", "accept", "candidates_of", "open_observed", "records_of"]
 
 _LEAST_RUNS = 2
 _NOT_REPEATABLE = frozenset({Verdict.NONDETERMINISTIC, Verdict.CORRUPT})
