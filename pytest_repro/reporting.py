@@ -130,7 +130,7 @@ class Reporting:
     def _write_report(
         self, folder: Path, entries: list[dict[str, Any]], idle: list[str], made_at: str
     ) -> str:
-        from pytest_repro.report.artefact import read_report, report_text
+        from pytest_repro.report.document import read_report, report_text
 
         self._drop_unkept(folder, entries)
         text = report_text(

@@ -13,7 +13,7 @@ from pytest_repro.cli.command import Context
 from pytest_repro.core.artefact import Claim
 from pytest_repro.core.errors import ExitCode, StoreError, UsageError
 from pytest_repro.core.model import Difference, Statistics
-from pytest_repro.report.artefact import ReadReport, read_report
+from pytest_repro.report.document import ReadReport, read_report
 from pytest_repro.report.tables import count_text, json_text
 from pytest_repro.session.accepting import (
     Candidate,

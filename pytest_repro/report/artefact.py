@@ -1,42 +1,21 @@
-"""The JSON document of a run: its entries, its schema, and reading it back without trust.
-
-The layout is documented in docs/report.md; `SCHEMA` is raised with every change of it.
-"""
+"""What a report says of each check: entries made of outcomes, as primitives that travel."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from pytest_repro.core.artefact import Artefact, Claim, GrowthPoint
+from pytest_repro.core.artefact import Artefact, GrowthPoint
 from pytest_repro.core.digest import digest_text
-from pytest_repro.core.errors import CorruptBaseline, NewerSchema
-from pytest_repro.core.words import Verdict
 
 if TYPE_CHECKING:
     from pytest_repro.core.model import Baseline, Environment, Outcome, TensorSummary
 
-__all__ = [
-    "SCHEMA",
-    "Entry",
-    "Leaf",
-    "ReadReport",
-    "Site",
-    "entries_from",
-    "read_report",
-    "report_text",
-    "sites_from",
-]
+__all__ = ["Entry", "Leaf", "Site", "entries_from", "sites_from"]
 
-SCHEMA = 1
-"""Version of report.json; a higher one is refused, never guessed at."""
-
-_KIND = "pytest-repro report"
 _MAX_DRAWS = 200
 """Draws of a ledger that an entry lists; the observed manifest holds all of them."""
 
@@ -104,7 +83,7 @@ class Entry:
 
     def plain(self) -> dict[str, Any]:
         """Primitives that JSON and every transport between workers accept; no empty fields."""
-        found = {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
+        found: dict[str, Any] = _plain(self)
         return {name: value for name, value in found.items() if value not in ("", [], 0)}
 
 
@@ -191,120 +170,8 @@ def _draws(observed: Baseline) -> tuple[str, ...]:
     return (*lines, f"and {more} more draws") if more > 0 else tuple(lines)
 
 
-def report_text(
-    entries: Sequence[Mapping[str, Any]],
-    sites: Mapping[str, Mapping[str, Any]],
-    *,
-    tool: str,
-    made_at: str,
-    files: Mapping[str, str],
-    notes: Sequence[str] = (),
-    idle: Sequence[str] = (),
-) -> str:
-    """The text of report.json; equal parts give equal texts.
-
-    Args:
-        entries: What `entries_from` gave, of all tests.
-        sites: What `sites_from` gave.
-        tool: ``pytest-repro <version>``.
-        made_at: UTC, ISO 8601.
-        files: SHA-256 of every observed manifest, by its path from the report's folder.
-        notes: What the report lacks, in sentences.
-        idle: Marked tests that checked nothing.
-    """
-    document: dict[str, Any] = {
-        "schema": SCHEMA,
-        "kind": _KIND,
-        "tool": tool,
-        "made_at": made_at,
-        "notes": list(notes),
-        "idle": sorted(idle),
-        "environments": {name: sites[name] for name in sorted(sites)},
-        "files": {name: files[name] for name in sorted(files)},
-        "checks": sorted(entries, key=lambda entry: str(entry["check"])),
-    }
-    document["digest"] = _seal(document)
-    return json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
-
-
-def _seal(document: Mapping[str, Any]) -> str:
-    """SHA-256 over the canonical text of everything but itself: finds edits, proves no author."""
-    body = {name: value for name, value in document.items() if name != "digest"}
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class ReadReport:
-    """A report that was read and found whole.
-
-    Attributes:
-        tool, made_at: Who wrote it, and when.
-        files: SHA-256 of every observed manifest.
-        kept: The entries whose values were kept.
-        document: All of it, for the page.
-    """
-
-    tool: str
-    made_at: str
-    files: Mapping[str, str]
-    kept: tuple[Claim, ...]
-    document: Mapping[str, Any]
-
-
-def read_report(text: str, *, where: str) -> ReadReport:
-    """The report that `report_text` wrote.
-
-    Raises:
-        CorruptBaseline: Not such a text, or it was changed since.
-        NewerSchema: A later pytest-repro wrote it.
-    """
-    try:
-        document = json.loads(text)
-        if not isinstance(document, dict) or document.get("kind") != _KIND:
-            raise ValueError("it is no report of pytest-repro")
-    except (ValueError, RecursionError) as error:
-        raise _corrupt(where, str(error)) from error
-    _require_schema(document.get("schema"), where)
-    if document.get("digest") != _seal(document):
-        raise _corrupt(where, "it was changed after the run: its digest is another")
-    try:
-        return _read(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _corrupt(where, f"{type(error).__name__}: {error}") from error
-
-
-def _read(document: Mapping[str, Any]) -> ReadReport:
-    kept = tuple(
-        Claim(str(one["check"]), Verdict(one["verdict"]), str(one["key"]), int(one["runs"]))
-        for one in document["checks"]
-        if one.get("runs")
-    )
-    files = {str(name): str(digest) for name, digest in document["files"].items()}
-    return ReadReport(str(document["tool"]), str(document["made_at"]), files, kept, document)
-
-
-def _require_schema(schema: object, where: str) -> None:
-    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise _corrupt(where, f"schema is {schema!r}")
-    if schema > SCHEMA:
-        raise NewerSchema(
-            f"the report has schema {schema}; this pytest-repro reads up to {SCHEMA}",
-            where=where,
-            next_step="pip install --upgrade pytest-repro",
-        )
-
-
-def _corrupt(where: str, fact: str) -> CorruptBaseline:
-    return CorruptBaseline(
-        "a report cannot be used",
-        facts=(fact[:300],),
-        where=where,
-        next_step="fetch the report again, or make it anew: pytest --repro-report DIR",
-    )
-
-
 def _plain(value: object) -> Any:
+    """``value`` as primitives; numbers that JSON lacks become texts."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, float) and not math.isfinite(value):

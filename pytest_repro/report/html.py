@@ -42,7 +42,7 @@ def page_text(document: Mapping[str, Any], tensors: Tensors) -> str:
     """The page of a report.
 
     Args:
-        document: report.json, as `artefact.read_report` gave it.
+        document: report.json, as `document.read_report` gave it.
         tensors: Finds a tensor of either side; ``None`` where it is absent.
     """
     checks = sorted(document["checks"], key=_urgency)

@@ -14,7 +14,7 @@ import pytest
 import safetensors.numpy
 
 from pytest_repro.cli import main
-from pytest_repro.report.artefact import _seal
+from pytest_repro.report.document import seal
 
 TESTS = """
 import numpy as np
@@ -88,7 +88,7 @@ def change_document(folder: Path, change, *, reseal: bool) -> None:
     document = json.loads(path.read_text())
     change(document)
     if reseal:
-        document["digest"] = _seal(document)
+        document["digest"] = seal(document)
     path.write_text(json.dumps(document))
 
 

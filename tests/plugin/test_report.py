@@ -96,7 +96,7 @@ def test_a_report_turns_no_passing_check_into_a_failing_one(project, report):
         import itertools
         count = itertools.count()
 
-        @pytest.mark.repro(tolerance=100.0)
+        @pytest.mark.repro(tolerance={{"atol": 100.0}})
         def test_count(repro_check):
             repro_check(np.full(3, {start} + 0.0 * next(count) + {wobble}))
     """

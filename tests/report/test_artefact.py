@@ -17,7 +17,8 @@ from pytest_repro.core.model import (
     ToleranceUse,
     Verdict,
 )
-from pytest_repro.report.artefact import SCHEMA, entries_from, read_report, report_text
+from pytest_repro.report.artefact import entries_from
+from pytest_repro.report.document import SCHEMA, read_report, report_text
 from pytest_repro.report.summary import summary_text
 
 KEY = EnvironmentKey("cpu-x86_64-avx2-2c", "numpy-1.26.4")
