@@ -46,10 +46,11 @@ def page_text(document: Mapping[str, Any], tensors: Tensors) -> str:
         tensors: Finds a tensor of either side; ``None`` where it is absent.
     """
     checks = sorted(document["checks"], key=_urgency)
+    ledgers: list[list[str]] = []
     data = {
         "environments": document["environments"],
-        "ledgers": (ledgers := []),
         "checks": list(_trimmed(checks, ledgers)),
+        "ledgers": ledgers,
         "views": dict(_views(checks, tensors)),
     }
     counts = Counter(str(one["verdict"]) for one in checks)

@@ -22,8 +22,9 @@ _IMAGE_SIDE = 160
 _MAP_SIDE = 96
 _BINS = 41
 _LEAST_SIDE = 8
-_ANCHORS = ((24, 20, 50), (63, 60, 140), (33, 145, 140), (140, 208, 80), (253, 231, 60))
-"""Colours of the heat map from nothing to the largest difference, dark to light."""
+_ANCHORS = ((0, 0, 0), (63, 60, 140), (33, 145, 140), (140, 208, 80), (253, 231, 60))
+"""Colours of the heat map from nothing to the largest difference, dark to light; nothing is black,
+because the page multiplies colours to amplify."""
 _ODD = 255
 """Palette entry of a place that is NaN or infinite on one side only: magenta."""
 

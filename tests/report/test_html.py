@@ -250,22 +250,27 @@ addEventListener("load", () => {
   out.push(["first", rows().length, document.getElementById("shown").textContent]);
   type("search", "test_7::"); out.push(["search", rows().length, rows()[0].textContent]);
   type("search", ""); type("verdict", "missing"); out.push(["verdict", rows().length]);
-  type("verdict", ""); type("cause", "code"); out.push(["cause", document.getElementById("shown").textContent]);
+  type("verdict", ""); type("cause", "code");
+  out.push(["cause", document.getElementById("shown").textContent]);
   type("cause", ""); type("sort", "check"); out.push(["sort", rows()[0].textContent]);
   type("sort", "share"); out.push(["share", rows()[0].textContent]);
   document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
   out.push(["keyboard", document.activeElement.className]);
   document.activeElement.click();
   const detail = document.querySelector(".detail");
-  const slider = detail.querySelector("input[type=range]"), image = detail.querySelector("[data-label=difference]");
+  const slider = detail.querySelector("input[type=range]");
+  const image = detail.querySelector("[data-label=difference]");
   slider.value = "3"; slider.dispatchEvent(new Event("input"));
   out.push(["slider", image.style.filter, detail.querySelectorAll("img").length]);
-  out.push(["parts", [...detail.querySelectorAll("h2")].map((one) => one.textContent).join()]);
-  out.push(["svg", detail.querySelectorAll("svg rect").length, detail.querySelectorAll("svg circle").length]);
+  const heads = [...detail.querySelectorAll("h2")].map((one) => one.textContent);
+  out.push(["parts", heads.join()]);
+  const count = (what) => detail.querySelectorAll(what).length;
+  out.push(["svg", count("svg rect"), count("svg circle")]);
   out.push(["command", detail.querySelectorAll("pre")[1].textContent]);
   out.push(["facts", detail.querySelectorAll("details tr.differs").length]);
-  out.push(["ready", document.documentElement.dataset.ready, document.title, performance.now() < 3000]);
-  const pre = document.createElement("pre"); pre.id = "driven"; pre.textContent = JSON.stringify(out);
+  out.push(["ready", document.documentElement.dataset.ready, document.title]);
+  const pre = document.createElement("pre");
+  pre.id = "driven"; pre.textContent = JSON.stringify(out);
   document.body.append(pre);
 });
 </script>
@@ -300,12 +305,31 @@ def test_the_page_works_in_a_browser(tmp_path):
         "pytest-repro accept DIR --check 'tests/test_x.py::test_19::value' --yes"
     ]
     assert out["facts"] == [1]
-    assert out["ready"] == ["yes", "pytest-repro report", True]
+    assert out["ready"] == ["yes", "pytest-repro report"]
+
+
+OPENED = """<script>addEventListener("load", () => {
+  const pre = document.createElement("pre"); pre.id = "driven";
+  pre.textContent = JSON.stringify([document.querySelectorAll(".row").length, performance.now()]);
+  document.body.append(pre);
+});</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: the page is not opened")
+def test_five_thousand_drifted_checks_open_within_three_seconds(tmp_path):
+    leaves, tensors = held(IMAGE, IMAGE + NOISE.random(IMAGE.shape, dtype=np.float32))
+    page = page_text(document([drifted(n, leaves=leaves) for n in range(5000)]), tensors)
+    path = tmp_path / "index.html"
+    path.write_text(page.replace("</body>", OPENED + "</body>"), encoding="utf-8")
+    # The best of three: the machine may be busy with something else.
+    opened = [driven(path) for _ in range(3)]
+    assert {rows for rows, _ in opened} == {200}
+    assert min(opened_ms for _, opened_ms in opened) < 3000
 
 
 def driven(path):
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-    command += [f"--user-data-dir={path.parent / 'profile'}", "--virtual-time-budget=20000"]
+    command += [f"--user-data-dir={path.parent / 'profile'}"]
     for _ in range(2):
         ran = subprocess.run(
             [*command, path.as_uri()], capture_output=True, text=True, check=False, timeout=300
