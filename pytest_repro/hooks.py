@@ -10,7 +10,7 @@ __all__ = ["pytest_repro_environment"]
 
 
 @pytest.hookspec
-def pytest_repro_environment(config: pytest.Config) -> Mapping[str, str] | None:  # type: ignore[empty-body]
+def pytest_repro_environment(config: pytest.Config) -> Mapping[str, str] | None:
     """Add facts about the environment, recorded beside every baseline and shown when they differ.
 
     A name that begins with ``bits.`` is a fact that changes bits: where it differs, a baseline

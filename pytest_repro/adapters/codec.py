@@ -59,12 +59,17 @@ SCHEMA = 1
 
 Row = tuple[Any, ...]
 _MAX_ROWS_BYTES = 1 << 28
+_FREE_ROWS_BYTES = 1 << 24
+_MAX_PACKING = 40
+_MIN_ROW_BYTES = 16
 _SEPARATOR = "\n---\n"
 _TENSOR_NAME = "value"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-# libyaml composes in C and expands aliases; our writer never emits one, so any is a foreign text.
-_MAYBE_ALIAS = re.compile(r"(?m)(?:^|[\s\[{,:-])[&*][^\s]")
+_BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
+_MAX_NUMBER_CHARACTERS = 64
 _MAX_DEPTH = 24
+_MIN_COLLECTION_BYTES = 16
+"""Of a text this long a collection, on average, at least; ours have more than thirty."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -104,9 +109,7 @@ def encode_manifest(manifest: Manifest) -> str:
     }
     blocks = {
         "checks": {one.check.entry: _block(one) for one in baselines},
-        "environments": {
-            name: _facts_out(environments[name]) for name in sorted(environments)
-        },
+        "environments": {name: _facts_out(environments[name]) for name in sorted(environments)},
     }
     return _dump(index) + "---\n" + _dump(blocks)
 
@@ -196,7 +199,7 @@ def decode_tensor(data: bytes, *, digest: Digest, where: str) -> TensorRecord:
             next_step="git lfs pull",
         )
     try:
-        ((name, view),) = deserialize(data)
+        ((name, view),) = deserialize(data)  # type: ignore[no-untyped-call]
         dtype = next(one for one in DTYPES.values() if one.safetensors_tag == view["dtype"])
         array = np.frombuffer(view["data"], dtype=dtype.numpy).reshape(view["shape"])
     except (SafetensorError, StopIteration, ValueError, TypeError, KeyError) as error:
@@ -208,7 +211,8 @@ def decode_tensor(data: bytes, *, digest: Digest, where: str) -> TensorRecord:
 
 def encode_rows(rows: Iterable[Row]) -> bytes:
     """Rows of text, numbers and ``None`` as JSON lines, compressed; equal rows give equal bytes
-    with one zlib."""
+    with one zlib.
+    """
     lines = (json.dumps(row, allow_nan=True, separators=(",", ":")) for row in rows)
     # No time and no name in the header: the bytes must depend on the rows alone.
     return gzip.compress("\n".join(lines).encode(), compresslevel=6, mtime=0)
@@ -218,7 +222,7 @@ def decode_rows(data: bytes, *, where: str) -> tuple[Row, ...]:
     """The rows that `encode_rows` was given.
 
     Raises:
-        CorruptBaseline: A git-lfs pointer, or not such bytes, or more than 256 MiB of text.
+        CorruptBaseline: A git-lfs pointer, or not such bytes, or more than they can hold.
     """
     if is_lfs_pointer(data[:64]):
         raise CorruptBaseline(
@@ -227,10 +231,14 @@ def decode_rows(data: bytes, *, where: str) -> tuple[Row, ...]:
             next_step="git lfs pull",
         )
     try:
+        # Rows are full of digests, which pack two to one at best; a bomb packs a thousand to one.
+        limit = min(_MAX_ROWS_BYTES, _FREE_ROWS_BYTES + _MAX_PACKING * len(data))
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as opened:
-            text = opened.read(_MAX_ROWS_BYTES + 1)
-        if len(text) > _MAX_ROWS_BYTES:
-            raise ValueError("it unpacks to more than 256 MiB")
+            text = opened.read(limit + 1)
+        if len(text) > limit:
+            raise ValueError(f"{len(data)} bytes unpack to more than {limit}")
+        if text.count(b"\n") * _MIN_ROW_BYTES > 1000 + len(text):
+            raise ValueError("too many rows for so few bytes")
         rows = tuple(tuple(json.loads(line)) for line in text.decode().splitlines())
     except (OSError, EOFError, zlib.error, ValueError, TypeError, RecursionError) as error:
         raise _corrupt(where, f"not a trace of ours: {error}") from error
@@ -247,17 +255,15 @@ def _corrupt(where: str, fact: str) -> CorruptBaseline:
 
 
 def _dump(document: object) -> str:
-    return cast(
-        str,
-        yaml.dump(
-            document,
-            Dumper=_DUMPER,
-            default_flow_style=None,
-            sort_keys=False,
-            allow_unicode=True,
-            width=1_000_000,
-        ),
+    text: str = yaml.dump(
+        document,
+        Dumper=_DUMPER,
+        default_flow_style=None,
+        sort_keys=False,
+        allow_unicode=True,
+        width=1_000_000,
     )
+    return text
 
 
 def _load(text: str, *, where: str) -> Mapping[str, Any]:
@@ -276,17 +282,29 @@ def _load(text: str, *, where: str) -> Mapping[str, Any]:
 
 
 def _refuse_foreign(text: str) -> None:
-    """Refuse aliases (bombs) and deep nesting before anything is composed."""
-    if not (_MAYBE_ALIAS.search(text) or "[[[[" in text.replace(" ", "") or "{{{{" in text):
-        return
-    depth = 0
+    """Refuse what our writer never writes and what would cost or crash more than it says.
+
+    libyaml builds nested collections by recursion in C, without a limit: a hundred thousand
+    brackets end the process. Its events come one by one, so they are looked at first. It also
+    expands aliases, and reads ``1:59:59...`` as a number to the base 60, in quadratic time.
+    """
+    depth = collections = 0
     for event in yaml.parse(text, Loader=_LOADER):
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise ValueError("aliases are not part of a manifest")
-        depth += isinstance(event, yaml.CollectionStartEvent)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            collections += 1
+            if depth > _MAX_DEPTH or collections * _MIN_COLLECTION_BYTES > 1000 + len(text):
+                raise ValueError("nested too deeply, or too often, for a manifest")
         depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise ValueError("nested too deeply for a manifest")
+        # An alias has the name of its anchor.
+        if getattr(event, "anchor", None) or getattr(event, "tag", None):
+            raise ValueError("anchors, aliases and tags are not part of a manifest")
+        if isinstance(event, yaml.ScalarEvent) and _is_long_number(event.value):
+            raise ValueError("a number that is too long for a manifest")
+
+
+def _is_long_number(text: str) -> bool:
+    return len(text) > _MAX_NUMBER_CHARACTERS and _BASE_60.fullmatch(text) is not None
 
 
 def _mapping(value: object, name: str, where: str) -> Mapping[str, Any]:

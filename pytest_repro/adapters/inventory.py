@@ -76,7 +76,11 @@ def kind_of(relative: PurePosixPath) -> FileKind:
         return FileKind.RECORD
     if _TOLERATED.fullmatch(text):
         return FileKind.TOLERATED
-    if relative.parts[0] not in ("tensors", "records") and len(relative.parts) > 2 and relative.suffix == ".yaml":
+    if (
+        relative.parts[0] not in ("tensors", "records")
+        and len(relative.parts) > 2
+        and relative.suffix == ".yaml"
+    ):
         return FileKind.MANIFEST
     return FileKind.STRAY
 

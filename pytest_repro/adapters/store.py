@@ -12,8 +12,9 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from pytest_repro.adapters import codec
+from pytest_repro.adapters import codec, index_lines
 from pytest_repro.core.errors import CorruptBaseline, StoreError
 from pytest_repro.core.model import (
     Baseline,
@@ -41,6 +42,8 @@ class Store:
     def __init__(self, folder: Path, *, root: Path) -> None:
         self.folder = folder
         self._root = root
+        self._shown: dict[Path, str] = {}
+        self._paths: dict[tuple[EnvironmentKey, str], Path] = {}
         self._keys: tuple[EnvironmentKey, ...] | None = None
         self._texts: dict[tuple[EnvironmentKey, str], str | None] = {}
         self._indexes: dict[tuple[EnvironmentKey, str], Mapping[str, IndexEntry]] = {}
@@ -76,6 +79,12 @@ class Store:
 
     def manifest_path(self, key: EnvironmentKey, module: str) -> Path:
         """Where the manifest of ``module`` under ``key`` lies; always below the folder."""
+        place = (key, module)
+        if place not in self._paths:
+            self._paths[place] = self._manifest_path(key, module)
+        return self._paths[place]
+
+    def _manifest_path(self, key: EnvironmentKey, module: str) -> Path:
         parts = [part for part in module.replace("\\", "/").split("/") if part not in ("", ".")]
         safe = ["__" if part == ".." else part for part in parts]
         stem = safe[-1][:-3] if safe[-1].endswith(".py") else safe[-1]
@@ -91,9 +100,11 @@ class Store:
 
     def shown(self, path: Path) -> str:
         """``path`` as messages show it: relative to the root folder where it lies below it."""
-        with contextlib.suppress(ValueError):
-            return path.relative_to(self._root).as_posix()
-        return str(path)
+        if path not in self._shown:
+            # Asked once a check for a few manifests, and dear: pathlib compares part by part.
+            below = path.is_relative_to(self._root)
+            self._shown[path] = path.relative_to(self._root).as_posix() if below else str(path)
+        return self._shown[path]
 
     def index(self, key: EnvironmentKey, module: str) -> Mapping[str, IndexEntry]:
         """Entry to digests of a manifest; empty when there is no such manifest.
@@ -104,10 +115,20 @@ class Store:
         """
         place = (key, module)
         if place not in self._indexes:
-            text = self._text(place)
-            where = self.shown(self.manifest_path(key, module))
-            self._indexes[place] = {} if text is None else codec.decode_index(text, where=where)
+            self._indexes[place] = self._read_index(place)
         return self._indexes[place]
+
+    def _read_index(self, place: tuple[EnvironmentKey, str]) -> Mapping[str, IndexEntry]:
+        path = self.manifest_path(*place)
+        if place not in self._texts and path.is_file():
+            self._refuse_outside(path)
+            with self._naming("cannot read a manifest", path):
+                head = index_lines.read_head(path)
+            found = None if head is None else index_lines.scan_index(head)
+            if found is not None:
+                return found
+        text = self._text(place)
+        return {} if text is None else codec.decode_index(text, where=self.shown(path))
 
     def baseline(self, key: EnvironmentKey, check: CheckId) -> Baseline:
         """The whole baseline of a check whose entry `index` has.
@@ -118,7 +139,15 @@ class Store:
         place = (key, check.module)
         if place not in self._manifests:
             self._manifests[place] = self._parse(place, self._text(place))
-        return self._manifests[place][check.entry]
+        found = self._manifests[place].get(check.entry)
+        if found is None:
+            raise CorruptBaseline(
+                f"the baseline of {check} is gone",
+                facts=("the manifest was changed by another process during this run",),
+                where=self.shown(self.manifest_path(*place)),
+                next_step="run again",
+            )
+        return found
 
     def manifest(self, key: EnvironmentKey, module: str) -> tuple[Baseline, ...]:
         """All baselines of a module under a key, sorted by entry; empty when there is none."""
@@ -194,8 +223,7 @@ class Store:
                 if not path.is_file():
                     path.parent.mkdir(parents=True, exist_ok=True)
                     self._refuse_outside(path)
-                    data = codec.encode_rows(rows)
-                    _write_whole(path, lambda place, data=data: place.write_bytes(data))
+                    _write_bytes(path, codec.encode_rows(rows))
 
     def write(
         self,
@@ -280,18 +308,16 @@ class Store:
     def _forget(self, place: tuple[EnvironmentKey, str]) -> None:
         self._keys = None
         for cache in (self._texts, self._indexes, self._manifests):
-            cache.pop(place, None)  # type: ignore[attr-defined]  # three dicts of one key type
+            cache.pop(place, None)
 
     def _write_tensor(self, record: TensorRecord) -> None:
-        from safetensors.numpy import save_file
-
         path = self.tensor_path(record.digest)
         if path.is_file() and self._holds(path, record):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         self._refuse_outside(path)
         arrays = codec.tensor_arrays(record)
-        _write_whole(path, lambda temporary: save_file(arrays, temporary))
+        _write_whole(path, lambda temporary: _save_tensors(arrays, temporary))
 
     def _holds(self, path: Path, record: TensorRecord) -> bool:
         """Whether the file is the record already; a broken one is written anew."""
@@ -325,7 +351,7 @@ class Store:
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the place, sync, rename; on any fault the old file stands and no other is left."""
+    """Write beside the place, sync, rename; on a fault the old file stands and no other is left."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -338,6 +364,21 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _save_tensors(arrays: dict[str, Any], path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    try:
+        save_file(arrays, path)
+    except SafetensorError as error:
+        # It wraps the operating system's errors, a full disk say, without their number.
+        raise OSError(str(error)) from error
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    _write_whole(path, lambda temporary: temporary.write_bytes(data))
 
 
 def _umask() -> int:

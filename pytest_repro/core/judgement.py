@@ -76,7 +76,7 @@ class LeafJudgement:
 def value_faults(
     baseline: Sequence[TensorSummary], observed: Sequence[tuple[str, TensorRecord]]
 ) -> tuple[str, ...]:
-    """The value gate but for NaN and infinity: same places, dtypes and shapes; one sentence each."""
+    """The value gate but for NaN and infinity: same places, dtypes, shapes; a sentence each."""
     before = {one.path: (one.dtype, one.shape) for one in baseline}
     now = {path: (record.dtype, record.shape) for path, record in observed}
     faults = [f"{_place(path)} is no longer there" for path in before if path not in now]
@@ -153,7 +153,8 @@ def judge_leaves(
     """Measure and judge every tensor whose digest differs; worst first.
 
     Args:
-        baseline, observed: Of equal paths, dtypes and shapes (`value_faults` found nothing).
+        baseline: The stored tensors.
+        observed: This run's, of equal paths, dtypes and shapes (`value_faults` found nothing).
         stored: Gives a baseline's tensor, or ``None`` when it was not pulled; then the statistics
             and the sketch are judged.
         choose: Gives the tolerance in force for a tensor.

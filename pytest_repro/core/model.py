@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NewType
 
-
 from numpy.typing import NDArray
 
 from pytest_repro.core.words import Cause, Distance, Gate, Verdict
@@ -76,7 +75,8 @@ class CheckId:
 @dataclass(frozen=True, slots=True, order=True)
 class EnvironmentKey:
     """The short part of an environment that picks a folder, e.g. ``cpu-x86_64-avx2-2c`` and
-    ``mindspore-2.10.0``."""
+    ``mindspore-2.10.0``.
+    """
 
     hardware: str
     framework: str
@@ -466,5 +466,3 @@ class Outcome:
     def share(self) -> float:
         """The largest used share of the tolerance in force; 0.0 for ``exact``."""
         return max((use.share for use in self.uses), default=0.0)
-
-

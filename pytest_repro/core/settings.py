@@ -148,9 +148,7 @@ TABLE: tuple[Setting, ...] = (
         ini=False,
         flag_values=("missing", "drifted", "all"),
     ),
-    Setting(
-        "seed", "0", "Seed of `repro_generator` where the marker names none.", metavar="N"
-    ),
+    Setting("seed", "0", "Seed of `repro_generator` where the marker names none.", metavar="N"),
     Setting(
         "baselines",
         "baselines",

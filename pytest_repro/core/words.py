@@ -33,9 +33,7 @@ class Verdict(Word):
         return self not in _FAILING
 
 
-_FAILING = frozenset(
-    {Verdict.DRIFT, Verdict.MISSING, Verdict.CORRUPT, Verdict.NONDETERMINISTIC}
-)
+_FAILING = frozenset({Verdict.DRIFT, Verdict.MISSING, Verdict.CORRUPT, Verdict.NONDETERMINISTIC})
 
 
 class Gate(Word):

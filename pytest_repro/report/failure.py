@@ -132,10 +132,13 @@ def _difference_rows(
     yield "tensor", f"{dtype} {shape}{place}, {_count(difference)}"
     if difference.non_finite is not None:
         odd = difference.non_finite
-        yield "NaN and inf", (
-            f"{_counted(odd.count, 'place disagrees', 'places disagree')}, first {odd.index}: "
-            f"baseline {odd.baseline}, "
-            f"observed {odd.observed}"
+        yield (
+            "NaN and inf",
+            (
+                f"{_counted(odd.count, 'place disagrees', 'places disagree')}, first {odd.index}: "
+                f"baseline {odd.baseline}, "
+                f"observed {odd.observed}"
+            ),
         )
     for label, worst in (
         ("worst abs", difference.worst_abs),

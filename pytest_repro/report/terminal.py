@@ -43,9 +43,7 @@ def _fallbacks(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _near(rows: Iterable[Row]) -> Iterator[str]:
-    near = [
-        row for row in rows if row.verdict == str(Verdict.WITHIN) and row.share > NEAR_SHARE
-    ]
+    near = [row for row in rows if row.verdict == str(Verdict.WITHIN) and row.share > NEAR_SHARE]
     for row in sorted(near, key=lambda one: -one.share)[:_LISTED]:
         yield f"near its tolerance ({row.share:.2f} of 1.0): {row.check}"
 

@@ -88,9 +88,7 @@ def open_observed(folder: Path, files: Mapping[str, str]) -> Store:
         CorruptBaseline: A manifest, tensor or trace is absent, too much, or not what was written.
     """
     store = Store(folder / OBSERVED, root=folder)
-    manifests = {
-        path.relative_to(folder).as_posix() for path in store.folder.rglob("*.yaml")
-    }
+    manifests = {path.relative_to(folder).as_posix() for path in store.folder.rglob("*.yaml")}
     for name in sorted(manifests ^ files.keys()):
         raise _tampered("a manifest was added to it or taken away", folder / name)
     for name, digest in files.items():
@@ -155,9 +153,7 @@ def _checked(
     return named, rows
 
 
-def candidates_of(
-    observed: Store, target: Store, claims: Iterable[Claim]
-) -> tuple[Candidate, ...]:
+def candidates_of(observed: Store, target: Store, claims: Iterable[Claim]) -> tuple[Candidate, ...]:
     """What the claims of a report would change in ``target``, in the order of the claims.
 
     Raises:
@@ -207,9 +203,7 @@ def _stored(target: Store, key: EnvironmentKey, check: CheckId) -> Baseline | No
     return target.baseline(key, check)
 
 
-def _changes(
-    observed: Store, target: Store, stored: Baseline, seen: Baseline
-) -> Iterable[Change]:
+def _changes(observed: Store, target: Store, stored: Baseline, seen: Baseline) -> Iterable[Change]:
     before = {one.path: one for one in stored.tensors}
     now = {one.path: one for one in seen.tensors}
     for path in {**before, **now}:
@@ -221,9 +215,7 @@ def _changes(
             yield _change(observed, target, before[path], now[path])
 
 
-def _change(
-    observed: Store, target: Store, before: TensorSummary, now: TensorSummary
-) -> Change:
+def _change(observed: Store, target: Store, before: TensorSummary, now: TensorSummary) -> Change:
     if (before.dtype, before.shape) != (now.dtype, now.shape):
         sentence = f"{before.dtype} {before.shape} becomes {now.dtype} {now.shape}"
         return Change(before.path, sentence)

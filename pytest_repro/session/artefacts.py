@@ -46,17 +46,13 @@ class Artefacts:
         self._flushed_s = time.monotonic()
         self._cost_s = 0.0
 
-    def keep(
-        self, examination: Examination, outcomes: Sequence[Outcome]
-    ) -> tuple[Artefact, ...]:
+    def keep(self, examination: Examination, outcomes: Sequence[Outcome]) -> tuple[Artefact, ...]:
         """Keep every outcome that is neither exact nor unchanged.
 
         Raises:
             StoreError: The report's folder cannot be written.
         """
-        kept = tuple(
-            self._keep(examination, one) for one in outcomes if one.verdict not in _EQUAL
-        )
+        kept = tuple(self._keep(examination, one) for one in outcomes if one.verdict not in _EQUAL)
         for artefact in kept:
             module = artefact.observed.check.module
             self._waiting.setdefault(module, []).append(artefact.observed)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_repro.core.errors import BaselineError
 from pytest_repro.core.envelope import DISTURBANCE_SEED
-from pytest_repro.core.noise import Disturbed, NoiseSource
+from pytest_repro.core.errors import BaselineError
 from pytest_repro.core.model import (
     Baseline,
     Cause,
@@ -17,6 +16,7 @@ from pytest_repro.core.model import (
     Outcome,
     Verdict,
 )
+from pytest_repro.core.noise import Disturbed, NoiseSource
 from pytest_repro.core.settings import NoiseMode, TraceLevel, UpdateMode
 from pytest_repro.session.judging import Judging
 from pytest_repro.session.recording import Recording
@@ -149,7 +149,7 @@ class Examination:
         return len(self._disturbed) < self._session.settings.envelope
 
     def _all_adopted(self) -> bool:
-        """Whether every check to be recorded has equal bits, and an envelope, in another release."""
+        """Whether every check to be recorded has equal bits and an envelope in another release."""
         recorded = [name for name, plan in self._plans.items() if plan.recording is not None]
         return all(name in self._adopted for name in recorded)
 
@@ -213,7 +213,9 @@ class Examination:
 
     def _traced(self, name: str) -> Trial:
         """The run that recorded most of what a check's pipelines did: the last equal one."""
-        return self._repeats[-1] if self._repeats and name in self._repeats[-1].calls else self._first
+        return (
+            self._repeats[-1] if self._repeats and name in self._repeats[-1].calls else self._first
+        )
 
     def _nondeterministic(self, name: str, call: CheckCall) -> Outcome:
         sentence = self._parting.get(name) or next(iter(self._parting.values()))
@@ -255,4 +257,3 @@ class Examination:
                 verdict = recording.record(name, plan.recording)
                 outcomes[position] = replace(outcomes[position], verdict=verdict)
         self._session.flush_if_due()
-

@@ -100,9 +100,7 @@ class Judging:
             called_at=call.called_at,
         )
 
-    def _against(
-        self, spec: TestSpec, call: CheckCall, found: Found, reach: Distance
-    ) -> Outcome:
+    def _against(self, spec: TestSpec, call: CheckCall, found: Found, reach: Distance) -> Outcome:
         observation = call.observation
         if found.entry == IndexEntry(observation.digest, observation.ledger.digest):
             return self._exact(call, found)
@@ -271,4 +269,3 @@ def _sentences(leaves: tuple[LeafJudgement, ...], hopeless: Chosen | None) -> tu
     for leaf in leaves:
         sentences.extend(leaf.unjudged)
     return tuple(dict.fromkeys(sentences))
-

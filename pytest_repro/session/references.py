@@ -88,12 +88,11 @@ class References:
         return self._store.index(self._environment.key, check.module).get(check.entry)
 
     def equal_release(self, check: CheckId, entry: IndexEntry) -> Baseline | None:
-        """The nearest baseline of the same hardware under another framework version, if its value
-        and noise are bitwise these; else ``None``."""
+        """The nearest baseline of another framework version with bitwise this value and noise."""
         for key, distance in self._order(Distance.RELEASE):
-            if distance is Distance.RELEASE:
-                if self._store.index(key, check.module).get(check.entry) == entry:
-                    return self._store.baseline(key, check)
+            stored = self._store.index(key, check.module).get(check.entry)
+            if distance is Distance.RELEASE and stored == entry:
+                return self._store.baseline(key, check)
         return None
 
     def load(self, found: Found, check: CheckId) -> tuple[Baseline, Reference]:
@@ -146,13 +145,11 @@ class References:
         return self._store.tensor(digest)
 
     def _keys_with(self, check: CheckId) -> Iterator[EnvironmentKey]:
-        for key in self._store.keys():
+        for key in self._store.keys():  # noqa: SIM118  a method, the store is no mapping
             if check.entry in self._store.index(key, check.module):
                 yield key
 
     def _order(self, reach: Distance) -> tuple[tuple[EnvironmentKey, Distance], ...]:
         if reach not in self._orders:
-            self._orders[reach] = order_references(
-                self._environment.key, self._store.keys(), reach
-            )
+            self._orders[reach] = order_references(self._environment.key, self._store.keys(), reach)
         return self._orders[reach]

@@ -276,5 +276,3 @@ def _own_version() -> str:
         return version("pytest-repro")
     except PackageNotFoundError:
         return "unknown"
-
-

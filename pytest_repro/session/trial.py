@@ -143,7 +143,7 @@ class Trial:
     def _name(self, name: str | None) -> str:
         if name is None:
             name = "value" if "value" not in self.calls else f"value-{len(self.calls) + 1}"
-        if not isinstance(name, str) or not name.strip() or "::" in name or not name.isprintable():
+        if not _is_text(name) or not name.strip() or "::" in name or not name.isprintable():
             raise UsageError(
                 f"{self.spec.place}: {name!r} cannot be the name of a check",
                 facts=("a name is printable text without '::'",),
@@ -155,3 +155,8 @@ class Trial:
                 next_step=f'repro_check(value, name="{name}-2")',
             )
         return name
+
+
+def _is_text(name: object) -> bool:
+    """Whether a name is text; tests are rarely typed."""
+    return isinstance(name, str)

@@ -26,7 +26,10 @@ def test_a_manifest_survives_its_text():
     manifest = codec.decode_manifest(manifest_text(*awkward), where=WHERE)
     assert manifest.key == KEY
     assert {one.check.name for one in manifest.baselines} == set(awkward)
-    assert manifest.baselines[0] == baseline_of(np.arange(4.0), name=manifest.baselines[0].check.name)[0]
+    assert (
+        manifest.baselines[0]
+        == baseline_of(np.arange(4.0), name=manifest.baselines[0].check.name)[0]
+    )
 
 
 def test_the_text_does_not_depend_on_the_order_given():
@@ -134,7 +137,7 @@ def test_a_strided_view_is_stored_as_it_is_seen(view):
 )
 def test_a_damaged_tensor_is_corrupt(damage):
     array = np.arange(6, dtype=np.float32)
-    with pytest.raises(CorruptBaseline, match="x.yaml"):
+    with pytest.raises(CorruptBaseline, match=r"x\.yaml"):
         codec.decode_tensor(
             damage(tensor_bytes(array)), digest=make_record(array).digest, where=WHERE
         )

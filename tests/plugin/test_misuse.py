@@ -9,9 +9,9 @@ class RandnCaller:
     def __call__(self, batch_size, generator):
         if isinstance(generator, list) and len(generator) != batch_size:
             raise ValueError(
-                f"You have passed a list of generators of length {len(generator)}, but requested an "
-                f"effective batch size of {batch_size}. Make sure the batch size matches the length "
-                "of the generators."
+                f"You have passed a list of generators of length {len(generator)}, but requested "
+                f"an effective batch size of {batch_size}. Make sure the batch size matches the "
+                "length of the generators."
             )
 
 @pytest.mark.repro
