@@ -192,13 +192,6 @@ TABLE: tuple[Setting, ...] = (
         metavar="N",
     ),
     Setting(
-        "isolate",
-        "no",
-        "Run the repeated runs in a fresh process each.",
-        ini=False,
-        flag_values=("yes",),
-    ),
-    Setting(
         "envelope",
         "4",
         "How many runs with noise disturbed by one ULP measure the tolerance while recording; 0 "
@@ -250,7 +243,6 @@ class Settings:
     rng: RngMode
     noise: NoiseMode
     runs: int
-    isolate: bool
     envelope: int
     trace: TraceLevel
     framework: Framework
@@ -294,7 +286,6 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         rng=choice("rng", RngMode),
         noise=choice("noise", NoiseMode),
         runs=count("runs", 2),
-        isolate=text("isolate") == "yes",
         envelope=count("envelope", 0),
         trace=choice("trace", TraceLevel),
         framework=choice("framework", Framework),
