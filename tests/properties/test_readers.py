@@ -1,0 +1,251 @@
+"""Whatever lies on disk, the readers give what was written or one of our own errors, and soon."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from pytest_repro.adapters import codec
+from pytest_repro.adapters.index_lines import scan_index
+from pytest_repro.adapters.policy_file import load_policy
+from pytest_repro.core.errors import CorruptBaseline, ReproError
+from pytest_repro.core.record import make_record
+from tests.adapters.stored import KEY, MODULE, baseline_of
+
+WHERE = "baselines/x.yaml"
+BASELINES = tuple(
+    baseline_of(np.arange(4.0) + n, test=f"test_{n}", name=name)[0]
+    for n, name in enumerate(("image", "a b", "yes", "x: [y]"))
+)
+MANIFEST = codec.encode_manifest(codec.Manifest(KEY, MODULE, BASELINES)).encode()
+RECORD = make_record(np.arange(24, dtype=np.float32).reshape(4, 6))
+POLICY = b"""\
+schema: 1
+rules:
+  - check: 'tests/*'
+    tolerance: {rel_l2: 1e-5, max_ulp: 4}
+    reason: 'measured'
+"""
+ROWS = codec.encode_rows([("cell", 1, "a" * 64, None, 0.5)] * 3)
+
+TOKENS = [
+    *(b"&a ", b"*a", b"!!int ", b"!x", b"[", b"]", b"{", b"}", b": ", b"- ", b"? ", b"\n---\n"),
+    *(b"0x", b"1:59:59", b"9" * 5000, b".inf", b".nan", b"1e999", b"-0", b"null", b"~", b"<<: "),
+    *(b"'", b'"', b"#", b"|", b">", b"\0", b"\xff", b"\xf0\x9f\x92\xa9", b"\t", b"\r\n", b"..."),
+    *(b"../", b"/etc/passwd", b"\xe2\x80\xa8", b"true", b"2001-01-01", b"[[[[", b"%YAML 1.2\n"),
+]
+
+
+@st.composite
+def damaged(draw, whole: bytes):
+    """``whole`` after one to six cuts, repetitions, flipped bytes and foreign pieces."""
+    data = bytearray(whole)
+    for _ in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, len(data)))
+        until = min(len(data), at + draw(st.integers(0, 80)))
+        how = draw(st.sampled_from(["cut", "end", "repeat", "token", "bytes"]))
+        piece = {
+            "cut": b"",
+            "end": b"",
+            "repeat": bytes(data[at:until]) * 2,
+            "token": draw(st.sampled_from(TOKENS)),
+            "bytes": draw(st.binary(max_size=8)),
+        }[how]
+        data[at : len(data) if how == "end" else until] = piece
+    return bytes(data)
+
+
+fuzzed = settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "ignore")
+
+
+def _index_or_none(text):
+    try:
+        return codec.decode_index(text, where=WHERE)
+    except ReproError:
+        return None
+
+
+def test_the_undamaged_are_read():
+    assert codec.decode_manifest(_text(MANIFEST), where=WHERE).baselines == tuple(
+        sorted(BASELINES, key=lambda one: one.check.entry)
+    )
+    tensor = codec.decode_tensor(_tensor_file(), digest=RECORD.digest, where=WHERE)
+    assert np.array_equal(tensor.array, RECORD.array)
+    assert len(codec.decode_rows(ROWS, where=WHERE)) == 3
+
+
+@fuzzed
+@given(damaged(MANIFEST) | st.binary(max_size=200))
+def test_a_damaged_manifest_gives_our_error_or_a_whole_manifest(data):
+    try:
+        manifest = codec.decode_manifest(_text(data), where=WHERE)
+    except ReproError:
+        return
+    assert {one.check.entry for one in manifest.baselines} == set(_index_or_none(_text(data)))
+    for one in manifest.baselines:
+        assert len(one.index.value) == len(one.index.noise) == 64
+
+
+@fuzzed
+@given(damaged(MANIFEST[: MANIFEST.index(b"\n---\n") + 1]))
+def test_the_fast_reader_never_reads_a_damaged_index_otherwise_than_the_codec(data):
+    found = scan_index(_text(data))
+    assert found is None or found == _index_or_none(f"{_text(data)}---\n")
+
+
+@fuzzed
+@given(st.data())
+def test_a_damaged_tensor_is_never_taken_for_the_tensor(data):
+    file = data.draw(damaged(_tensor_file()))
+    try:
+        record = codec.decode_tensor(file, digest=RECORD.digest, where=WHERE)
+    except ReproError:
+        return
+    assert (record.dtype, record.shape) == (RECORD.dtype, RECORD.shape)
+    assert record.array.tobytes() == RECORD.array.tobytes()
+
+
+def test_one_flipped_bit_anywhere_in_the_numbers_is_seen():
+    file = _tensor_file()
+    for position in range(len(file) - RECORD.array.nbytes, len(file)):
+        wrong = bytearray(file)
+        wrong[position] ^= 1
+        with pytest.raises(CorruptBaseline, match="another digest"):
+            codec.decode_tensor(bytes(wrong), digest=RECORD.digest, where=WHERE)
+
+
+@fuzzed
+@given(damaged(ROWS) | damaged(gzip.decompress(ROWS)).map(gzip.compress))
+@example(gzip.compress(b"[" * 100_000))
+@example(gzip.compress(b"[" + b"9" * 100_000 + b"]"))
+@example(gzip.compress(b"\xff"))
+def test_a_damaged_trace_gives_our_error_or_rows(data):
+    try:
+        rows = codec.decode_rows(data, where=WHERE)
+    except ReproError:
+        return
+    assert all(isinstance(row, tuple) for row in rows)
+
+
+@fuzzed
+@given(data=damaged(POLICY) | st.binary(max_size=100))
+def test_a_damaged_policy_gives_our_error_or_a_policy(tmp_path, data):
+    path = tmp_path / "policy.yaml"
+    path.write_bytes(data)
+    try:
+        policy = load_policy(path)
+    except ReproError:
+        return
+    assert policy.source == "policy.yaml"
+
+
+def _tensor_file() -> bytes:
+    from safetensors.numpy import save
+
+    return save(codec.tensor_arrays(RECORD))
+
+
+def _header(text: str, *, length: int | None = None) -> bytes:
+    data = text.encode()
+    return (len(data) if length is None else length).to_bytes(8, "little") + data
+
+
+LYING = {
+    "length": _header("{}", length=2**63),
+    "offsets": _header('{"value":{"dtype":"F32","shape":[4],"data_offsets":[0,99999999999]}}'),
+    "shape": _header('{"value":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,0]}}'),
+    "overflow": _header(
+        '{"value":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,0]}}'
+    ),
+    "dtype": _header('{"value":{"dtype":"F99","shape":[0],"data_offsets":[0,0]}}'),
+    "none": _header("{}"),
+    "nested": _header('{"value":' + "[" * 10_000),
+}
+
+
+@pytest.mark.parametrize("name", LYING)
+def test_a_tensor_file_that_lies_about_itself_is_refused(name):
+    with pytest.raises(CorruptBaseline):
+        codec.decode_tensor(LYING[name], digest=RECORD.digest, where=WHERE)
+
+
+HEAD = "schema: 1\nkey: a/b\nmodule: m.py\nchecks:\n"
+ENTRY = HEAD + "  t::n: {value: %s, noise: 1}\n---\n{}\n"
+BOMBS = {
+    "brackets": "[" * 200_000 + "\n---\n{}\n",
+    "brackets in lines": "[\n" * 200_000 + "\n---\n{}\n",
+    "mappings": "{a: " * 100_000 + "\n---\n{}\n",
+    "dashes": "- " * 100_000 + "x\n---\n{}\n",
+    "question marks": "? " * 100_000 + "x\n---\n{}\n",
+    "many lists": ENTRY % ("[" + "[]," * 500_000 + "]"),
+    "aliases": "a: &a [x, x]\n"
+    + "".join(f"b{n}: &b{n} [*b{n - 1}, *b{n - 1}]\n" for n in range(1, 40)).replace("*b0", "*a")
+    + "\n---\n{}\n",
+    "decimal": ENTRY % ("9" * 1_000_000),
+    "hexadecimal": ENTRY % ("0x" + "f" * 1_000_000),
+    "base 60": ENTRY % ("1" + ":59" * 300_000),
+    "base 60 float": ENTRY % ("1" + ":59" * 300_000 + ".5"),
+    "second document": HEAD.replace("checks:", "checks: {}") + "---\n" + "- " * 100_000,
+}
+_READ = """
+    import json, resource, sys
+    from pytest_repro.adapters import codec
+    from pytest_repro.core.errors import CorruptBaseline
+
+    # Allocations beyond this fail, so that a bomb cannot hurt the machine either.
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+    data = sys.stdin.buffer.read()
+    decode = codec.decode_rows if sys.argv[1] == "rows" else codec.decode_manifest
+    value = data if sys.argv[1] == "rows" else data.decode()
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        decode(value, where="w")
+        raise SystemExit("not refused")
+    except CorruptBaseline:
+        after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(json.dumps([cpu_s, (after.ru_maxrss - before.ru_maxrss) / 1024]))
+"""
+
+
+def _refused(kind: str, data: bytes) -> tuple[float, float]:
+    """CPU seconds and MiB that a reader needed to refuse ``data``, in a process of its own."""
+    command = [sys.executable, "-c", textwrap.dedent(_READ), kind]
+    done = subprocess.run(command, input=data, capture_output=True, timeout=300, check=False)
+    assert done.returncode == 0, (done.returncode, done.stderr.decode()[-500:])
+    cpu_s, mebibytes = json.loads(done.stdout)
+    return cpu_s, mebibytes
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_of_a_manifest_is_refused_within_a_second_and_100_mib(name):
+    cpu_s, mebibytes = _refused("manifest", BOMBS[name].encode())
+    assert cpu_s < 1.0
+    assert mebibytes < 100
+
+
+def test_a_bomb_of_a_trace_is_refused_within_a_second_and_100_mib():
+    cpu_s, mebibytes = _refused("rows", gzip.compress(b"[1]\n" * 50_000_000, compresslevel=1))
+    assert cpu_s < 1.0
+    assert mebibytes < 100
+
+
+def test_the_measure_of_bombs_sees_what_is_not_refused():
+    with pytest.raises(AssertionError, match="not refused"):
+        _refused("manifest", MANIFEST)
