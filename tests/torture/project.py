@@ -1,0 +1,208 @@
+"""A suite that is updated while something goes wrong, and a look at what is left of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_repro.adapters.store import Store
+from pytest_repro.core.model import Digest, IndexEntry
+
+SUITE = """
+import os
+import numpy as np
+import pytest
+
+OFFSET = float(os.environ.get("TORTURE_OFFSET", "0"))
+
+@pytest.mark.parametrize("number", range({checks}))
+def test_value(repro_check, number):
+    repro_check(np.full({elements}, OFFSET + number, dtype=np.float32))
+"""
+# Python tells an audit hook of every file that is opened for writing, made, renamed or removed, and
+# what the hook raises takes the place of the operation.
+FAULT = """
+import errno, os, signal, sys
+
+AT = int(os.environ.get("TORTURE_AT", "0"))
+HOW = os.environ.get("TORTURE_HOW", "")
+WRITING = os.O_WRONLY | os.O_RDWR
+seen = 0
+
+def concerns(event, arguments):
+    if not arguments or "baselines" not in os.fsdecode(arguments[0] or "") :
+        return False
+    if event == "open":
+        return bool(arguments[2] & WRITING)
+    return event in ("os.rename", "os.mkdir", "os.chmod")
+
+def fault(event, arguments):
+    global seen
+    if not (event == "open" or event.startswith("os.")):
+        return
+    if not isinstance((arguments or (None,))[0], (str, bytes)) or not concerns(event, arguments):
+        return
+    seen += 1
+    if HOW == "count":
+        with open(os.environ["TORTURE_COUNT"], "w") as file:
+            file.write(str(seen))
+    if HOW == "kill" and seen == AT:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if HOW.startswith("E") and seen >= AT:
+        number = getattr(errno, HOW)
+        raise OSError(number, os.strerror(number), arguments[0])
+
+if HOW:
+    sys.addaudithook(fault)
+if os.environ.get("TORTURE_CLOCK"):
+    import datetime
+    import pytest_repro.session.run as run
+
+    class Backwards(datetime.datetime):
+        now_s = 2_000_000_000
+
+        @classmethod
+        def now(cls, tz=None):
+            cls.now_s -= 86_400
+            return cls.fromtimestamp(cls.now_s, tz)
+
+    run.datetime = Backwards
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """One run: exit code (negative: the signal), and what it said."""
+
+    code: int
+    text: str
+
+
+class Suite:
+    """The suite, with old values recorded and the new ones known.
+
+    Attributes:
+        old, new: Digests of every entry, before the update and as an undisturbed one makes them.
+        took_s: How long the undisturbed update ran.
+        steps: How many files an undisturbed update opens for writing, makes, renames.
+    """
+
+    def __init__(self, folder: Path, *, checks: int, elements: int) -> None:
+        self.folder = folder
+        self.baselines = folder / "baselines"
+        self._kept = folder.with_name(f"{folder.name}-old")
+        folder.mkdir(parents=True)
+        suite = SUITE.format(checks=checks, elements=elements)
+        (folder / "test_suite.py").write_text(suite, encoding="utf-8")
+        (folder / "conftest.py").write_text(textwrap.dedent(FAULT), encoding="utf-8")
+        ini = "[pytest]\nrepro_framework = numpy\n"
+        (folder / "pytest.ini").write_text(ini, encoding="utf-8")
+        self._must(self.run("--repro-update", offset=0))
+        shutil.copytree(self.baselines, self._kept)
+        self.old = self.entries()
+        began = time.monotonic()
+        count = folder / "count"
+        self._must(self.update(how="count", variables={"TORTURE_COUNT": str(count)}))
+        self.took_s = time.monotonic() - began
+        self.steps = int(count.read_text())
+        self.new = self.entries()
+        assert len(self.old) == checks
+        assert all(self.old[name] != self.new[name] for name in self.old)
+
+    def reset(self) -> None:
+        """Put the old baselines back."""
+        shutil.rmtree(self.baselines, ignore_errors=True)
+        shutil.copytree(self._kept, self.baselines)
+
+    def run(
+        self, *arguments: str, offset: int, variables: Mapping[str, str] | None = None
+    ) -> Ended:
+        """One whole run of pytest."""
+        process = self.start(*arguments, offset=offset, variables=variables)
+        text, _ = process.communicate(timeout=600)
+        return Ended(process.returncode, text)
+
+    def update(
+        self,
+        *arguments: str,
+        how: str = "",
+        at: int = 0,
+        variables: Mapping[str, str] | None = None,
+    ) -> Ended:
+        """Update to the new values while step ``at`` goes wrong in the way ``how``."""
+        fault = {"TORTURE_HOW": how, "TORTURE_AT": str(at), **(variables or {})}
+        return self.run("--repro-update", *arguments, offset=100, variables=fault)
+
+    def start(
+        self, *arguments: str, offset: int, variables: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Start pytest in a process group of its own."""
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "xdist"]
+        command += ["-p", "pytest_repro.plugin", *arguments]
+        alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "TORTURE_OFFSET": str(offset)}
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env={**os.environ, **alone, **(variables or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def kill_after(self, delay_s: float, *arguments: str) -> bool:
+        """Start an update and kill all of its processes; whether it still ran."""
+        process = self.start("--repro-update", *arguments, offset=100)
+        try:
+            process.communicate(timeout=delay_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return True
+        return False
+
+    def entries(self) -> dict[str, IndexEntry]:
+        """Every entry, from manifests that can be read whole and with tensors that can.
+
+        Raises:
+            ReproError: Something cannot be read.
+            AssertionError: A tensor that an entry names is not there.
+        """
+        store = Store(self.baselines, root=self.folder)
+        found: dict[str, IndexEntry] = {}
+        for key in store.keys():  # noqa: SIM118  not a dict
+            for module in store.modules(key):
+                index = store.index(key, module)
+                for one in store.manifest(key, module):
+                    assert one.index == index[one.check.entry]
+                    for summary in one.tensors:
+                        record = store.tensor(Digest(summary.digest))
+                        assert record is not None, f"{one.check} names a tensor that is not there"
+                    found[one.check.entry] = one.index
+        return found
+
+    def half_done(self) -> dict[str, IndexEntry]:
+        """The entries, each of which must be the old or the new one; gives the new ones."""
+        left = self.entries()
+        assert set(left) == set(self.old)
+        for name, entry in left.items():
+            assert entry in (self.old[name], self.new[name]), name
+        return {name: entry for name, entry in left.items() if entry == self.new[name]}
+
+    def goes_on(self) -> None:
+        """The next update and the check after it need no repair."""
+        self._must(self.update())
+        assert self.entries() == self.new
+        self._must(self.run(offset=100))
+
+    @staticmethod
+    def _must(ended: Ended) -> None:
+        assert ended.code == 0, ended.text[-3000:]
