@@ -1,0 +1,124 @@
+"""Predicted against observed drift between SIMD levels, for every model test that is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+
+from benchmarks.fault_counting import ratio
+from pytest_repro.adapters.store import Store
+from pytest_repro.core.compare import compare_records
+from pytest_repro.core.errors import BaselineError
+from pytest_repro.core.model import Baseline, CheckId, EnvironmentKey, TensorSummary
+from pytest_repro.core.tolerance import ceiling
+
+__all__ = ["StoredDrift", "stored_drifts"]
+
+_SIMD_FIELD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDrift:
+    """One tensor of one recorded check, over ordered pairs of keys that differ in SIMD level only.
+
+    Attributes:
+        check, path: Which tensor.
+        pairs: How many pairs hold other bits.
+        predicted_rel_l2: Largest envelope among their baselines.
+        observed_rel_l2: Largest distance.
+        worst_ratio: Largest observed over predicted, pair by pair, by rel_l2.
+        worst_abs_ratio: The same by largest absolute difference.
+        ceiling: The rel_l2 above which a fallback is refused, by dtype.
+    """
+
+    check: CheckId
+    path: str
+    pairs: int
+    predicted_rel_l2: float
+    observed_rel_l2: float
+    worst_ratio: float
+    worst_abs_ratio: float
+    ceiling: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """One tensor under two keys."""
+
+    check: CheckId
+    path: str
+    dtype: str
+    predicted: tuple[float, float]
+    observed: tuple[float, float]
+
+
+def stored_drifts(folder: Path) -> tuple[StoredDrift, ...]:
+    """Every tensor of every check that two SIMD levels hold; empty where there are no baselines.
+
+    A key whose manifest cannot be read (somebody records) is left out.
+    """
+    store = Store(folder, root=folder.parent)
+    found: dict[tuple[CheckId, str], list[_Apart]] = {}
+    for one, other in permutations(store.keys(), 2):
+        if _differ_in_simd_only(one, other):
+            for apart in _pairs(store, one, other):
+                found.setdefault((apart.check, apart.path), []).append(apart)
+    return tuple(_summed(found[key]) for key in sorted(found))
+
+
+def _differ_in_simd_only(one: EnvironmentKey, other: EnvironmentKey) -> bool:
+    first, second = one.hardware.split("-"), other.hardware.split("-")
+    if one.framework != other.framework or len(first) != len(second):
+        return False
+    unlike = [at for at, pair in enumerate(zip(first, second, strict=True)) if len(set(pair)) > 1]
+    return unlike == [_SIMD_FIELD]
+
+
+def _pairs(store: Store, one: EnvironmentKey, other: EnvironmentKey) -> Iterator[_Apart]:
+    for module in set(store.modules(one)) & set(store.modules(other)):
+        try:
+            first, second = store.manifest(one, module), store.manifest(other, module)
+        except BaselineError:
+            continue
+        observed = {baseline.check: baseline for baseline in second}
+        for baseline in first:
+            if baseline.check in observed:
+                yield from _apart(store, baseline, observed[baseline.check])
+
+
+def _apart(store: Store, baseline: Baseline, observed: Baseline) -> Iterator[_Apart]:
+    others = {one.path: one for one in observed.tensors}
+    for summary in baseline.tensors:
+        other = others.get(summary.path)
+        if other is None or other.digest == summary.digest or summary.envelope is None:
+            continue
+        predicted = summary.envelope.rel_l2_max, summary.envelope.max_abs_max
+        distance = _distance(store, summary, other)
+        if distance is not None:
+            yield _Apart(baseline.check, summary.path, summary.dtype, predicted, distance)
+
+
+def _distance(
+    store: Store, summary: TensorSummary, other: TensorSummary
+) -> tuple[float, float] | None:
+    old, new = store.tensor(summary.digest), store.tensor(other.digest)
+    if old is None or new is None or (old.dtype, old.shape) != (new.dtype, new.shape):
+        return None
+    difference = compare_records(old, new)
+    worst = difference.worst_abs
+    return difference.rel_l2, 0.0 if worst is None else worst.amount
+
+
+def _summed(pairs: list[_Apart]) -> StoredDrift:
+    return StoredDrift(
+        check=pairs[0].check,
+        path=pairs[0].path,
+        pairs=len(pairs),
+        predicted_rel_l2=max(one.predicted[0] for one in pairs),
+        observed_rel_l2=max(one.observed[0] for one in pairs),
+        worst_ratio=max(ratio(one.observed[0], one.predicted[0]) for one in pairs),
+        worst_abs_ratio=max(ratio(one.observed[1], one.predicted[1]) for one in pairs),
+        ceiling=ceiling(pairs[0].dtype),
+    )

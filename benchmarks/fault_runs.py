@@ -1,0 +1,190 @@
+"""Runs the pipelines of the fault score in one environment and keeps what they gave as files.
+
+``python -m benchmarks.fault_runs``: a process of its own for each environment, because MindSpore
+chooses its kernels once, when it is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_repro.core.envelope import DISTURBANCE_SEED
+from pytest_repro.core.generator import Disturbed, NoiseBook
+from tests.faults.catalogue import FAULTS
+from tests.faults.fault import DDIM, UNCLIP, Fault
+
+__all__ = ["LEAVES", "RUNS", "Kept", "Run", "kept_in", "load_kept", "save_kept"]
+
+LEAVES = ("image", "sample", "prediction")
+"""What a run is judged by, as in tests/models: the image, and the last latents before clipping."""
+
+DISTURBED_RUNS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One way of calling a pipeline, as a model test does; ``steps`` of the last stage."""
+
+    name: str
+    pipeline: str
+    steps: int
+
+
+RUNS = (Run("ddim-2", DDIM, 2), Run("ddim-4", DDIM, 4), Run("unclip-3", UNCLIP, 3))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """What one execution gave.
+
+    Attributes:
+        arrays: By the names of `LEAVES`: float32; image (1, row, column, channel) in [0, 1], the
+            others (1, channel, row, column).
+        noise: Digest of the ledger.
+        input_rel_l2: Relative size of the disturbance of the noise; 0.0 for a clean run.
+    """
+
+    arrays: dict[str, NDArray[Any]]
+    noise: str
+    input_rel_l2: float = 0.0
+
+
+def kept_in(folder: Path, run: str, what: str) -> Path:
+    """Where ``what`` (``clean``, ``again``, ``disturbed-0``, ``fault-<name>``) of a run lies."""
+    return folder / run / f"{what}.npz"
+
+
+def save_kept(path: Path, kept: Kept) -> None:
+    """Write it whole or not at all, so that a killed benchmark can be resumed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.npz")
+    np.savez(
+        partial,
+        noise=np.array(kept.noise),
+        input_rel_l2=np.array(kept.input_rel_l2),
+        **kept.arrays,
+    )
+    partial.replace(path)
+
+
+def load_kept(path: Path) -> Kept:
+    """What `save_kept` wrote."""
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in LEAVES}
+        return Kept(arrays, str(stored["noise"]), float(stored["input_rel_l2"]))
+
+
+def _load(run: Run) -> Any:
+    from pytest_repro.pipelines import load_ddim, load_unclip, parse_source
+
+    source = parse_source("seeded")
+    return load_ddim(source) if run.pipeline == DDIM else load_unclip(source)
+
+
+def _keywords(run: Run) -> dict[str, Any]:
+    if run.pipeline == DDIM:
+        return {"num_inference_steps": run.steps}
+    return {
+        "prompt": "a photo of a red panda",
+        "prior_num_inference_steps": 2,
+        "decoder_num_inference_steps": run.steps,
+        "super_res_num_inference_steps": run.steps,
+    }
+
+
+def _execute(run: Run, pipeline: Any, book: NoiseBook) -> Kept:
+    from pytest_repro.pipelines import watch_latents
+
+    scheduler = "scheduler" if run.pipeline == DDIM else "super_res_scheduler"
+    with watch_latents(pipeline, scheduler) as watch:
+        image = pipeline(output_type="np", generator=book.generator(0), **_keywords(run))[0]
+    latents = {"sample": watch.last_sample, "prediction": watch.last_model_output}
+    arrays = {"image": np.asarray(image), **latents}
+    return Kept(arrays, str(book.ledger().digest), book.input_rel_l2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One execution: under which name it is kept, with which noise, with which fault."""
+
+    what: str
+    book: NoiseBook
+    fault: Fault | None = None
+
+    def injected(self, pipeline: Any) -> AbstractContextManager[None]:
+        return nullcontext() if self.fault is None else self.fault.inject(pipeline)
+
+
+def _tasks(job: str, run: Run, faults: tuple[str, ...]) -> Iterator[_Task]:
+    if job == "disturbed":
+        for number in range(DISTURBED_RUNS):
+            source = Disturbed(DISTURBANCE_SEED + number, "float32")
+            yield _Task(f"disturbed-{number}", NoiseBook(source))
+    elif job == "faults":
+        for fault in FAULTS:
+            if run.pipeline in fault.pipelines and (not faults or fault.name in faults):
+                yield _Task(f"fault-{fault.name}", NoiseBook(), fault)
+        yield _Task("after", NoiseBook())
+    else:
+        yield _Task(job, NoiseBook())
+
+
+def _work(folder: Path, run: Run, jobs: tuple[str, ...], faults: tuple[str, ...]) -> None:
+    pending = [
+        task
+        for job in jobs
+        for task in _tasks(job, run, faults)
+        if not kept_in(folder, run.name, task.what).exists()
+    ]
+    pipeline = _load(run) if pending else None
+    for task in pending:
+        with task.injected(pipeline):
+            kept = _execute(run, pipeline, task.book)
+        save_kept(kept_in(folder, run.name, task.what), kept)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fault_runs", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="of this environment")
+    parser.add_argument("--cores", type=int, required=True, help="how many the process may use")
+    parser.add_argument(
+        "--job", action="append", required=True, metavar="RUN:JOB",
+        help="a run's name and clean, again, disturbed or faults",
+    )  # fmt: skip
+    parser.add_argument("--fault", action="append", default=[], help="all by default")
+    return parser.parse_args()
+
+
+def _keep_to_cores(count: int) -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    if count > len(allowed):
+        raise SystemExit(f"{count} cores were asked for, {len(allowed)} are allowed here")
+    os.sched_setaffinity(0, allowed[:count])
+
+
+def main() -> None:
+    """Do the jobs, skipping what is kept already."""
+    chosen = _arguments()
+    _keep_to_cores(chosen.cores)
+    from pytest_repro.adapters.mindspore import MindSporeAdapter
+
+    mindspore = MindSporeAdapter()
+    mindspore.enable_determinism()
+    mindspore.seed_globals(0)
+    asked = [text.partition(":") for text in chosen.job]
+    for run in RUNS:
+        jobs = tuple(job for name, _, job in asked if name == run.name)
+        _work(chosen.folder, run, jobs, tuple(chosen.fault))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""How the cost of a check grows with the number of checks in the suite and of keys in the store.
+
+``python benchmarks/growth.py [--short]``. Sessions are driven without pytest, whose own cost would
+hide ours.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from measure import Cost
+from page import mark, table, write_section
+
+from pytest_repro.active import ActiveTest
+from pytest_repro.adapters import codec
+from pytest_repro.core.compare import summary_of
+from pytest_repro.core.ledger import make_ledger
+from pytest_repro.core.model import Baseline, CheckId, EnvironmentKey, IndexEntry, Provenance
+from pytest_repro.core.record import make_record
+from pytest_repro.core.settings import settings_from
+from pytest_repro.core.words import Verdict
+from pytest_repro.session.run import Session, open_session
+
+ARRAY = np.arange(4, dtype=np.float32)
+MODULE_CHECKS = 1000
+
+
+def opened(root: Path) -> Session:
+    return open_session(settings_from({"framework": "numpy"}, {}), root=root)
+
+
+def fill(session: Session, checks: int, keys: int) -> None:
+    """Store the same checks under our own key and ``keys - 1`` others."""
+    own = session.environment.key
+    others = [EnvironmentKey(f"{own.hardware}-{n}", own.framework) for n in range(1, keys)]
+    for begin in range(0, checks, MODULE_CHECKS):
+        module = f"tests/test_{begin}.py"
+        text = _manifest(session, module, min(MODULE_CHECKS, checks - begin))
+        for key in (own, *others):
+            path = session.store.manifest_path(key, module)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text.replace(f"key: {own}\n", f"key: {key}\n", 1), encoding="utf-8")
+
+
+def _manifest(session: Session, module: str, checks: int) -> str:
+    record, ledger = make_record(ARRAY), make_ledger((), ())
+    made = Provenance("2026-01-01T00:00:00Z", 2, session.environment, session.tool)
+    first = Baseline(
+        check=CheckId(module, "test", "value"),
+        index=IndexEntry(record.digest, ledger.digest),
+        tensors=(summary_of("", record),),
+        ledger=ledger,
+        weights=(),
+        provenance=made,
+    )
+    baselines = tuple(
+        replace(first, check=CheckId(module, f"test_{n}", "value")) for n in range(checks)
+    )
+    return codec.encode_manifest(codec.Manifest(session.environment.key, module, baselines))
+
+
+def run_checks(root: Path, checks: int) -> float:
+    """CPU seconds a check of a whole session of exact checks, without its opening."""
+    session = opened(root)
+    began = time.process_time()
+    for number in range(checks):
+        module = f"tests/test_{number // MODULE_CHECKS * MODULE_CHECKS}.py"
+        test = f"test_{number % MODULE_CHECKS}"
+        active = ActiveTest(session, session.spec(module, test, {}, marked=True))
+        active.begin()
+        with active.body():
+            active.trial.check(ARRAY)
+        active.judge(None, lambda *_: None)
+        active.end()
+        assert [one.verdict for one in active.outcomes] == [Verdict.EXACT]
+    return (time.process_time() - began) / checks
+
+
+def cost_us(checks: int, keys: int, rounds: int) -> float:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        fill(opened(root), checks, keys)
+        return statistics.median(run_checks(root, checks) for _ in range(rounds)) * 1e6
+
+
+def matrix_cost(checks: int, keys: int) -> Cost:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        fill(opened(root), checks, keys)
+        began, used = time.perf_counter(), time.process_time()
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest_repro.cli", "matrix"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode > 1 or not done.stdout.strip():
+            raise RuntimeError(done.stderr)
+        return Cost(time.process_time() - used, time.perf_counter() - began)
+
+
+def main() -> None:
+    short = "--short" in sys.argv
+    rounds = 3
+    sizes = (10, 1000, 4000) if short else (10, 100, 1000, 20_000)
+    by_checks = {n: cost_us(n, 1, 9 if n < 1000 else rounds) for n in sizes}
+    keys = (1, 10, 100)
+    by_keys = {n: cost_us(500, n, rounds) for n in keys}
+    matrix = (2000, 5) if short else (20_000, 20)
+    taken = matrix_cost(*matrix)
+    rows = [(f"{n} checks, 1 key", f"{us:.0f} us a check") for n, us in by_checks.items()]
+    rows += [(f"500 checks, {n} keys", f"{us:.0f} us a check") for n, us in by_keys.items()]
+    largest, middle = by_checks[sizes[-1]], by_checks[1000]
+    rows.append((f"{sizes[-1]} checks by 1000 checks", mark(largest / middle, 1.2)))
+    rows.append(("100 keys by 1 key", mark(by_keys[100] / by_keys[1], 1.2)))
+    rows.append((f"matrix of {matrix[0]} checks x {matrix[1]} keys, s", mark(taken.wall_s, 10)))
+    write_section("growth", "Growth", table(("load", "value"), rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""What a passing check costs: beside a floor, beside hashing, beside pytest-regressions.
+
+``python benchmarks/speed.py [--short]``; needs pytest-regressions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+from measure import Cost, side_by_side
+from page import mark, table, write_section
+from projects import Load, make_variant
+
+from pytest_repro.core.compare import compare_records
+from pytest_repro.core.record import make_record
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The median costs of the ways of checking one load."""
+
+    load: Load
+    costs: Mapping[str, Cost]
+
+    def over_floor_s(self, name: str) -> float:
+        return self.costs[name].cpu_s - self.costs["floor"].cpu_s
+
+
+def measure(load: Load, names: tuple[str, ...], rounds: int) -> Measured:
+    with tempfile.TemporaryDirectory() as folder:
+        variants = [make_variant(Path(folder), name, load) for name in names]
+        return Measured(load, side_by_side(variants, rounds))
+
+
+def fixed_s(rounds: int) -> float:
+    """CPU seconds over the floor that a run with a single check of four numbers costs."""
+    return measure(Load(1, 4), ("floor", "pytest-repro"), rounds).over_floor_s("pytest-repro")
+
+
+def costs_table(all_measured: list[Measured], start_s: float) -> list[str]:
+    rows = []
+    for one in all_measured:
+        for name, cost in one.costs.items():
+            over_s = one.over_floor_s(name)
+            each = (over_s - start_s * (name == "pytest-repro")) / one.load.checks * 1e3
+            shown = "-" if name == "floor" else f"{each:.3f}"
+            size = one.load.elements * 4
+            rows.append(
+                (
+                    f"{one.load.checks} x {size:,} B",
+                    name,
+                    f"{cost.cpu_s:.2f}",
+                    f"{cost.cpu_s / one.costs['floor'].cpu_s:.2f}",
+                    shown,
+                    f"{cost.written_bytes / 1e6:.1f}",
+                )
+            )
+    head = ("load", "way", "CPU s", "over floor", "ms a check", "MB written")
+    return table(head, rows)
+
+
+def targets(large: Measured, small: list[Measured], start_s: float) -> list[str]:
+    """The figures that the project holds itself to."""
+    ours_s, hash_s = large.over_floor_s("pytest-repro"), large.over_floor_s("sha256")
+    peer_s = large.over_floor_s("ndarrays_regression")
+    checks_s = max(ours_s - start_s, 1e-9)
+    rows = [
+        ("1 MB: whole run over floor, by SHA-256", mark(ours_s / hash_s, 1.5)),
+        ("1 MB: the checks alone, by SHA-256", mark(checks_s / hash_s, 1.5)),
+        ("1 MB: ndarrays_regression by whole run", mark(peer_s / ours_s, 60, least=True)),
+        ("1 MB: ndarrays_regression by checks alone", mark(peer_s / checks_s, 60, least=True)),
+    ]
+    for one in small:
+        ours, floor = one.costs["pytest-repro"].cpu_s, one.costs["floor"].cpu_s
+        name = f"{one.load.checks} x {one.load.elements * 4:,} B"
+        rows.append((f"{name}: whole run by floor", mark(ours / floor, 1.15)))
+        rows.append((f"{name}: the same without the start", mark((ours - start_s) / floor, 1.15)))
+    written = max(one.costs["pytest-repro"].written_bytes for one in (large, *small))
+    rows.append(("bytes written by a passing run", mark(written, 0)))
+    return table(("figure", "value"), rows)
+
+
+def best_s(work: Callable[[], object], times: int = 5) -> float:
+    """The shortest CPU time of several: what the work costs when nobody disturbs it."""
+    taken = []
+    for _ in range(times):
+        began = time.process_time()
+        work()
+        taken.append(time.process_time() - began)
+    return min(taken)
+
+
+def arrays(mebibytes: int) -> list[str]:
+    """One large array: its record and its drift, by what cannot be avoided."""
+    count = mebibytes << 20
+    data = np.random.Generator(np.random.PCG64(0)).standard_normal(count // 4, dtype=np.float32)
+    plain_s = best_s(lambda: hashlib.sha256(data.view(np.uint8).data).digest())
+    rows = []
+    for dtype in (np.float32, np.float16, ml_dtypes.bfloat16, np.uint8):
+        array = data.view(dtype)
+        taken_s = best_s(lambda array=array: make_record(array))
+        rows.append((f"record of {np.dtype(dtype).name}, by SHA-256", mark(taken_s / plain_s, 1.3)))
+    other = data.copy()
+    other[7] += 1
+    pair = make_record(data), make_record(other)
+    drift_s = best_s(lambda: compare_records(*pair), 3)
+    numpy_s = best_s(lambda: np.abs(data - other).max(), 3)
+    rows.append(("all statistics of a drift, by abs(a - b).max()", mark(drift_s / numpy_s, 3)))
+    return table((f"one array of {mebibytes} MiB", "value"), rows)
+
+
+def main() -> None:
+    short = "--short" in sys.argv
+    rounds = 3 if short else 7
+    every = ("floor", "sha256", "pytest-repro", "ndarrays_regression")
+    few = ("floor", "pytest-repro") if short else every
+    start_s = fixed_s(2 * rounds + 1)
+    large = measure(Load(100, 1 << 18), every, rounds)
+    small = [measure(Load(1000, 1024), few, rounds)]
+    if not short:
+        small.append(measure(Load(5000, 4), ("floor", "pytest-repro"), 5))
+    lines = [
+        *targets(large, small, start_s),
+        "",
+        f"The start (imports, facts of the environment) costs {start_s * 1e3:.0f} ms a run, once; "
+        "`ms a check` is without it.",
+        "",
+        *costs_table([large, *small], start_s),
+        "",
+        *arrays(32 if short else 128),
+    ]
+    write_section("speed", "Speed of a passing check", lines)
+
+
+if __name__ == "__main__":
+    main()
