@@ -44,16 +44,29 @@ def _listed_sizes(repository: str, revision: str) -> dict[str, int | None] | Non
     """Size by file name of what we take, and of all weights; ``None`` when nobody answers."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-    from requests.exceptions import ConnectionError as Unreachable
-    from requests.exceptions import Timeout
 
     try:
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
-    except (OfflineModeIsEnabled, Unreachable, Timeout):
+    except OfflineModeIsEnabled:
         return None
-    except (HfHubHTTPError, ValueError, OSError) as error:
+    except (HfHubHTTPError, ValueError) as error:
+        raise _fault(repository, revision, error) from error
+    except Exception as error:
+        if _is_unreachable(error):
+            return None
         raise _fault(repository, revision, error) from error
     return {sibling.rfilename: sibling.size for sibling in info.siblings or ()}
+
+
+def _is_unreachable(error: Exception) -> bool:
+    """Whether nobody answered: the errors of requests and httpx that say so, by name.
+
+    huggingface_hub changed its transport at version 1; naming the classes spares a dependency.
+    """
+    names = {base.__name__ for base in type(error).__mro__}
+    return not names.isdisjoint(
+        {"ConnectionError", "Timeout", "NetworkError", "TimeoutException", "ConnectError"}
+    )
 
 
 def _refuse_pickle(sizes: dict[str, int | None], where: str) -> None:
@@ -68,8 +81,6 @@ def _refuse_pickle(sizes: dict[str, int | None], where: str) -> None:
 
 def _download(repository: str, revision: str, *, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-    from requests.exceptions import RequestException
 
     try:
         folder = snapshot_download(
@@ -78,7 +89,7 @@ def _download(repository: str, revision: str, *, offline: bool) -> Path:
             allow_patterns=list(_PATTERNS),
             local_files_only=offline,
         )
-    except (HfHubHTTPError, RequestException, ValueError, OSError) as error:
+    except Exception as error:
         raise _fault(repository, revision, error) from error
     return Path(folder)
 
