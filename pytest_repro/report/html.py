@@ -54,16 +54,20 @@ def page_text(document: Mapping[str, Any], tensors: Tensors) -> str:
         "views": dict(_views(checks, tensors)),
     }
     counts = Counter(str(one["verdict"]) for one in checks)
-    return _templates().get_template("index.html").render(
-        tool=document["tool"],
-        made_at=document["made_at"],
-        notes=document["notes"],
-        idle=document["idle"],
-        total=len(checks),
-        counts=[(word, counts[word]) for word in _ORDER if counts[word]],
-        style=_raw("page.css"),
-        script=_raw("page.js"),
-        data=Markup(_embedded(data)),  # noqa: S704  escaped for a script element
+    return (
+        _templates()
+        .get_template("index.html")
+        .render(
+            tool=document["tool"],
+            made_at=document["made_at"],
+            notes=document["notes"],
+            idle=document["idle"],
+            total=len(checks),
+            counts=[(word, counts[word]) for word in _ORDER if counts[word]],
+            style=_raw("page.css"),
+            script=_raw("page.js"),
+            data=Markup(_embedded(data)),  # noqa: S704  escaped for a script element
+        )
     )
 
 
@@ -135,9 +139,7 @@ def _embedded(data: object) -> str:
 
 def _templates() -> Environment:
     folder = Path(__file__).parent / "templates"
-    return Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined
-    )
+    return Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
 
 
 def _raw(name: str) -> Markup:

@@ -58,9 +58,10 @@ def test_the_order_of_the_tests_does_not_change_the_text():
 
 def test_infinity_is_a_text_that_every_json_reader_accepts():
     text = text_of([outcome(share=float("inf"))])
-    assert json.loads(text, parse_constant=lambda _: pytest.fail("not JSON"))["checks"][0][
-        "share"
-    ] == "inf"
+    assert (
+        json.loads(text, parse_constant=lambda _: pytest.fail("not JSON"))["checks"][0]["share"]
+        == "inf"
+    )
 
 
 @pytest.mark.parametrize("position", range(0, 600, 37))

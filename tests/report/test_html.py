@@ -122,7 +122,7 @@ def test_a_lone_surrogate_of_an_undecodable_name_can_be_written():
 def test_the_page_asks_the_network_for_nothing():
     leaves, tensors = held(IMAGE, IMAGE + np.float32(0.1))
     page = page_text(document([drifted(leaves=leaves)]), tensors)
-    outside = re.sub(r'http://www\.w3\.org/2000/svg', "", page)
+    outside = re.sub(r"http://www\.w3\.org/2000/svg", "", page)
     assert "http" not in outside.replace("http-equiv", "")
     assert "default-src 'none'" in page
 

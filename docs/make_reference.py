@@ -1,0 +1,117 @@
+"""Writes docs/reference.md from the tables that the plugin itself is made of.
+
+Run: ``python docs/make_reference.py``; ``tests/docs/test_reference.py`` fails when the page is old.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytest_repro import plugin
+from pytest_repro.cli.table import COMMANDS
+from pytest_repro.core.settings import TABLE, Setting
+from pytest_repro.core.tolerance import BOUND_KEYS
+from pytest_repro.core.words import Cause, Verdict
+from pytest_repro.session.spec import MARKER_ARGUMENTS
+
+PAGE = Path(__file__).parent / "reference.md"
+
+_SIGNATURES = {
+    "repro_check": "repro_check(value, name=None, *, tolerance=None, reference=None)",
+    "repro_generators": "repro_generators(count)` or `repro_generators(seeds=[...])",
+    "repro_watch": "repro_watch(pipeline, name='')",
+}
+
+
+def reference() -> str:
+    """The page as text."""
+    parts = (_HEAD, _options(), _marker(), _fixtures(), _tolerances(), _words(), _commands())
+    return "\n\n".join(parts) + "\n"
+
+
+_HEAD = """# Reference
+
+Written by `python docs/make_reference.py` from the tables in the code; do not edit. The command line
+wins over the ini file, the ini file over the default."""
+
+
+def _options() -> str:
+    head = "## Options and ini keys\n\n| option | ini key | default | what it does |\n| --- | --- | --- | --- |"
+    return "\n".join([head, *(_option(one) for one in TABLE)])
+
+
+def _option(one: Setting) -> str:
+    if one.flag_values:
+        joined = "\\|".join(one.flag_values)
+        words = f"[={joined}]" if len(one.flag_values) > 1 else ""
+    else:
+        words = f" {one.metavar}"
+    ini = f"`{one.ini_key}`" if one.ini else "-"
+    default = f"`{one.default}`" if one.default else "none"
+    return f"| `{one.option}{words}` | {ini} | {default} | {_cell(one.help)} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _marker() -> str:
+    rows = (f"| `{name}` | {_cell(text)} |" for name, text in MARKER_ARGUMENTS.items())
+    head = (
+        "## Arguments of `@pytest.mark.repro(...)` and of `pytest_repro.repro(...)`\n\n"
+        "All have names. `name` belongs to the decorator.\n\n| argument | meaning |\n| --- | --- |"
+    )
+    return "\n".join([head, *rows])
+
+
+def _fixtures() -> str:
+    head = "## Fixtures\n\n| fixture | what it gives |\n| --- | --- |"
+    return "\n".join([head, *_fixture_rows()])
+
+
+def _fixture_rows() -> Iterator[str]:
+    for name in sorted({*plugin.FIXTURES, "repro_environment"}):
+        text = inspect.getdoc(_function(name)) or ""
+        first = " ".join(text.split("\n\n")[0].split()).replace("``", "`")
+        yield f"| `{_SIGNATURES.get(name, name)}` | {_cell(first)} |"
+
+
+def _function(name: str) -> object:
+    # pytest 8.4 made fixtures objects of their own; before that they are the function itself.
+    made = getattr(plugin, name)
+    return getattr(made, "_fixture_function", made)
+
+
+def _tolerances() -> str:
+    names = ", ".join(f"`{name}`" for name in BOUND_KEYS)
+    return (
+        "## Tolerances\n\n"
+        '`"exact"`, `"measured"`, or a mapping of: ' + names + ".\n\n"
+        "The nearest wins: the call, the marker, `policy.yaml`, the default of the distance. "
+        "`cosine` is a distance (0 is equal). `psnr` is in dB."
+    )
+
+
+def _words() -> str:
+    verdicts = "\n".join(f"| `{one}` | {'passes' if one.passes else 'fails'} |" for one in Verdict)
+    causes = ", ".join(f"`{one}`" for one in Cause)
+    return (
+        "## Verdicts\n\n| verdict | the test |\n| --- | --- |\n"
+        f"{verdicts}\n\nCauses of a drift: {causes}."
+    )
+
+
+def _commands() -> str:
+    head = (
+        "## The command `pytest-repro`\n\n`pytest-repro COMMAND --help` shows arguments, three "
+        "examples and exit codes.\n\n| command | what it does |\n| --- | --- |"
+    )
+    rows = (f"| `pytest-repro {one.name}` | {_cell(one.summary)} |" for one in COMMANDS)
+    return "\n".join([head, *rows])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(reference(), encoding="utf-8")
+    print(f"wrote {PAGE}")
