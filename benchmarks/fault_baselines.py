@@ -1,20 +1,23 @@
-"""Predicted against observed drift between SIMD levels, for every model test that is recorded."""
+"""What the recorded baselines give: clean runs, and drift between SIMD levels for every test."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
 
-from benchmarks.fault_counting import ratio
+from benchmarks.fault_counting import CleanRun, Place, ratio
+from benchmarks.fault_rules import recorded_reference
+from benchmarks.fault_runs import LEAVES, Kept, Run
 from pytest_repro.adapters.store import Store
 from pytest_repro.core.compare import compare_records
 from pytest_repro.core.errors import BaselineError
 from pytest_repro.core.model import Baseline, CheckId, EnvironmentKey, TensorSummary
 from pytest_repro.core.tolerance import ceiling
 
-__all__ = ["StoredDrift", "stored_drifts"]
+__all__ = ["StoredDrift", "recorded_run", "stored_drifts"]
 
 _SIMD_FIELD = 2
 
@@ -52,6 +55,29 @@ class _Apart:
     dtype: str
     predicted: tuple[float, float]
     observed: tuple[float, float]
+
+
+def recorded_run(folder: Path, place: Place, run: Run) -> CleanRun | None:
+    """The baseline that the run's model test has under that environment, if it has one."""
+    store = Store(folder, root=folder.parent)
+    hardware = f"cpu-{platform.machine()}-{place.simd}-{place.cores}c"
+    key = EnvironmentKey(hardware, f"mindspore-{place.version}")
+    keys = store.keys()
+    if key not in keys or run.module not in store.modules(key):
+        return None
+    found = {one.check.entry: one for one in store.manifest(key, run.module)}
+    image, latents = (found.get(f"{run.test}::{name}") for name in ("image", "latents"))
+    if image is None or latents is None:
+        return None
+    summaries = {one.path: one for one in latents.tensors}
+    summaries["image"] = replace(image.tensors[0], path="image")
+    records = {name: store.tensor(summaries[name].digest) for name in LEAVES}
+    arrays = {name: record.array for name, record in records.items() if record is not None}
+    if len(arrays) < len(LEAVES) or any(summaries[name].envelope is None for name in LEAVES):
+        return None
+    kept = Kept(arrays, str(image.ledger.digest))
+    ordered = [summaries[name] for name in LEAVES]
+    return CleanRun(place, kept, recorded_reference(kept, ordered))
 
 
 def stored_drifts(folder: Path) -> tuple[StoredDrift, ...]:

@@ -19,7 +19,7 @@ from pytest_repro.core.policy import Resolved
 from pytest_repro.core.record import make_record
 from pytest_repro.core.words import Word
 
-__all__ = ["Reference", "Rule", "Ruling", "make_reference", "rule_on"]
+__all__ = ["Reference", "Rule", "Ruling", "make_reference", "recorded_reference", "rule_on"]
 
 _FALLBACK = Resolved()
 Image = NDArray[Any]
@@ -76,6 +76,11 @@ def make_reference(clean: Kept, disturbed: Sequence[Kept]) -> Reference:
         for path, record in records
     )
     return Reference(clean, records, summaries)
+
+
+def recorded_reference(kept: Kept, summaries: Sequence[TensorSummary]) -> Reference:
+    """The baseline that was recorded: its tensors, and its summaries in the order of `LEAVES`."""
+    return Reference(kept, _records(kept), tuple(summaries))
 
 
 def _envelope(

@@ -32,14 +32,28 @@ DISTURBED_RUNS = 4
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One way of calling a pipeline, as a model test does; ``steps`` of the last stage."""
+    """One way of calling a pipeline, as a model test does.
+
+    Attributes:
+        name: Short, for the table.
+        pipeline: Name of the class.
+        steps: Of DDIM, or of UnCLIP's decoder and super resolution.
+        module, test: The model test that does the same.
+    """
 
     name: str
     pipeline: str
     steps: int
+    module: str
+    test: str
 
 
-RUNS = (Run("ddim-2", DDIM, 2), Run("ddim-4", DDIM, 4), Run("unclip-3", UNCLIP, 3))
+_DDIM_TESTS = "tests/models/test_ddim.py"
+RUNS = (
+    Run("ddim-2", DDIM, 2, _DDIM_TESTS, "test_two_steps"),
+    Run("ddim-10", DDIM, 10, _DDIM_TESTS, "test_ten_steps"),
+    Run("unclip-3", UNCLIP, 3, "tests/models/test_unclip.py", "test_text_to_image"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

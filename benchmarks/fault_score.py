@@ -1,8 +1,9 @@
 """The fault score: which regressions six rules catch, and how often they cry over nothing.
 
 ``python -m benchmarks.fault_score --work DIR --python PATH --python PATH ...`` from the root of the
-checkout. Runs are kept in ``--work``, so that an interrupted benchmark goes on where it stopped;
-the table is made from them alone.
+checkout. Runs are kept in ``--work``, so that an interrupted benchmark goes on where it stopped
+(empty it when a fault or a pipeline changes); the table is made from them and the baselines alone.
+A recorded baseline stands for the clean run of its environment, with its own envelope.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.fault_baselines import stored_drifts
+from benchmarks.fault_baselines import recorded_run, stored_drifts
 from benchmarks.fault_counting import (
     Alarms,
     CleanRun,
@@ -54,6 +55,7 @@ class _Plan:
     """What is to be run, where."""
 
     work: Path
+    baselines: Path
     interpreters: tuple[_Interpreter, ...]
     simd: tuple[str, ...]
     cores: tuple[int, ...]
@@ -87,6 +89,7 @@ def _plan(chosen: argparse.Namespace) -> _Plan:
     paths = chosen.python or [sys.executable]
     return _Plan(
         work=chosen.work.resolve(),
+        baselines=chosen.baselines.resolve(),
         interpreters=tuple(_Interpreter(path, _version_of(path)) for path in paths),
         simd=tuple(chosen.simd.split(",")),
         cores=tuple(int(one) for one in chosen.cores.split(",")),
@@ -116,11 +119,12 @@ def _run(plan: _Plan, place: Place, jobs: Sequence[str]) -> None:
 
 def _run_all(plan: _Plan) -> None:
     for place in plan.places:
-        lacking = [run for run in plan.runs if not _has(plan, place, run, "clean")]
+        lacking = [run for run in plan.runs if _clean(plan, place, run) is None]
         if lacking:
             _run(plan, place, [f"{run.name}:clean" for run in lacking])
     measured = {run.name: _measured_places(plan, run) for run in plan.runs}
-    for place in plan.places:
+    # The faults first: they say most, and a benchmark may be stopped.
+    for place in sorted(plan.places, key=lambda one: one != plan.home):
         # In a second process: a run that repeats itself in one process may not in two.
         jobs = []
         for run in plan.runs:
@@ -130,18 +134,32 @@ def _run_all(plan: _Plan) -> None:
         _run(plan, place, jobs)
 
 
-def _has(plan: _Plan, place: Place, run: Run, what: str) -> bool:
-    return kept_in(place.folder(plan.work), run.name, what).exists()
+def _clean(plan: _Plan, place: Place, run: Run) -> CleanRun | None:
+    """The recorded baseline where there is one, else what was kept, else nothing yet."""
+    recorded = recorded_run(plan.baselines, place, run) if plan.baselines.is_dir() else None
+    path = kept_in(place.folder(plan.work), run.name, "clean")
+    if recorded is not None or not path.exists():
+        return recorded
+    return CleanRun(place, load_kept(path))
+
+
+def _all_clean(plan: _Plan, run: Run) -> list[CleanRun]:
+    found = [_clean(plan, place, run) for place in plan.places]
+    return [one for one in found if one is not None]
 
 
 def _measured_places(plan: _Plan, run: Run) -> tuple[Place, ...]:
-    """Where envelopes are measured: the first of each group of equal bits."""
-    return tuple(group[0].place for group in group_equal(_loaded(plan, run, "clean")))
+    """Where envelopes are measured: the first of each group of equal bits, none of it recorded."""
+    return tuple(
+        group[0].place
+        for group in group_equal(_all_clean(plan, run))
+        if all(one.baseline is None for one in group)
+    )
 
 
-def _loaded(plan: _Plan, run: Run, what: str) -> list[CleanRun]:
+def _again(plan: _Plan, run: Run) -> list[CleanRun]:
     return [
-        CleanRun(place, load_kept(kept_in(place.folder(plan.work), run.name, what)))
+        CleanRun(place, load_kept(kept_in(place.folder(plan.work), run.name, "again")))
         for place in plan.places
     ]
 
@@ -157,7 +175,7 @@ class _Counted:
 
 
 def _count(plan: _Plan, run: Run) -> _Counted:
-    clean, again = _loaded(plan, run, "clean"), _loaded(plan, run, "again")
+    clean, again = _all_clean(plan, run), _again(plan, run)
     references = references_of(plan.work, run, clean)
     folder = plan.home.folder(plan.work)
     _require_taken_back(plan, run)
@@ -180,13 +198,13 @@ def _require_taken_back(plan: _Plan, run: Run) -> None:
     folder = plan.home.folder(plan.work)
     kept = [
         CleanRun(plan.home, load_kept(kept_in(folder, run.name, what)))
-        for what in ("clean", "after")
+        for what in ("again", "after")
     ]
     if len(group_equal(kept)) > 1:
         raise SystemExit(f"{run.name}: a fault was not taken back; its successors are worthless")
 
 
-def _score(plan: _Plan, command: str, baselines: Path) -> Score:
+def _score(plan: _Plan, command: str) -> Score:
     counted = [(run, _count(plan, run)) for run in plan.runs]
     results = [result for _, one in counted for result in one.results]
     order = [fault.name for fault in plan.faults]
@@ -201,7 +219,7 @@ def _score(plan: _Plan, command: str, baselines: Path) -> Score:
         alarms=tuple(alarm for _, one in counted for alarm in one.alarms),
         groups=tuple((run.name, one.groups) for run, one in counted),
         drifts=tuple(drift for _, one in counted for drift in one.drifts),
-        stored=stored_drifts(baselines) if baselines.is_dir() else (),
+        stored=stored_drifts(plan.baselines) if plan.baselines.is_dir() else (),
     )
 
 
@@ -225,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = _plan(chosen)
     if not chosen.table_only:
         _run_all(plan)
-    score = _score(plan, "python -m benchmarks.fault_score", chosen.baselines)
+    score = _score(plan, "python -m benchmarks.fault_score")
     chosen.output.write_text(page(score), encoding="utf-8")
 
 

@@ -69,9 +69,12 @@ def costs_table(all_measured: list[Measured], start_s: float) -> list[str]:
 
 def targets(large: Measured, small: list[Measured], start_s: float) -> list[str]:
     """The figures that the project holds itself to."""
-    ours_s, hash_s = large.over_floor_s("pytest-repro"), large.over_floor_s("sha256")
+    # Of the process the hashing is too small a part to be told from noise, so it is timed alone.
+    array = np.zeros(large.load.elements, np.float32)
+    hash_s = large.load.checks * best_s(lambda: hashlib.sha256(array.data).digest(), 50)
+    ours_s = large.over_floor_s("pytest-repro")
     peer_s = large.over_floor_s("ndarrays_regression")
-    checks_s = max(ours_s - start_s, 1e-9)
+    checks_s = max(ours_s - start_s, hash_s)  # less than the hashing is noise
     rows = [
         ("1 MB: whole run over floor, by SHA-256", mark(ours_s / hash_s, 1.5)),
         ("1 MB: the checks alone, by SHA-256", mark(checks_s / hash_s, 1.5)),
@@ -120,7 +123,7 @@ def arrays(mebibytes: int) -> list[str]:
 def main() -> None:
     short = "--short" in sys.argv
     rounds = 3 if short else 7
-    every = ("floor", "sha256", "pytest-repro", "ndarrays_regression")
+    every = ("floor", "pytest-repro", "ndarrays_regression")
     few = ("floor", "pytest-repro") if short else every
     start_s = fixed_s(2 * rounds + 1)
     large = measure(Load(100, 1 << 18), every, rounds)
