@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pytest_repro.adapters.codec import SCHEMA
-from pytest_repro.core.model import Digest, IndexEntry
+from pytest_repro.adapters.layout import SCHEMA
+from pytest_repro.core.check import Digest, IndexEntry
 
 __all__ = ["read_head", "scan_index"]
 
@@ -57,7 +57,8 @@ def scan_index(head: str) -> Mapping[str, IndexEntry] | None:
     rows = _LINE.findall(head, header.end())
     if len(rows) != head.count("\n", header.end()):
         return None
-    return {
+    index = {
         name: IndexEntry(Digest(quoted or plain), Digest(quoted_noise or plain_noise))
         for name, quoted, plain, quoted_noise, plain_noise in rows
     }
+    return index if len(index) == len(rows) else None

@@ -36,17 +36,18 @@ _NO_NUMBERS = {".nan": math.nan, ".inf": math.inf, "+.inf": math.inf, "-.inf": -
 _QUOTE = "put globs and reasons between quotes: check: 'tests/*'"
 
 
-def load_policy(path: Path) -> Policy:
+def load_policy(path: Path, *, shown: str = "") -> Policy:
     """The policy of a project.
 
     Args:
         path: The file; where nothing is, the policy is empty.
+        shown: How errors call it; by default its path.
 
     Raises:
         PolicyError: The file cannot be read, is too large, is not UTF-8, is not YAML, uses anchors,
             aliases, tags or several documents, or says what no policy may; file and line are named.
     """
-    place = Place(path.as_posix(), path.name)
+    place = Place(shown or path.as_posix(), path.name)
     if not path.is_symlink() and not path.exists():
         return Policy(source=place.name)
     text = _read(path, place)

@@ -9,29 +9,35 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pytest_repro.adapters import codec, index_lines
-from pytest_repro.core.errors import CorruptBaseline, StoreError
-from pytest_repro.core.model import (
-    Baseline,
+from pytest_repro.adapters import index_lines
+from pytest_repro.adapters.layout import RECORDS, TENSORS, Layout
+from pytest_repro.adapters.whole_file import (
+    folder_lock,
+    save_tensors,
+    write_bytes,
+    write_whole,
+)
+from pytest_repro.core.check import (
     CheckId,
     Digest,
     EnvironmentKey,
     IndexEntry,
     TensorRecord,
 )
+from pytest_repro.core.errors import CorruptBaseline, StoreError
+
+if TYPE_CHECKING:
+    from pytest_repro.adapters.codec import Row
+    from pytest_repro.core.model import Baseline
 
 __all__ = ["Store"]
 
-_TENSORS = "tensors"
-_RECORDS = "records"
 
-
-class Store:
+class Store(Layout):
     """The baselines below one folder; reads are cached for the life of the object.
 
     Args:
@@ -40,10 +46,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, *, root: Path) -> None:
-        self.folder = folder
-        self._root = root
-        self._shown: dict[Path, str] = {}
-        self._paths: dict[tuple[EnvironmentKey, str], Path] = {}
+        super().__init__(folder, root=root)
         self._keys: tuple[EnvironmentKey, ...] | None = None
         self._texts: dict[tuple[EnvironmentKey, str], str | None] = {}
         self._indexes: dict[tuple[EnvironmentKey, str], Mapping[str, IndexEntry]] = {}
@@ -64,7 +67,7 @@ class Store:
         if not self.folder.exists():
             return
         for hardware in self.folder.iterdir():
-            if hardware.name not in (_TENSORS, _RECORDS) and hardware.is_dir():
+            if hardware.name not in (TENSORS, RECORDS) and hardware.is_dir():
                 for framework in hardware.iterdir():
                     if framework.is_dir():
                         yield EnvironmentKey(hardware.name, framework.name)
@@ -76,35 +79,6 @@ class Store:
         return tuple(
             sorted(path.relative_to(folder).as_posix()[: -len(".yaml")] + ".py" for path in paths)
         )
-
-    def manifest_path(self, key: EnvironmentKey, module: str) -> Path:
-        """Where the manifest of ``module`` under ``key`` lies; always below the folder."""
-        place = (key, module)
-        if place not in self._paths:
-            self._paths[place] = self._manifest_path(key, module)
-        return self._paths[place]
-
-    def _manifest_path(self, key: EnvironmentKey, module: str) -> Path:
-        parts = [part for part in module.replace("\\", "/").split("/") if part not in ("", ".")]
-        safe = ["__" if part == ".." else part for part in parts]
-        stem = safe[-1][:-3] if safe[-1].endswith(".py") else safe[-1]
-        return self.folder.joinpath(key.hardware, key.framework, *safe[:-1], f"{stem}.yaml")
-
-    def tensor_path(self, digest: Digest) -> Path:
-        """Where the tensor of that digest lies."""
-        return self.folder / _TENSORS / digest[:2] / f"{digest}.safetensors"
-
-    def record_path(self, digest: Digest) -> Path:
-        """Where the trace or the table of weights of that digest lies."""
-        return self.folder / _RECORDS / digest[:2] / f"{digest}.jsonl.gz"
-
-    def shown(self, path: Path) -> str:
-        """``path`` as messages show it: relative to the root folder where it lies below it."""
-        if path not in self._shown:
-            # Asked once a check for a few manifests, and dear: pathlib compares part by part.
-            below = path.is_relative_to(self._root)
-            self._shown[path] = path.relative_to(self._root).as_posix() if below else str(path)
-        return self._shown[path]
 
     def index(self, key: EnvironmentKey, module: str) -> Mapping[str, IndexEntry]:
         """Entry to digests of a manifest; empty when there is no such manifest.
@@ -121,12 +95,14 @@ class Store:
     def _read_index(self, place: tuple[EnvironmentKey, str]) -> Mapping[str, IndexEntry]:
         path = self.manifest_path(*place)
         if place not in self._texts and path.is_file():
-            self._refuse_outside(path)
+            self.refuse_outside(path)
             with self._naming("cannot read a manifest", path):
                 head = index_lines.read_head(path)
             found = None if head is None else index_lines.scan_index(head)
             if found is not None:
                 return found
+        from pytest_repro.adapters import codec
+
         text = self._text(place)
         return {} if text is None else codec.decode_index(text, where=self.shown(path))
 
@@ -157,6 +133,8 @@ class Store:
         return tuple(self._manifests[place].values())
 
     def _parse(self, place: tuple[EnvironmentKey, str], text: str | None) -> dict[str, Baseline]:
+        from pytest_repro.adapters import codec
+
         if text is None:
             return {}
         where = self.shown(self.manifest_path(*place))
@@ -171,7 +149,7 @@ class Store:
     def _read_text(self, path: Path) -> str | None:
         if not path.is_file() and not os.path.lexists(path):
             return None
-        self._refuse_outside(path)
+        self.refuse_outside(path)
         with self._naming("cannot read a manifest", path):
             try:
                 return path.read_bytes().decode("utf-8")
@@ -189,41 +167,47 @@ class Store:
         Raises:
             CorruptBaseline: A git-lfs pointer, truncated, garbled, or another digest.
         """
+        from pytest_repro.adapters import codec
+
         path = self.tensor_path(digest)
         if not os.path.lexists(path):
             return None
-        self._refuse_outside(path)
+        self.refuse_outside(path)
         with self._naming("cannot read a tensor", path):
             data = path.read_bytes()
         return codec.decode_tensor(data, digest=digest, where=self.shown(path))
 
-    def rows(self, digest: Digest) -> tuple[codec.Row, ...] | None:
+    def rows(self, digest: Digest) -> tuple[Row, ...] | None:
         """The rows of a trace or a table of weights; ``None`` when the file is absent.
 
         Raises:
             CorruptBaseline: The file cannot be read.
         """
+        from pytest_repro.adapters import codec
+
         path = self.record_path(digest)
         if not os.path.lexists(path):
             return None
-        self._refuse_outside(path)
+        self.refuse_outside(path)
         with self._naming("cannot read a trace", path):
             data = path.read_bytes()
         return codec.decode_rows(data, where=self.shown(path))
 
-    def write_rows(self, records: Mapping[Digest, Iterable[codec.Row]]) -> None:
+    def write_rows(self, records: Mapping[Digest, Iterable[Row]]) -> None:
         """Put traces and tables of weights beside the manifests that name them.
 
         Raises:
             StoreError: The folder cannot be written.
         """
+        from pytest_repro.adapters import codec
+
         for digest, rows in records.items():
             path = self.record_path(digest)
             with self._naming("cannot write a trace", path):
                 if not path.is_file():
+                    self.refuse_outside(path)
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    self._refuse_outside(path)
-                    _write_bytes(path, codec.encode_rows(rows))
+                    write_bytes(path, codec.encode_rows(rows))
 
     def write(
         self,
@@ -245,9 +229,9 @@ class Store:
         with self._naming("cannot write a baseline", path):
             for record in tensors:
                 self._write_tensor(record)
+            self.refuse_outside(path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._refuse_outside(path)
-            with _folder_lock(path.parent):
+            with folder_lock(path.parent):
                 return self._merge(path, (key, module), baselines)
 
     def write_tensors(self, tensors: Iterable[TensorRecord]) -> None:
@@ -276,10 +260,12 @@ class Store:
         entries: Mapping[str, Baseline],
         old: str | None,
     ) -> str:
+        from pytest_repro.adapters import codec
+
         manifest = codec.Manifest(place[0], place[1], tuple(entries.values()))
         text = codec.encode_manifest(manifest)
         if text != old:
-            _write_whole(path, lambda temporary: temporary.write_bytes(text.encode("utf-8")))
+            write_whole(path, lambda temporary: temporary.write_bytes(text.encode("utf-8")))
         self._keys = None
         self._texts[place] = text
         self._indexes.pop(place, None)
@@ -294,7 +280,7 @@ class Store:
         """
         path = self.manifest_path(key, module)
         unwanted = set(entries)
-        with self._naming("cannot prune a baseline", path), _folder_lock(path.parent):
+        with self._naming("cannot prune a baseline", path), folder_lock(path.parent):
             old = self._read_text(path)
             have = self._parse((key, module), old)
             kept = {name: one for name, one in have.items() if name not in unwanted}
@@ -311,31 +297,24 @@ class Store:
             cache.pop(place, None)
 
     def _write_tensor(self, record: TensorRecord) -> None:
+        from pytest_repro.adapters import codec
+
         path = self.tensor_path(record.digest)
         if path.is_file() and self._holds(path, record):
             return
+        self.refuse_outside(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._refuse_outside(path)
         arrays = codec.tensor_arrays(record)
-        _write_whole(path, lambda temporary: _save_tensors(arrays, temporary))
+        write_whole(path, lambda temporary: save_tensors(arrays, temporary))
 
     def _holds(self, path: Path, record: TensorRecord) -> bool:
         """Whether the file is the record already; a broken one is written anew."""
+        from pytest_repro.adapters import codec
+
         with contextlib.suppress(CorruptBaseline):
             codec.decode_tensor(path.read_bytes(), digest=record.digest, where=self.shown(path))
             return True
         return False
-
-    def _refuse_outside(self, path: Path) -> None:
-        """A link inside the folder must not lead out of it."""
-        real, folder = path.resolve(), self.folder.resolve()
-        if folder not in real.parents:
-            raise StoreError(
-                "a path of the baselines leads out of their folder",
-                facts=(f"{self.shown(path)} -> {real}",),
-                where=self.shown(self.folder),
-                next_step="replace the symbolic link by the file itself",
-            )
 
     @contextlib.contextmanager
     def _naming(self, what: str, path: Path) -> Iterator[None]:
@@ -348,61 +327,3 @@ class Store:
                 where=self.shown(Path(error.filename) if error.filename else path),
                 next_step="check the folder's permissions and free space, then run again",
             ) from error
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the place, sync, rename; on a fault the old file stands and no other is left."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        # mkstemp makes private files; baselines are shared like any file of the checkout.
-        temporary.chmod(0o666 & ~_umask())
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _save_tensors(arrays: dict[str, Any], path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
-    try:
-        save_file(arrays, path)
-    except SafetensorError as error:
-        # It wraps the operating system's errors, a full disk say, without their number.
-        raise OSError(str(error)) from error
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    _write_whole(path, lambda temporary: temporary.write_bytes(data))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _folder_lock(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the folder itself, so that no lock file is left behind."""
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pytest_repro.core.check import CheckId, TensorRecord
 from pytest_repro.core.errors import ReproError, ValueRefused
-from pytest_repro.core.model import TensorRecord
 from pytest_repro.core.record import make_record
 
 __all__ = ["TensorFramework", "records_from"]
@@ -27,9 +27,12 @@ class TensorFramework(Protocol):
     def to_numpy(self, tensor: Any) -> np.ndarray[Any, Any]:
         """The tensor's numbers, bit for bit."""
 
+    def from_numpy(self, array: np.ndarray[Any, Any]) -> Any:
+        """A new tensor of the array's dtype, shape and numbers."""
+
 
 def records_from(
-    value: object, *, check: str, framework: TensorFramework
+    value: object, *, check: CheckId | str, framework: TensorFramework
 ) -> tuple[tuple[str, TensorRecord], ...]:
     """The leaves of ``value`` with their places, in order.
 
@@ -46,6 +49,8 @@ def records_from(
         ValueRefused: Something else, an empty nest, or a dtype that cannot be stored; the message
             names the check and the place.
     """
+    if isinstance(value, np.ndarray):
+        return (("", _record(value, "", check, framework)),)
     leaves = tuple(_leaves(value, "", check, framework, 0))
     if not leaves:
         raise ValueRefused(
@@ -57,7 +62,7 @@ def records_from(
 
 
 def _leaves(
-    value: object, path: str, check: str, framework: TensorFramework, depth: int
+    value: object, path: str, check: CheckId | str, framework: TensorFramework, depth: int
 ) -> Iterator[tuple[str, TensorRecord]]:
     if depth > _MAX_DEPTH:
         raise ValueRefused(f"{check}: nested more than {_MAX_DEPTH} deep", next_step=_NEXT)
@@ -74,15 +79,18 @@ def _leaves(
         yield path, _record(value, path, check, framework)
 
 
-def _record(value: object, path: str, check: str, framework: TensorFramework) -> TensorRecord:
-    place = f"{check}, at {path}" if path else check
+def _record(
+    value: object, path: str, check: CheckId | str, framework: TensorFramework
+) -> TensorRecord:
     try:
         return make_record(_array(value, framework))
     except ReproError as error:
+        place = f"{check}, at {path}" if path else check
         raise ValueRefused(
             f"{place}: {error.what}", facts=error.facts, next_step=error.next_step or _NEXT
         ) from error
     except TypeError as error:
+        place = f"{check}, at {path}" if path else check
         raise ValueRefused(f"{place}: {error}", next_step=_NEXT) from error
 
 

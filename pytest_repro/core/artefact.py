@@ -1,14 +1,22 @@
-"""What a run keeps of a check for a report, and what a report claims about it."""
+"""What a run keeps of a check, what a report claims about it, and what accepting it changes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from pytest_repro.core.divergence import how_far
-from pytest_repro.core.model import Baseline, Verdict
+from pytest_repro.core.model import Baseline, Difference, EnvironmentKey, IndexEntry, Verdict
 from pytest_repro.core.trace import Trace
 
-__all__ = ["Artefact", "Claim", "GrowthPoint", "growth_of"]
+__all__ = [
+    "Artefact",
+    "Candidate",
+    "Change",
+    "Claim",
+    "GrowthPoint",
+    "Judged",
+    "growth_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,65 @@ class Claim:
     verdict: Verdict
     key: str
     runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a report says of one check, whether its value was kept or not.
+
+    Attributes:
+        index: Digests of the value and the noise that were seen; ``None`` where nothing was, or
+            where a version before schema 2 wrote the report.
+        reference: Key of the baseline it was compared with, or ``""``.
+        share: Largest used share of the tolerance; infinity where it allows nothing.
+        runs: How many runs saw it bitwise alike; 0 where no value was kept.
+    """
+
+    check: str
+    verdict: Verdict
+    key: str
+    index: IndexEntry | None
+    cause: str
+    distance: str
+    reference: str
+    share: float
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What accepting changes of one tensor.
+
+    Attributes:
+        path: Place inside the checked value.
+        sentence: What happens, where there is nothing to measure: it is new, goes, or has another
+            dtype or shape.
+        difference: How far it moves, where both sides can be compared.
+    """
+
+    path: str
+    sentence: str = ""
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One value that may be accepted.
+
+    Attributes:
+        observed: What would be stored, under ``key``: the recording machine's, never ours.
+        baseline: What is stored there now, if anything.
+        refusal: Why it cannot be accepted; ``""`` when it can.
+        is_stored: Whether the very same value and noise are stored there already.
+        changes: What would change, tensor by tensor.
+    """
+
+    key: EnvironmentKey
+    observed: Baseline
+    baseline: Baseline | None
+    refusal: str
+    is_stored: bool
+    changes: tuple[Change, ...]
 
 
 def growth_of(baseline: Trace, observed: Trace) -> tuple[GrowthPoint, ...]:

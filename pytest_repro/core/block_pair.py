@@ -192,5 +192,6 @@ def _distances(
 ) -> NDArray[Any]:
     """Exact ``|o - b|`` of integers, in the unsigned dtype of their size, which always holds it."""
     unsigned = np.dtype(f"<u{baseline.dtype.itemsize}")
-    larger = np.maximum(baseline, observed, out=out).view(unsigned)
-    return np.subtract(larger, np.minimum(baseline, observed).view(unsigned), out=larger)
+    larger: NDArray[Any] = np.maximum(baseline, observed, out=out).view(unsigned)
+    np.subtract(larger, np.minimum(baseline, observed).view(unsigned), out=larger)
+    return larger

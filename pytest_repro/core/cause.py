@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from pytest_repro.core.components import SettingChange, TensorChange, WeightsChange
 from pytest_repro.core.divergence import how_far
+from pytest_repro.core.facts import is_in_key
 from pytest_repro.core.model import Environment, FactDifference, LedgerDifference
 from pytest_repro.core.words import Cause
 
 __all__ = ["CODE_FACTS", "CauseFinding", "Evidence", "decide_cause"]
 
-CODE_FACTS = ("mindone.version", "code.commit", "mindspore.version")
+CODE_FACTS = (
+    *("mindone.version", "mindone.commit", "code.commit", "code.dirty", "mindspore.version"),
+)
 """Facts that are shown then and now when the code is the cause."""
 
 _SHOWN_TENSORS = 4
@@ -107,7 +110,10 @@ def _weights_lines(change: WeightsChange) -> tuple[str, ...]:
         return (f"{change.component}: only {side} has it",)
     if not change.tensors:
         old, new = change.baseline[:_DIGEST_DIGITS], change.observed[:_DIGEST_DIGITS]
-        return (f"{change.component}: digest {old} became {new}; the tensors were not recorded",)
+        why = "the tensors were not recorded"
+        if change.tensor_count:
+            why = "when the test had ended, its tensors were the baseline's again"
+        return (f"{change.component}: digest {old} became {new}; {why}",)
     count = len(change.tensors)
     first = f"{change.component}: {count} of {change.tensor_count} tensors differ"
     shown = [_tensor_line(tensor) for tensor in change.tensors[:_SHOWN_TENSORS]]
@@ -135,27 +141,38 @@ def _environment_changed(known: Evidence) -> bool:
 
 
 def _is_code(name: str) -> bool:
-    return name == "mindone.version" or name.startswith("code.")
+    return name.startswith(("mindone.", "code."))
 
 
 def _environment(known: Evidence) -> CauseFinding:
-    # A stable sort, so that facts keep the order of their names within each group.
-    facts = sorted(known.facts, key=lambda fact: not fact.changes_bits)
-    strong = [fact for fact in facts if fact.changes_bits and not _is_code(fact.name)]
+    # A stable sort, so that facts keep the order of their names within each group. What the key
+    # holds comes first: a SIMD level or a framework is why the key holds it.
+    facts = sorted(
+        known.facts, key=lambda fact: (not _is_keyed(fact, known), not fact.changes_bits)
+    )
+    strong = [fact for fact in facts if fact.changes_bits or _is_keyed(fact, known)]
+    strong = [fact for fact in strong if not _is_code(fact.name)]
     named = ", ".join(_became(fact) for fact in strong[:3])
     if not named and known.baseline is not None and known.observed is not None:
         named = f"{known.baseline.key} became {known.observed.key}"
     sentence = f"the environment is not the baseline's: {named}"
-    return CauseFinding(Cause.ENVIRONMENT, sentence, _fact_lines(facts))
+    return CauseFinding(Cause.ENVIRONMENT, sentence, _fact_lines(facts, known))
+
+
+def _is_keyed(fact: FactDifference, known: Evidence) -> bool:
+    """Whether the fact is one by which the two keys differ, as far as the keys are known."""
+    old, new = known.baseline, known.observed
+    return is_in_key(fact.name) and old is not None and new is not None and old.key != new.key
 
 
 def _became(fact: FactDifference) -> str:
     return f"{fact.name} {fact.baseline or 'nothing'} became {fact.observed or 'nothing'}"
 
 
-def _fact_lines(facts: Sequence[FactDifference]) -> tuple[str, ...]:
+def _fact_lines(facts: Sequence[FactDifference], known: Evidence) -> tuple[str, ...]:
     lines = [
-        _became(fact) + ("" if fact.changes_bits else " (not known to change bits)")
+        _became(fact)
+        + ("" if fact.changes_bits or _is_keyed(fact, known) else " (not known to change bits)")
         for fact in facts[:_SHOWN_FACTS]
     ]
     more = len(facts) - _SHOWN_FACTS
@@ -174,7 +191,7 @@ def _code(known: Evidence, *, alone: bool) -> CauseFinding:
         sentence = "the code computes something else: nothing else that is known has changed"
     others = [fact for fact in known.facts if not _is_code(fact.name)] if alone else []
     settings = [_setting(change) for change in known.settings]
-    lines = (*settings, *_then_and_now(known), *_fact_lines(others))
+    lines = (*settings, *_then_and_now(known), *_fact_lines(others, known))
     return CauseFinding(Cause.CODE, sentence, lines)
 
 

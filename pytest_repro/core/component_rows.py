@@ -44,7 +44,7 @@ def weights_from_rows(component: str, rows: Iterable[Sequence[Any]]) -> Componen
     """
     try:
         return ComponentWeights(component, tuple(_parameter(*row) for row in rows))
-    except (TypeError, ValueError) as fault:
+    except (TypeError, ValueError, OverflowError) as fault:
         raise CorruptBaseline(
             "a stored table of weights cannot be read", facts=(str(fault),)
         ) from fault

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_repro.core.check import Digest
 from pytest_repro.core.dtypes import DTYPES
-from pytest_repro.core.model import Digest
 
 __all__ = ["digest_array", "digest_leaves", "digest_text"]
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pytest_repro.core.divergence import (
     Apart,
     CellDivergence,
     Change,
     Divergence,
+    Growth,
     StepDivergence,
     how_far,
 )
-from pytest_repro.core.trace import CellRecord, SignalRecord, StepRecord
+from pytest_repro.core.step_envelope import StepBounds
+from pytest_repro.core.trace import CellRecord, SignalRecord, StepRecord, Trace
 
-__all__ = ["divergence_sentences"]
+__all__ = ["all_within_sentence", "divergence_sentences"]
+
+_SHOWN_STEPS = 6
+_WHOLE_ABOVE = 10
 
 _WHAT_DIFFERS = {
     "sample": "the sample that was handed to the scheduler",
@@ -23,33 +29,72 @@ _WHAT_DIFFERS = {
 }
 
 
-def divergence_sentences(divergence: Divergence) -> tuple[str, ...]:
+def divergence_sentences(
+    divergence: Divergence, bounds: StepBounds | None = None, *, unpaired: Sequence[str] = ()
+) -> tuple[str, ...]:
     """What to tell a reader, most important first: step, cell, how it goes on.
 
-    At most seven lines, each able to stand alone.
+    At most eight lines, each able to stand alone.
+
+    Args:
+        divergence: Where two traces part.
+        bounds: By which its steps were judged, where an envelope of steps was there.
+        unpaired: What is said of cells where they could not be compared (`unpaired_sentences`).
     """
     sentences: list[str] = []
     if divergence.step is not None:
-        sentences.extend(_step_sentences(divergence.step, divergence.is_within))
+        sentences.extend(_step_sentences(divergence.step, divergence.is_within, bounds))
     else:
         sentences.append("all steps agree; only cells differ")
-    sentences.extend(_cell_sentences(divergence))
+    sentences.extend((*_cell_sentences(divergence), *unpaired))
+    sentences.extend(_course_sentences(divergence, bounds))
     sentences.extend(
         f"{scheduler} made {observed} steps instead of {baseline}"
         for scheduler, baseline, observed in divergence.step_counts
     )
-    sentences.extend(_course_sentences(divergence))
     return tuple(sentences)
 
 
-def _step_sentences(found: StepDivergence, is_within: bool) -> tuple[str, ...]:
+def all_within_sentence(baseline: Trace, observed: Trace, bounds: StepBounds) -> str:
+    """What a fallback's trace says of a drift that no step shows."""
+    pairs = zip(baseline.steps, observed.steps, strict=False)
+    last = [(old.signal("result"), new.signal("result")) for old, new in pairs][-1:]
+    apart = [_amount(how_far(old, new)) for old, new in last if old is not None and new is not None]
+    result = f" (the last result: {apart[0]})" if apart else ""
+    return (
+        f"every step agrees within {bounds.factor:g} times its envelope{result}: what drifted "
+        "happened after the last step, or is too small for one step to show"
+    )
+
+
+def _step_sentences(
+    found: StepDivergence, is_within: bool, bounds: StepBounds | None
+) -> tuple[str, ...]:
     how = "within the envelope" if is_within else "bitwise"
+    what = "that differs"
+    if bounds is not None:
+        how = f"within {bounds.factor:g} times their envelopes"
+        what = "outside its envelope" if found.change is Change.SIGNAL else "that differs"
     name = _step_name(found.step)
-    first = f"first step that differs: {name}"
+    first = f"first step {what}: {name}"
     if found.index:
         count = "the step" if found.index == 1 else f"all {found.index} steps"
         first += f"; {count} before it agree{'s' if found.index == 1 else ''} {how}"
-    return first, f"there differs: {_step_change(found)}"
+    return first, f"there differs: {_step_change(found)}{_beside_envelope(found, bounds)}"
+
+
+def _beside_envelope(found: StepDivergence, bounds: StepBounds | None) -> str:
+    old, new = found.baseline, found.observed
+    if bounds is None or old is None or new is None or found.change is not Change.SIGNAL:
+        return ""
+    one, other = old.signal(found.signal), new.signal(found.signal)
+    moved = bounds.envelope.rel_l2(old.scheduler, old.position, found.signal)
+    if one is None or other is None:
+        return ""
+    if not moved:
+        return "; disturbed noise did not move it at all"
+    times = how_far(one, other).rel_l2 / moved
+    return f"; {times:,.{0 if times >= _WHOLE_ABOVE else 1}f} times its envelope, {moved:.1e}"
 
 
 def _step_name(step: StepRecord) -> str:
@@ -154,7 +199,7 @@ def _between(cell: CellDivergence) -> str:
     return f"it happens inside it, after {cell.last_inner}" if cell.last_inner else ""
 
 
-def _course_sentences(divergence: Divergence) -> tuple[str, ...]:
+def _course_sentences(divergence: Divergence, bounds: StepBounds | None) -> tuple[str, ...]:
     growth = divergence.growth
     sentences: list[str] = []
     if len(growth) > 1:
@@ -168,7 +213,22 @@ def _course_sentences(divergence: Divergence) -> tuple[str, ...]:
         if worst not in (first, last):
             where = f"{worst.scheduler} step {worst.position}"
             course += f"; most in {where}, {_amount(worst.apart)}"
-        sentences.append(course)
+        sentences.append(course if bounds is None else _growth_sentence(growth, bounds))
     if divergence.rejoins is not None:
-        sentences.append(f"from {_step_name(divergence.rejoins)} on the results agree again")
+        again = f"from {_step_name(divergence.rejoins)} on the results agree again"
+        # On one line: a text that is cut must not lose that a difference went away.
+        sentences = ["; ".join((*sentences, again))]
     return tuple(sentences)
+
+
+def _growth_sentence(growth: Sequence[Growth], bounds: StepBounds) -> str:
+    """The difference of the results step by step, each beside what disturbed noise does there."""
+    # The first, the last, and what lies evenly between: fifty steps do not fit into a line.
+    count = min(_SHOWN_STEPS, len(growth))
+    places = sorted({round(at * (len(growth) - 1) / (count - 1)) for at in range(count)})
+    shown = []
+    for each in (growth[place] for place in places):
+        moved = bounds.envelope.rel_l2(each.scheduler, each.position, "result")
+        name = f"{each.scheduler} step {each.position}"
+        shown.append(f"{name} {each.apart.rel_l2:.1e} beside {moved:.1e}")
+    return f"growth of the results' difference beside their envelope: {', '.join(shown)}"

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,7 +45,7 @@ class DType:
 
     Attributes:
         name: Our name, the one in manifests, digests and messages.
-        numpy: The little-endian numpy (or ml_dtypes) dtype.
+        letter: numpy's letter of its kind; ``V`` for bfloat16, which numpy itself has not.
         safetensors_tag: The name in a safetensors header.
         kind: Boolean, integer or float.
         itemsize: Bytes an element.
@@ -54,11 +54,16 @@ class DType:
     """
 
     name: str
-    numpy: np.dtype[Any]
+    letter: str
     safetensors_tag: str
     kind: DTypeKind
     itemsize: int
     significand_bits: int
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """The little-endian numpy (or ml_dtypes) dtype."""
+        return _numpy_dtype(self.letter, self.itemsize)
 
     @property
     def is_float(self) -> bool:
@@ -66,9 +71,18 @@ class DType:
         return self.kind is DTypeKind.FLOAT
 
 
-def _row(name: str, numpy_text: str, tag: str, kind: DTypeKind, significand_bits: int = 0) -> DType:
-    numpy_dtype = np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(numpy_text)
-    return DType(name, numpy_dtype, tag, kind, numpy_dtype.itemsize, significand_bits)
+@cache
+def _numpy_dtype(letter: str, itemsize: int) -> np.dtype[Any]:
+    if letter == "V":
+        # Only now, since few suites ever hold a bfloat16.
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(f"<{letter}{itemsize}")
+
+
+def _row(name: str, text: str, tag: str, kind: DTypeKind, significand_bits: int = 0) -> DType:
+    return DType(name, text[0], tag, kind, int(text[1:]), significand_bits)
 
 
 # Significands: IEEE 754-2019 table 3.5; bfloat16: float32 with 16 trailing bits cut off.
@@ -77,19 +91,19 @@ DTYPES: Mapping[str, DType] = MappingProxyType(
     {
         row.name: row
         for row in (
-            _row("bool", "|b1", "BOOL", DTypeKind.BOOLEAN),
-            _row("int8", "|i1", "I8", DTypeKind.INTEGER),
-            _row("int16", "<i2", "I16", DTypeKind.INTEGER),
-            _row("int32", "<i4", "I32", DTypeKind.INTEGER),
-            _row("int64", "<i8", "I64", DTypeKind.INTEGER),
-            _row("uint8", "|u1", "U8", DTypeKind.INTEGER),
-            _row("uint16", "<u2", "U16", DTypeKind.INTEGER),
-            _row("uint32", "<u4", "U32", DTypeKind.INTEGER),
-            _row("uint64", "<u8", "U64", DTypeKind.INTEGER),
-            _row("float16", "<f2", "F16", DTypeKind.FLOAT, 11),
-            _row("bfloat16", "", "BF16", DTypeKind.FLOAT, 8),
-            _row("float32", "<f4", "F32", DTypeKind.FLOAT, 24),
-            _row("float64", "<f8", "F64", DTypeKind.FLOAT, 53),
+            _row("bool", "b1", "BOOL", DTypeKind.BOOLEAN),
+            _row("int8", "i1", "I8", DTypeKind.INTEGER),
+            _row("int16", "i2", "I16", DTypeKind.INTEGER),
+            _row("int32", "i4", "I32", DTypeKind.INTEGER),
+            _row("int64", "i8", "I64", DTypeKind.INTEGER),
+            _row("uint8", "u1", "U8", DTypeKind.INTEGER),
+            _row("uint16", "u2", "U16", DTypeKind.INTEGER),
+            _row("uint32", "u4", "U32", DTypeKind.INTEGER),
+            _row("uint64", "u8", "U64", DTypeKind.INTEGER),
+            _row("float16", "f2", "F16", DTypeKind.FLOAT, 11),
+            _row("bfloat16", "V2", "BF16", DTypeKind.FLOAT, 8),
+            _row("float32", "f4", "F32", DTypeKind.FLOAT, 24),
+            _row("float64", "f8", "F64", DTypeKind.FLOAT, 53),
         )
     }
 )
@@ -98,8 +112,10 @@ DTYPES: Mapping[str, DType] = MappingProxyType(
 # Kind letter and size instead of the dtype itself, so that byte order and C's two names for one
 # integer (`long`, `long long`) do not matter. bfloat16 is kind `V`, like every structured dtype.
 _BY_LETTER: Mapping[tuple[str, int], DType] = MappingProxyType(
-    {(row.numpy.kind, row.itemsize): row for row in DTYPES.values() if row.name != "bfloat16"}
+    {(row.letter, row.itemsize): row for row in DTYPES.values() if row.name != "bfloat16"}
 )
+
+_BFLOAT16 = DTYPES["bfloat16"]
 
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
@@ -124,8 +140,8 @@ def dtype_of(array: NDArray[Any]) -> DType:
     """
     dtype = array.dtype
     row = _BY_LETTER.get((dtype.kind, dtype.itemsize))
-    if row is None and dtype.newbyteorder("<") == DTYPES["bfloat16"].numpy:
-        row = DTYPES["bfloat16"]
+    if row is None and dtype.name == "bfloat16" and dtype.newbyteorder("<") == _BFLOAT16.numpy:
+        row = _BFLOAT16
     if row is None:
         raise ValueRefused(
             f"no baseline can hold an array of dtype {dtype}",
@@ -174,9 +190,12 @@ def ordered_integers(
     """
     bits = array.view(np.dtype(f"<i{dtype.itemsize}"))
     sign = np.right_shift(bits, dtype.itemsize * 8 - 1, out=scratch)
-    ordered = np.bitwise_and(sign, np.iinfo(bits.dtype).max, out=out)
+    ordered: NDArray[np.signedinteger[Any]] = np.bitwise_and(
+        sign, np.iinfo(bits.dtype).max, out=out
+    )
     np.bitwise_xor(bits, ordered, out=ordered)
-    return np.subtract(ordered, sign, out=ordered)
+    np.subtract(ordered, sign, out=ordered)
+    return ordered
 
 
 def element_text(dtype: DType, element: NDArray[Any]) -> str:

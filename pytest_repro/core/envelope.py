@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from pytest_repro.core.model import Difference, Envelope
+from pytest_repro.core.settings import DISTURBANCE_SEED
 
 __all__ = ["DISTURBANCE_SEED", "envelope_from"]
-
-DISTURBANCE_SEED = 20_260
-"""Seed of the signs of the first disturbed run; run ``i`` uses this number plus ``i``."""
 
 
 def envelope_from(
@@ -25,7 +23,7 @@ def envelope_from(
     Args:
         differences: Clean run (as baseline) against each disturbed run (as observed); at least one.
         method: How the noise was disturbed, in words.
-        seed: Seed of the signs.
+        seed: Seed of the signs of the first run; run ``i`` used this number plus ``i``.
         input_rel_l2: Mean relative size of the disturbance, dimensionless.
     """
     worst_abs = [_amount(one.worst_abs) for one in differences]

@@ -6,16 +6,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
+from pytest_repro.core.check import EnvironmentKey
 from pytest_repro.core.errors import EnvironmentFault
-from pytest_repro.core.model import (
-    Distance,
-    Environment,
-    EnvironmentKey,
-    Fact,
-    FactDifference,
-)
-from pytest_repro.core.versions import VersionRank, version_rank
+from pytest_repro.core.words import Distance
+
+if TYPE_CHECKING:
+    from pytest_repro.core.model import Environment, Fact, FactDifference
+    from pytest_repro.core.versions import VersionRank
 
 __all__ = [
     "Hardware",
@@ -251,6 +250,8 @@ def _by_version(own: EnvironmentKey, keys: list[EnvironmentKey]) -> list[Environ
 
 
 def _rank(key: EnvironmentKey) -> VersionRank:
+    from pytest_repro.core.versions import version_rank
+
     found = _FRAMEWORK_TEXT.fullmatch(key.framework)
     return version_rank(found["version"] if found else "")
 
@@ -284,5 +285,7 @@ def _difference(name: str, before: Fact | None, now: Fact | None) -> FactDiffere
     baseline, observed = (before.value if before else "", now.value if now else "")
     if baseline == observed:
         return None
+    from pytest_repro.core.model import FactDifference
+
     changes = before is not None and now is not None and (before.changes_bits or now.changes_bits)
     return FactDifference(name, baseline, observed, changes)

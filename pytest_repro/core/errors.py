@@ -12,6 +12,7 @@ Exception
     │   ├── NewerSchema         written by a later pytest-repro
     │   └── StoreError          the folder cannot be read or written
     ├── EnvironmentFault       the machine's facts cannot be read or contradict each other
+    ├── IsolationError          a run in a fresh process could not be made, or did not end
     └── WeightsError            weights cannot be had, or are not the pinned ones
 AssertionError
 └── CheckFailed                 the verdict of a test's checks; the text is the report
@@ -29,6 +30,7 @@ __all__ = [
     "CorruptBaseline",
     "EnvironmentFault",
     "ExitCode",
+    "IsolationError",
     "NewerSchema",
     "PolicyError",
     "RandomnessError",
@@ -117,6 +119,10 @@ class StoreError(BaselineError):
 
 class EnvironmentFault(ReproError):
     """The facts of this machine cannot be read, or contradict each other."""
+
+
+class IsolationError(ReproError):
+    """A run in a fresh process could not be made, or ended before the test did."""
 
 
 class WeightsError(ReproError):

@@ -12,7 +12,16 @@ from types import MappingProxyType
 from pytest_repro.core.errors import EnvironmentFault
 from pytest_repro.core.model import EnvironmentKey, Fact
 
-__all__ = ["FACTS", "BitEffect", "FactRule", "changes_bits", "make_fact", "project_facts"]
+__all__ = [
+    "FACTS",
+    "PROJECT_PREFIX",
+    "BitEffect",
+    "FactRule",
+    "changes_bits",
+    "is_in_key",
+    "make_fact",
+    "project_facts",
+]
 
 PROJECT_PREFIX = "project."
 """What the names of facts from the hook ``pytest_repro_environment`` begin with."""
@@ -95,6 +104,7 @@ FACTS: tuple[FactRule, ...] = (
     FactRule("mindspore.dispatch_threads", _CPU, "measured: 1, 2 and the default differ on DDIM"),
     FactRule("mindspore.op_threads", _NEVER, "measured: 1, 2 and 8 agree"),
     FactRule("mindone.version", _NEVER, _CODE),
+    FactRule("mindone.commit", _NEVER, _CODE),
     FactRule("transformers.version", _NEVER, _CODE),
     FactRule("code.*", _NEVER, _CODE),
     FactRule("env.onednn_default_fpmath_mode", _CPU, "oneDNN documents: lets it round inputs down"),
@@ -129,6 +139,11 @@ FACTS: tuple[FactRule, ...] = (
 _EXACT = MappingProxyType({rule.name: rule for rule in FACTS if not rule.name.endswith("*")})
 _PATTERNS = tuple(rule for rule in FACTS if rule.name.endswith("*"))
 _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_-]+)+")
+
+
+def is_in_key(name: str) -> bool:
+    """Whether the key holds the fact, so that another value of it is another folder."""
+    return any(rule.name == name and rule.reason == _KEYED for rule in FACTS)
 
 
 def changes_bits(name: str, key: EnvironmentKey) -> bool:

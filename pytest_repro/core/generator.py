@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pytest_repro.core.digest import digest_text
 from pytest_repro.core.draw_text import Drawn, arguments_text, drawn_from, give_back
 from pytest_repro.core.errors import RandomnessError, UsageError
-from pytest_repro.core.ledger import RAW_MOVE, LedgerHasher
+from pytest_repro.core.ledger import RAW_MOVE
+from pytest_repro.core.ledger_digest import LedgerHasher
 from pytest_repro.core.model import Draw, Ledger
 from pytest_repro.core.noise import Disturbed, Fresh, NoiseSource, Replay, open_feed
 
@@ -125,8 +126,12 @@ class NoiseBook:
     def register(self, bits: np.random.BitGenerator, description: str) -> int:
         """The number of a new generator on ``bits``; generators call this themselves."""
         with self.lock:
+            number = len(self._entries)
+            if isinstance(self.source, Replay):
+                # What feeds it is the recorded generator, whatever seed this one was made with.
+                description = (*self.source.ledger.generators[number:], description)[0]
             self._entries.append(_Entry(description, bits, _frozen(bits.state)))
-            return len(self._entries) - 1
+            return number
 
     def description(self, number: int) -> str:
         """What generator ``number`` says of itself, e.g. ``PCG64(0)``."""

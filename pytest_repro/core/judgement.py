@@ -35,6 +35,7 @@ __all__ = [
     "LeafJudgement",
     "choose_tolerance",
     "described",
+    "factor_of",
     "judge_leaves",
     "value_faults",
 ]
@@ -99,6 +100,7 @@ def choose_tolerance(
     resolved: Resolved,
     distance: Distance,
     summary: TensorSummary,
+    no_envelope: str = "",
 ) -> Chosen:
     """The tolerance in force for one tensor: call, marker, policy, then the distance's default.
 
@@ -110,26 +112,48 @@ def choose_tolerance(
         resolved: What the policy says of the check.
         distance: How far away the reference is; ``own`` is exact by default.
         summary: The baseline's tensor, with its envelope if one was measured.
+        no_envelope: Why the baseline has none, where that was recorded.
     """
     for tolerance, origin in (*asked, (resolved.tolerance, resolved.origin("tolerance"))):
         if tolerance is not None and not tolerance.is_measured:
             return Chosen(tolerance, origin, written=True)
         if tolerance is not None and distance is not Distance.OWN:
-            return _measured(tolerance.factor or DEFAULT_FACTOR, origin, resolved, summary)
+            factor = _factor(tolerance, resolved)
+            return _measured(factor, origin, resolved, summary, no_envelope)
     if distance is Distance.OWN:
         return Chosen(Tolerance.EXACT, "default for our own key")
-    return _measured(
-        resolved.factor or DEFAULT_FACTOR, f"default for a {distance} reference", resolved, summary
-    )
+    origin = _DEFAULT_ORIGIN[distance]
+    return _measured(_factor(None, resolved), origin, resolved, summary, no_envelope)
 
 
-def _measured(factor: float, origin: str, resolved: Resolved, summary: TensorSummary) -> Chosen:
+_DEFAULT_ORIGIN = {
+    Distance.RELEASE: "default for another framework version",
+    Distance.ANY: "default for other hardware",
+}
+
+
+def factor_of(asked: Sequence[tuple[Tolerance | None, str]], resolved: Resolved) -> float:
+    """The factor by which an envelope is multiplied: policy, then call and marker, then ours."""
+    measured = (one for one, _ in asked if one is not None and one.is_measured)
+    return _factor(next(measured, resolved.tolerance), resolved)
+
+
+def _factor(tolerance: Tolerance | None, resolved: Resolved) -> float:
     if resolved.factor is not None:
-        factor = resolved.factor
+        return resolved.factor
+    written = None if tolerance is None else tolerance.factor
+    return DEFAULT_FACTOR if written is None else written
+
+
+def _measured(
+    factor: float, origin: str, resolved: Resolved, summary: TensorSummary, no_envelope: str
+) -> Chosen:
     limit = resolved.ceiling if resolved.ceiling is not None else ceiling(summary.dtype)
     if summary.envelope is None:
+        because = f" ({no_envelope})" if no_envelope else ""
         return Chosen(
-            fallback_tolerance(summary.dtype), f"{origin}: {summary.dtype}, no envelope recorded"
+            fallback_tolerance(summary.dtype),
+            f"{origin}: {summary.dtype}, no envelope recorded{because}",
         )
     if proves_nothing(summary.envelope, factor, limit):
         moved = summary.envelope.rel_l2_max

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_repro.core.check import TensorRecord
 from pytest_repro.core.digest import digest_array
 from pytest_repro.core.dtypes import DType, dtype_of
 from pytest_repro.core.errors import ValueRefused
-from pytest_repro.core.model import TensorRecord
 
 __all__ = ["make_record", "owned"]
 

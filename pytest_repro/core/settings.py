@@ -11,64 +11,33 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
+from pytest_repro.core.devices import parse_devices
 from pytest_repro.core.errors import SettingError
-from pytest_repro.core.words import Distance, Word
+from pytest_repro.core.words import (
+    Distance,
+    Framework,
+    NoiseMode,
+    RngMode,
+    Switch,
+    TraceLevel,
+    UpdateMode,
+)
 
 __all__ = [
+    "DISTURBANCE_SEED",
     "TABLE",
     "Framework",
     "NoiseMode",
     "RngMode",
     "Setting",
     "Settings",
+    "Switch",
     "TraceLevel",
     "UpdateMode",
     "parse_choice",
     "parse_count",
     "settings_from",
 ]
-
-
-class UpdateMode(Word):
-    """Which baselines a run may write."""
-
-    NONE = "none"
-    MISSING = "missing"
-    DRIFTED = "drifted"
-    ALL = "all"
-
-
-class RngMode(Word):
-    """What happens when a marked test draws from randomness that no seed decides."""
-
-    ERROR = "error"
-    WARN = "warn"
-    OFF = "off"
-
-
-class NoiseMode(Word):
-    """Where the generators' numbers come from and whether they are kept."""
-
-    DRAW = "draw"
-    STORE = "store"
-    REPLAY = "replay"
-
-
-class TraceLevel(Word):
-    """How much of a watched pipeline is recorded."""
-
-    OFF = "off"
-    STEPS = "steps"
-    CELLS = "cells"
-
-
-class Framework(Word):
-    """Which framework the key names."""
-
-    AUTO = "auto"
-    MINDSPORE = "mindspore"
-    NUMPY = "numpy"
-
 
 _Enum = TypeVar("_Enum", bound=Enum)
 
@@ -101,6 +70,10 @@ def parse_count(text: object, *, origin: str, least: int) -> int:
     if number < least:
         raise SettingError(f"{origin}: {number} is below {least}")
     return int(number)
+
+
+DISTURBANCE_SEED = 20_260
+"""Seed of the signs of the first disturbed run where nobody names one; any number would do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +116,10 @@ TABLE: tuple[Setting, ...] = (
         "update",
         "none",
         "Record baselines for this machine's key: `missing` only new ones, `drifted` (the bare "
-        "option) also those that differ, `all` measures every selected one again. Bitwise "
-        "unchanged entries are left untouched.",
+        "option) also those that differ, `all` measures every selected one again, `ask` shows what "
+        "changes and asks on the terminal. Bitwise unchanged entries are left untouched.",
         ini=False,
-        flag_values=("missing", "drifted", "all"),
+        flag_values=("missing", "drifted", "all", "ask"),
     ),
     Setting("seed", "0", "Seed of `repro_generator` where the marker names none.", metavar="N"),
     Setting(
@@ -192,11 +165,26 @@ TABLE: tuple[Setting, ...] = (
         metavar="N",
     ),
     Setting(
+        "isolate",
+        "off",
+        "The second run happens in a fresh process, which has other hash seeds and none of this "
+        "one's caches and modules; the runs of `--repro-runs` in this process follow.",
+        choices=_words(Switch),
+        flag_values=("on",),
+    ),
+    Setting(
         "envelope",
         "4",
         "How many runs with noise disturbed by one ULP measure the tolerance while recording; 0 "
         "records none.",
         metavar="K",
+    ),
+    Setting(
+        "envelope-seed",
+        str(DISTURBANCE_SEED),
+        "Seed of the random signs of the first disturbed run; each further one adds 1. Another "
+        "seed measures the same envelope again, independently.",
+        metavar="N",
     ),
     Setting(
         "trace",
@@ -213,12 +201,29 @@ TABLE: tuple[Setting, ...] = (
         choices=_words(Framework),
     ),
     Setting(
+        "devices",
+        "",
+        "A device for each worker, e.g. `0-7`: `ASCEND_RT_VISIBLE_DEVICES` is set before MindSpore "
+        "is imported; one process takes the first. Without an Ascend the cores are divided into as "
+        "many equal shares, and the number of cores in the key becomes that of a share.",
+        metavar="LIST",
+        ini=False,
+    ),
+    Setting(
         "report",
         "",
         "Write a report of the run into this folder: report.json, a page to look at, and the "
         "observed tensors of every check that was not exact, which `pytest-repro accept` takes. "
         "A missing check runs again, as a drifted one does.",
         metavar="DIR",
+        ini=False,
+    ),
+    Setting(
+        "msprobe",
+        "",
+        "Run the first watched pipeline under msprobe's debugger with this config.json, which the "
+        "report of a drift on an Ascend device holds. For one test: msprobe dumps once a process.",
+        metavar="FILE",
         ini=False,
     ),
     Setting(
@@ -244,10 +249,14 @@ class Settings:
     noise: NoiseMode
     runs: int
     envelope: int
+    envelope_seed: int
     trace: TraceLevel
     framework: Framework
+    isolate: bool = False
+    devices: tuple[int, ...] = ()
     report: str = ""
     summary: str = ""
+    msprobe: str = ""
 
 
 def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> Settings:
@@ -287,10 +296,14 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         noise=choice("noise", NoiseMode),
         runs=count("runs", 2),
         envelope=count("envelope", 0),
+        envelope_seed=count("envelope-seed", 0),
         trace=choice("trace", TraceLevel),
         framework=choice("framework", Framework),
+        isolate=choice("isolate", Switch) is Switch.ON,
+        devices=parse_devices(text("devices")),
         report=text("report"),
         summary=text("summary"),
+        msprobe=text("msprobe"),
     )
     if settings.noise is NoiseMode.STORE and settings.update is UpdateMode.NONE:
         raise SettingError(

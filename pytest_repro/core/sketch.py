@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from pytest_repro.core.dtypes import DTYPES, widen
 from pytest_repro.core.model import TensorRecord
-from pytest_repro.core.statistics import blocks_of, work_arrays
+from pytest_repro.core.statistics import BLOCK_ELEMENTS, blocks_of, kept_work_arrays
 
 __all__ = ["PROJECTIONS", "SKETCH_DIGITS", "estimate_distance", "estimate_floor", "sketch_array"]
 
@@ -43,7 +44,7 @@ def sketch_array(record: TensorRecord) -> tuple[float, ...]:
     dtype = DTYPES[record.dtype]
     tables = np.zeros((2, 1 << _BITS_A_TABLE))
     with np.errstate(all="ignore"):
-        (wide,) = work_arrays(record.array.size, 1)
+        (wide,) = kept_work_arrays(record.array.size, 1)
         for start, block in blocks_of(record.array):
             values = widen(dtype, block, wide[: block.size])
             if dtype.is_float:
@@ -98,6 +99,19 @@ def _finite_or_zero(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _sign_codes(start: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Both 8-bit codes of ``count`` elements from ``start`` on (a multiple of 4): their signs."""
+    if start:
+        return _made_codes(start, count)
+    first, second = _first_codes()
+    return first[:count], second[:count]
+
+
+@functools.cache
+def _first_codes() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The codes of the first block, two megabytes: most tensors have no other."""
+    return _made_codes(0, BLOCK_ELEMENTS)
+
+
+def _made_codes(start: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     first = start // _ELEMENTS_A_HASH
     counter = np.arange(first, first + -(-count // _ELEMENTS_A_HASH), dtype=np.uint64)
     pairs = _splitmix64(counter).astype("<u8").view(np.uint8).reshape(-1, 2)[:count]
@@ -108,20 +122,23 @@ def _splitmix64(counter: NDArray[np.uint64]) -> NDArray[np.uint64]:
     state = (counter + np.uint64(1)) * _INCREMENT
     state = (state ^ (state >> np.uint64(30))) * _FIRST
     state = (state ^ (state >> np.uint64(27))) * _SECOND
-    return state ^ (state >> np.uint64(31))
+    mixed: NDArray[np.uint64] = state ^ (state >> np.uint64(31))
+    return mixed
+
+
+# Row j has sign + at entry c where bit j of c is set, else -.
+_TABLE_SIGNS = np.where(
+    (np.arange(1 << _BITS_A_TABLE) >> np.arange(_BITS_A_TABLE)[:, np.newaxis]) & 1, 1.0, -1.0
+)
 
 
 def _project(tables: NDArray[Any]) -> list[float]:
-    """Projection j adds entry c of its table with sign + where bit j of c is set, else -."""
-    codes = np.arange(1 << _BITS_A_TABLE)
-    projections: list[float] = []
-    for table in tables:
-        for bit in range(_BITS_A_TABLE):
-            signs = np.where((codes >> bit) & 1, 1.0, -1.0)
-            projections.append(float(np.add.reduce(table * signs)))
-    return projections
+    """Projection j adds the entries of its table under the signs of row j."""
+    signed = tables[:, np.newaxis, :] * _TABLE_SIGNS
+    return [float(projection) for projection in np.add.reduce(signed, axis=2).reshape(-1)]
 
 
 def _rounded(value: float) -> float:
-    finite = float(np.nan_to_num(value, nan=0.0))
+    # numpy's own function costs more than all sums of a small tensor.
+    finite = value if math.isfinite(value) else float(np.nan_to_num(value, nan=0.0))
     return float(f"{finite:.{SKETCH_DIGITS - 1}e}") + 0.0

@@ -34,6 +34,7 @@ from pytest_repro.core.tolerance_value import (
 __all__ = [
     "BOUND_KEYS",
     "DEFAULT_FACTOR",
+    "EXACT",
     "STATISTIC_NAMES",
     "StatisticBound",
     "Tolerance",
@@ -52,6 +53,9 @@ __all__ = [
 ]
 
 # A power may round to 1.0 although the bound is exceeded by one ULP of a dB.
+EXACT = "exact"
+"""The measure of a tolerance that allows nothing, as `ToleranceUse` names it."""
+
 _ABOVE_ONE = math.nextafter(1.0, math.inf)
 _DIGITS = 3
 _LARGEST_EXPONENT = 300.0
@@ -141,7 +145,7 @@ def _array_uses(
     tolerance: Tolerance, difference: Difference, elementwise: float | None
 ) -> Iterator[ToleranceUse]:
     if tolerance.is_exact:
-        yield _use("exact", float(difference.differing_count), 0.0)
+        yield _use(EXACT, float(difference.differing_count), 0.0)
     if tolerance.is_elementwise:
         yield _elementwise_use(tolerance, difference, elementwise)
     if tolerance.max_ulp is not None:

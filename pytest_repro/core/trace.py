@@ -26,6 +26,7 @@ __all__ = [
 
 Row = tuple[Any, ...]
 _FORMAT = 1
+_NOT_ROWS = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,7 @@ def trace_from_rows(rows: Iterable[Sequence[Any]]) -> Trace:
         steps = [_step_from(row, signals) for row in body if row[0] == "step"]
         cells = [_cell_from(row, signals) for row in body if row[0] == "cell"]
         trace = make_trace(TraceLevel(level), steps, cells)
-    except (ValueError, TypeError, IndexError, AttributeError, KeyError) as fault:
+    except _NOT_ROWS as fault:
         raise CorruptBaseline("a stored trace cannot be read", facts=(str(fault),)) from fault
     if trace.digest != digest or len(body) != len(signals) + len(steps) + len(cells):
         raise CorruptBaseline(

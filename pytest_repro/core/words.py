@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["Cause", "Distance", "Gate", "Verdict", "Word"]
+__all__ = [
+    "Cause",
+    "Distance",
+    "Framework",
+    "Gate",
+    "NoiseMode",
+    "RngMode",
+    "Switch",
+    "TraceLevel",
+    "UpdateMode",
+    "Verdict",
+    "Word",
+]
 
 
 class Word(str, Enum):
@@ -62,3 +74,52 @@ class Cause(Word):
     ENVIRONMENT = "environment"
     CODE = "code"
     NONDETERMINISM = "nondeterminism"
+
+
+class UpdateMode(Word):
+    """Which baselines a run may write."""
+
+    NONE = "none"
+    MISSING = "missing"
+    DRIFTED = "drifted"
+    ALL = "all"
+    ASK = "ask"
+
+
+class RngMode(Word):
+    """What happens when a marked test draws from randomness that no seed decides."""
+
+    ERROR = "error"
+    WARN = "warn"
+    OFF = "off"
+
+
+class NoiseMode(Word):
+    """Where the generators' numbers come from and whether they are kept."""
+
+    DRAW = "draw"
+    STORE = "store"
+    REPLAY = "replay"
+
+
+class Switch(Word):
+    """Whether something that needs no further word is done."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class TraceLevel(Word):
+    """How much of a watched pipeline is recorded."""
+
+    OFF = "off"
+    STEPS = "steps"
+    CELLS = "cells"
+
+
+class Framework(Word):
+    """Which framework the key names."""
+
+    AUTO = "auto"
+    MINDSPORE = "mindspore"
+    NUMPY = "numpy"

@@ -15,6 +15,7 @@ from pytest_repro.core.components import (
     compare_weights,
     digest_weights,
 )
+from pytest_repro.core.facts import changes_bits
 from pytest_repro.core.model import (
     Digest,
     Draw,
@@ -33,6 +34,7 @@ NOISE = LedgerDifference(
     1, "shape", "draw 1 of 2: standard_normal (1, 3, 8, 8) became (2, 3, 8, 8)", DRAW, DRAW
 )
 SIMD = FactDifference("cpu.simd", "avx2", "sse41", changes_bits=True)
+CACHE = FactDifference("cpu.l2_per_core_bytes", "1", "2", changes_bits=True)
 KERNEL = FactDifference("host.kernel", "6.1", "6.2", changes_bits=False)
 MINDONE = FactDifference("mindone.version", "0.2.0", "0.3.0", changes_bits=True)
 COMMIT = FactDifference("code.commit", "aaaa111", "bbbb222", changes_bits=False)
@@ -45,6 +47,8 @@ THEN = Environment(
         Fact("mindspore.version", "2.10.0"),
     ),
 )
+
+OTHER = Environment(EnvironmentKey("cpu-x86_64-sse41-2c", "mindspore-2.10.0"))
 
 
 def tensors(component="unet", **moved):
@@ -149,15 +153,25 @@ def test_order_of_parameters_does_not_matter():
 
 
 def test_facts_that_change_bits_come_first():
-    found = decide_cause(Evidence(facts=(COMMIT, KERNEL, SIMD)))
-    assert found.sentence == "the environment is not the baseline's: cpu.simd avx2 became sse41"
-    assert found.evidence[0] == "cpu.simd avx2 became sse41"
+    found = decide_cause(Evidence(facts=(COMMIT, KERNEL, CACHE)))
+    assert (
+        found.sentence == "the environment is not the baseline's: cpu.l2_per_core_bytes 1 became 2"
+    )
+    assert found.evidence[0] == "cpu.l2_per_core_bytes 1 became 2"
     assert "host.kernel 6.1 became 6.2 (not known to change bits)" in found.evidence
 
 
+def test_what_the_key_holds_comes_before_all_other_facts():
+    facts = (CACHE, KERNEL, replace(SIMD, changes_bits=changes_bits("cpu.simd", KEY)))
+    found = decide_cause(Evidence(facts=facts, baseline=THEN, observed=OTHER))
+    named = "cpu.simd avx2 became sse41, cpu.l2_per_core_bytes 1 became 2"
+    assert found.sentence == f"the environment is not the baseline's: {named}"
+    assert found.evidence[0] == "cpu.simd avx2 became sse41"
+    assert decide_cause(Evidence(facts=facts[1:], baseline=THEN, observed=THEN)).cause is Cause.CODE
+
+
 def test_another_key_is_the_environment_even_without_facts():
-    other = Environment(EnvironmentKey("cpu-x86_64-sse41-2c", "mindspore-2.10.0"))
-    found = decide_cause(Evidence(baseline=THEN, observed=other))
+    found = decide_cause(Evidence(baseline=THEN, observed=OTHER))
     assert found.cause is Cause.ENVIRONMENT
     assert "cpu-x86_64-avx2-2c" in found.sentence
     assert decide_cause(Evidence(baseline=THEN, observed=THEN)).cause is Cause.CODE

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pytest_repro.core.generator import LedgerGenerator, NoiseBook
-from pytest_repro.core.ledger import compare_ledgers, make_ledger
+from pytest_repro.core.ledger import compare_ledgers
+from pytest_repro.core.ledger_digest import make_ledger
 from pytest_repro.core.model import FactDifference, Ledger, LedgerDifference
 
 IMAGE = (1, 3, 8, 8)

@@ -12,7 +12,7 @@ from pytest_repro.core.compare import compare_records, summary_of
 from pytest_repro.core.envelope import envelope_from
 from pytest_repro.core.model import CheckId, EnvironmentKey
 from pytest_repro.core.record import make_record
-from pytest_repro.core.sensitivity import sensitivity_of
+from pytest_repro.core.sensitivity import least_probability, sensitivity_of
 
 CLEAN = np.linspace(1.0, 2.0, 64)
 
@@ -43,3 +43,30 @@ def test_without_envelope_or_disturbance_nothing_is_claimed():
     summary = summary_of("", make_record(CLEAN))
     assert sensitivity_of(CheckId("m.py", "t", "n"), EnvironmentKey("h", "f"), summary) is None
     assert _sensitivity(1.0, input_rel_l2=0.0).amplification is None
+
+
+def test_few_runs_refute_little():
+    assert least_probability(4) == pytest.approx(0.473, abs=1e-3)
+    assert least_probability(58) < 0.95 < least_probability(59)
+    # Four successes of four under the bound are as improbable as the confidence says.
+    assert least_probability(4) ** 4 == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("worst", [3e-8, 1e-5, 2.0**-10, 0.2, 0.7])
+def test_digits_are_those_of_the_published_package_but_for_its_whole_bits(worst):
+    published = pytest.importorskip("significantdigits")
+    moves = np.array([worst, worst / 2, worst / 3, worst / 10])
+    bits = published.significant_digits(
+        1.0 + moves, reference=np.array(1.0), error="relative", method="general"
+    )
+    digits = _sensitivity(*(1.0 + moves)).digits / math.log10(2.0)
+    # The two subtractions round otherwise by a few 1e-16, which counts only at a power of two.
+    assert int(bits) - 1e-6 <= digits < int(bits) + 1 + 1e-6
+
+
+@pytest.mark.parametrize(("runs", "confidence"), [(4, 0.95), (59, 0.95), (10, 0.66)])
+def test_the_published_package_asks_for_as_many_runs(runs, confidence):
+    published = pytest.importorskip("significantdigits")
+    probability = least_probability(runs, confidence)
+    needed = published.minimum_number_of_trials(probability - 1e-9, confidence)
+    assert needed == runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from pytest_repro.core.dtypes import DTYPES
 from pytest_repro.core.model import Statistics
 from pytest_repro.core.record import make_record
+from pytest_repro.core.sketch import sketch_array
 from pytest_repro.core.statistics import BLOCK_ELEMENTS, STATISTIC_NAMES, summarise
 
 
@@ -85,3 +87,16 @@ def test_uint8_and_int64_extremes_do_not_wrap():
     assert of([255, 255], "u1").abs_sum == 510
     assert of([-(2**63), -(2**63)], "<i8").abs_sum == 2.0**64
     assert of([2**64 - 1] * 2, "<u8").abs_sum == 2.0**65
+
+
+def test_threads_that_measure_at_once_do_not_share_their_work_arrays():
+    arrays = [np.random.default_rng(seed).standard_normal(200_000) * 10.0**seed for seed in (0, 3)]
+    records = [make_record(array.astype(np.float32)) for array in arrays]
+    alone = [(summarise(record), sketch_array(record)) for record in records]
+
+    def measure(at):
+        return at, [(summarise(records[at]), sketch_array(records[at])) for _ in range(20)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for at, found in pool.map(measure, (0, 1, 0, 1)):
+            assert found == [alone[at]] * 20

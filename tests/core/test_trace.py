@@ -22,6 +22,7 @@ from pytest_repro.core.trace import (
     trace_from_rows,
     trace_rows,
 )
+from pytest_repro.core.unpaired_cells import unpaired_sentences
 
 CLEAN = np.random.default_rng(7).standard_normal((2, 3, 8, 8)).astype(np.float32)
 
@@ -415,3 +416,61 @@ def test_an_envelope_looks_past_rounding_and_finds_the_fault_behind_it():
     found = first_divergence(clean, faulty, within=within)
     assert found.cell.call.name == "net.act"
     assert found.is_within
+
+
+# --- a baseline with steps only -----------------------------------------------------------------
+
+
+def unpaired(observed, baseline):
+    found = first_divergence(baseline, observed)
+    return unpaired_sentences(found, baseline, observed)
+
+
+def model_step(moved=0.0):
+    """A step, and the network that was handed its sample and gave its model output."""
+    taken = step(0, at=(0.0, moved, moved))
+    ends = taken.signal("sample"), taken.signal("model_output")
+    inner = cell(1, "unet.conv", outputs=(moved,))
+    return taken, [inner, CellRecord(0, 0, "unet", "UNet", (ends[0],), (ends[1],))]
+
+
+def test_without_stored_cells_the_component_is_named_and_what_was_not_compared_is_said():
+    clean = make_trace(TraceLevel.STEPS, [model_step()[0]])
+    bent, calls = model_step(0.5)
+    said = unpaired(make_trace(TraceLevel.CELLS, [bent], calls), clean)
+    assert "of its 2 calls of cells none could be compared" in said[0]
+    assert said[1:] == (
+        "the model's output came out of unet (UNet), which was handed the baseline's sample: "
+        "the fault is inside it",
+    )
+
+
+def test_without_stored_cells_a_scheduler_fault_blames_no_cell():
+    clean, calls = model_step()
+    bent = step(0, at=(0.0, 0.0, 0.5))
+    said = unpaired(
+        make_trace(TraceLevel.CELLS, [bent], calls), make_trace(TraceLevel.STEPS, [clean])
+    )
+    assert said[1] == "unet gave the baseline's model output: no cell is to blame"
+
+
+def test_without_stored_cells_the_first_cell_that_breaks_numbers_is_named():
+    clean, _ = model_step()
+    bent, (inner, outer) = model_step(0.5)
+    broken = replace(inner, outputs=(replace(inner.outputs[0], nan_count=2),))
+    said = unpaired(
+        make_trace(TraceLevel.CELLS, [bent], [broken, outer]),
+        make_trace(TraceLevel.STEPS, [clean]),
+    )
+    assert said[-1].endswith("NaN or infinity of finite inputs: unet.conv (Dense, call 1)")
+
+
+def test_a_run_that_could_record_no_cells_says_so_and_equal_levels_say_nothing():
+    clean, calls = model_step()
+    stored = make_trace(TraceLevel.CELLS, [clean], calls)
+    bent = make_trace(TraceLevel.STEPS, [model_step(0.5)[0]])
+    assert unpaired(bent, stored) == (
+        "this run could not record cells, so none was compared with the baseline's",
+    )
+    assert unpaired(bent, make_trace(TraceLevel.STEPS, [clean])) == ()
+    assert unpaired(make_trace(TraceLevel.CELLS, bent.steps, calls), stored) == ()

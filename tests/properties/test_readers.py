@@ -16,9 +16,13 @@ from hypothesis import strategies as st
 from pytest_repro.adapters import codec
 from pytest_repro.adapters.index_lines import scan_index
 from pytest_repro.adapters.policy_file import load_policy
+from pytest_repro.core.component_rows import weights_from_rows
 from pytest_repro.core.errors import CorruptBaseline, ReproError
 from pytest_repro.core.record import make_record
+from pytest_repro.core.step_envelope import step_envelope_from_rows
+from pytest_repro.core.trace import trace_from_rows
 from tests.adapters.stored import KEY, MODULE, baseline_of
+from tests.torture.readers import READERS
 
 WHERE = "baselines/x.yaml"
 BASELINES = tuple(
@@ -155,6 +159,79 @@ def test_a_damaged_policy_gives_our_error_or_a_policy(tmp_path, data):
     assert policy.source == "policy.yaml"
 
 
+@pytest.mark.parametrize("document", [0, 1], ids=["index", "blocks"])
+def test_a_check_that_stands_twice_is_refused(document):
+    """As a merge of two branches may leave it; the last one would win without a word."""
+    documents = _text(MANIFEST).split("\n---\n")
+    again = documents[document].index("  test_0::image:")
+    row = "  test_0::image: {}\n"
+    documents[document] = documents[document][:again] + row + documents[document][again:]
+    if not document:
+        assert scan_index(f"{documents[0]}\n".replace("{}", "{value: 1, noise: 2}")) is None
+    with pytest.raises(CorruptBaseline, match="twice"):
+        codec.decode_manifest("\n---\n".join(documents), where=WHERE)
+
+
+def test_the_fast_reader_leaves_a_check_that_stands_twice_to_the_codec():
+    head = _text(MANIFEST).partition("\n---\n")[0] + "\n"
+    plain = head[: head.index("  test_")] + "".join(
+        line for line in head.splitlines(keepends=True) if line.startswith("  test_0::image:")
+    )
+    assert scan_index(plain) is not None
+    assert scan_index(plain + plain.splitlines(keepends=True)[-1]) is None
+
+
+TRACE = READERS["trace"].seeds[0]
+INFINITE = {
+    "the place of a step": TRACE.replace(b'"scheduler",0,', b'"scheduler",1e999,'),
+    "a count of NaN": TRACE.replace(b",0,0,-80", b",1e999,0,-80"),
+    "a number beyond float64": TRACE.replace(b",23.0,", b"," + b"9" * 400 + b","),
+    "the runs of an envelope": b'["step envelope",1,1e999]',
+    "the shape of weights": b'["a","float32",[1e999],"d",1,1,1,1,1,1,1]',
+}
+
+
+@pytest.mark.parametrize("name", INFINITE)
+def test_rows_with_an_infinite_whole_number_are_refused(name):
+    """Fuzzing found OverflowError where there should be an error of ours."""
+    assert INFINITE[name] != TRACE
+    assert READERS["trace"].read(TRACE)
+    for reader in (
+        trace_from_rows,
+        lambda rows: weights_from_rows("unet", rows),
+        step_envelope_from_rows,
+    ):
+        with pytest.raises(CorruptBaseline):
+            reader([json.loads(line) for line in INFINITE[name].splitlines()])
+
+
+def test_a_report_with_infinite_runs_is_refused():
+    (whole,) = READERS["report"].seeds
+    assert READERS["report"].read(whole)
+    harmed = whole.replace(b'"runs": 2', b'"runs": 1e999')
+    assert harmed != whole
+    assert not READERS["report"].read(harmed)
+
+
+def test_the_readers_see_a_tensor_taken_for_another(monkeypatch):
+    """Without its digest: the fuzzers would find it."""
+    file, *_ = READERS["tensor"].seeds
+    assert READERS["tensor"].read(file)
+    whole = codec.decode_tensor(file, digest=RECORD.digest, where=WHERE)
+    monkeypatch.setattr(codec, "decode_tensor", lambda *_, **__: whole)
+    with pytest.raises(AssertionError, match="a wrong exact"):
+        READERS["tensor"].read(file)
+
+
+@pytest.mark.parametrize("name", READERS)
+@fuzzed
+@given(st.data())
+def test_every_reader_answers_or_refuses_what_is_damaged(name, data):
+    reader = READERS[name]
+    whole = data.draw(st.sampled_from(reader.seeds))
+    reader.read(data.draw(damaged(whole) | st.binary(max_size=200)))
+
+
 def _tensor_file() -> bytes:
     from safetensors.numpy import save
 
@@ -203,49 +280,114 @@ BOMBS = {
     "base 60 float": ENTRY % ("1" + ":59" * 300_000 + ".5"),
     "second document": HEAD.replace("checks:", "checks: {}") + "---\n" + "- " * 100_000,
 }
+POLICY_HEAD = "schema: 1\nrules:\n  - check: 'a'\n    reason: 'a'\n    factor: "
+POLICY_BOMBS = {
+    "brackets": "[" * 100_000,
+    "mappings": "{a: " * 30_000,
+    "dashes": "- " * 60_000,
+    "question marks": "? " * 60_000,
+    "aliases": BOMBS["aliases"].partition("\n---\n")[0],
+    "many lists": POLICY_HEAD + "[" + "[]," * 40_000 + "]",
+    "decimal": POLICY_HEAD + "9" * 120_000,
+    "exponent": POLICY_HEAD + "1e" + "9" * 120_000,
+    "base 60": POLICY_HEAD + "1" + ":59" * 40_000,
+    "too large": "#" * 200_000_000,
+    "a program": "!!python/object/apply:os.system ['true']",
+}
+REPORT_BOMBS = {
+    "brackets": "[" * 1_000_000,
+    "mappings": '{"a":' * 200_000,
+    "brackets in a report": '{"kind": "pytest-repro report", "schema": 1, "files": '
+    + "[" * 900
+    + "]" * 900
+    + "}",
+    "decimal": '{"kind": "pytest-repro report", "schema": ' + "9" * 1_000_000 + "}",
+    "exponent": '{"kind": "pytest-repro report", "schema": 1e' + "9" * 1_000_000 + "}",
+    "many lists": '{"kind": "pytest-repro report", "schema": 1, "files": ['
+    + "[]," * 300_000
+    + "[]]}",
+}
+EMPTY = '{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+TENSOR_BOMBS = {
+    **LYING,
+    "blank header": _header(" " * 50_000_000),
+    "many tensors": _header("{" + ",".join(f'"{n}":{EMPTY}' for n in range(9999)) + "}"),
+    "endless shape": _header(
+        '{"value":{"dtype":"F32","shape":[' + "1," * 500_000 + '0],"data_offsets":[0,0]}}'
+    ),
+}
 _READ = """
-    import json, resource, sys
+    import json, resource, sys, tempfile
+    from pathlib import Path
+    import numpy, safetensors, yaml
     from pytest_repro.adapters import codec
-    from pytest_repro.core.errors import CorruptBaseline
+    from pytest_repro.adapters.policy_file import load_policy
+    from pytest_repro.core.errors import BaselineError, PolicyError
+    from pytest_repro.report.document import read_report
 
     # Allocations beyond this fail, so that a bomb cannot hurt the machine either.
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-    data = sys.stdin.buffer.read()
-    decode = codec.decode_rows if sys.argv[1] == "rows" else codec.decode_manifest
-    value = data if sys.argv[1] == "rows" else data.decode()
+    kind = sys.argv[1]
+    path = Path(sys.argv[2])
+    data = None if kind == "policy" else path.read_bytes()
+    readers = {
+        "rows": lambda: codec.decode_rows(data, where="w"),
+        "manifest": lambda: codec.decode_manifest(data.decode(), where="w"),
+        "tensor": lambda: codec.decode_tensor(data, digest="0" * 64, where="w"),
+        "report": lambda: read_report(data.decode(), where="w"),
+        "policy": lambda: load_policy(path),
+    }
     before = resource.getrusage(resource.RUSAGE_SELF)
     try:
-        decode(value, where="w")
+        readers[kind]()
         raise SystemExit("not refused")
-    except CorruptBaseline:
+    except (BaselineError, PolicyError):
         after = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print(json.dumps([cpu_s, (after.ru_maxrss - before.ru_maxrss) / 1024]))
 """
 
 
-def _refused(kind: str, data: bytes) -> tuple[float, float]:
-    """CPU seconds and MiB that a reader needed to refuse ``data``, in a process of its own."""
-    command = [sys.executable, "-c", textwrap.dedent(_READ), kind]
-    done = subprocess.run(command, input=data, capture_output=True, timeout=300, check=False)
-    assert done.returncode == 0, (done.returncode, done.stderr.decode()[-500:])
-    cpu_s, mebibytes = json.loads(done.stdout)
-    return cpu_s, mebibytes
+@pytest.fixture
+def refused(tmp_path):
+    """Demand that a reader refuses data within 1 s of CPU and 100 MiB, in a process of its own."""
+
+    def demand(kind, data):
+        (tmp_path / "data").write_bytes(data)
+        command = [sys.executable, "-c", textwrap.dedent(_READ), kind, str(tmp_path / "data")]
+        done = subprocess.run(command, capture_output=True, timeout=300, check=False)
+        assert done.returncode == 0, (done.returncode, done.stderr.decode()[-500:])
+        cpu_s, mebibytes = json.loads(done.stdout)
+        assert cpu_s < 1.0
+        assert mebibytes < 100
+
+    return demand
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_of_a_manifest_is_refused_within_a_second_and_100_mib(name):
-    cpu_s, mebibytes = _refused("manifest", BOMBS[name].encode())
-    assert cpu_s < 1.0
-    assert mebibytes < 100
+def test_a_bomb_of_a_manifest_is_refused_within_a_second_and_100_mib(name, refused):
+    refused("manifest", BOMBS[name].encode())
 
 
-def test_a_bomb_of_a_trace_is_refused_within_a_second_and_100_mib():
-    cpu_s, mebibytes = _refused("rows", gzip.compress(b"[1]\n" * 50_000_000, compresslevel=1))
-    assert cpu_s < 1.0
-    assert mebibytes < 100
+@pytest.mark.parametrize("name", POLICY_BOMBS)
+def test_a_bomb_of_a_policy_is_refused_within_a_second_and_100_mib(name, refused):
+    refused("policy", POLICY_BOMBS[name].encode())
 
 
-def test_the_measure_of_bombs_sees_what_is_not_refused():
+@pytest.mark.parametrize("name", REPORT_BOMBS)
+def test_a_bomb_of_a_report_is_refused_within_a_second_and_100_mib(name, refused):
+    refused("report", REPORT_BOMBS[name].encode())
+
+
+@pytest.mark.parametrize("name", TENSOR_BOMBS)
+def test_a_tensor_file_that_lies_is_refused_within_a_second_and_100_mib(name, refused):
+    refused("tensor", TENSOR_BOMBS[name])
+
+
+def test_a_bomb_of_a_trace_is_refused_within_a_second_and_100_mib(refused):
+    refused("rows", gzip.compress(b"[1]\n" * 50_000_000, compresslevel=1))
+
+
+def test_the_measure_of_bombs_sees_what_is_not_refused(refused):
     with pytest.raises(AssertionError, match="not refused"):
-        _refused("manifest", MANIFEST)
+        refused("manifest", MANIFEST)
