@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pytest_repro.adapters import ascend, host, onednn
+from pytest_repro.adapters.cpu import see_cpu
 from pytest_repro.adapters.mindspore import MindSporeAdapter
 from pytest_repro.core import environment
 from pytest_repro.core.canary import noise_canary
 from pytest_repro.core.errors import EnvironmentFault
 from pytest_repro.core.facts import make_fact, project_facts
 from pytest_repro.core.model import Environment, EnvironmentKey, Fact
-from pytest_repro.core.simd import simd_level
 
 __all__ = ["observe_environment"]
 
@@ -65,7 +67,7 @@ def observe_environment(
     name = _framework_name(framework, adapter)
     switches = adapter.facts() if name == "mindspore" else ()
     seen = _see_device(name, adapter, known)
-    version = adapter.version() if name == "mindspore" else host.package_version("numpy")
+    version = adapter.version() if name == "mindspore" else np.__version__
     key = EnvironmentKey(seen.hardware, environment.framework_key(name, version))
     pairs = (
         *seen.facts,
@@ -111,21 +113,10 @@ def _see_device(name: str, adapter: MindSporeAdapter, variables: Mapping[str, st
 
 
 def _see_cpu(library: onednn.OneDnn | None, variables: Mapping[str, str]) -> _Seen:
-    cpu, cores = host.read_cpu(), host.allowed_core_count()
     version = library.version if library else ""
-    derived = simd_level(cpu.features, variables, onednn_version=version)
-    simd = (library.simd if library else "") or derived
-    native = simd_level(cpu.features, {}, onednn_version=version)
-    facts = (
-        ("cpu.cores", str(cores)),
-        ("cpu.l2_per_core_bytes", str(cpu.l2_per_core_bytes or "")),
-        ("cpu.model", cpu.model),
-        ("cpu.quota", host.cpu_quota_cores()),
-        ("cpu.simd", simd),
-        ("cpu.simd_native", native),
-        ("onednn.version", version),
-    )
-    return _Seen(environment.cpu_key(cpu.features.arch, simd, cores), facts)
+    seen = see_cpu(variables, onednn_version=version, onednn_simd=library.simd if library else "")
+    facts = (*seen.facts, ("cpu.quota", host.cpu_quota_cores()), ("onednn.version", version))
+    return _Seen(seen.hardware, facts)
 
 
 def _see_ascend(adapter: MindSporeAdapter, variables: Mapping[str, str], host_cpu: Pairs) -> _Seen:
@@ -146,7 +137,10 @@ def _onednn_of(adapter: MindSporeAdapter) -> onednn.OneDnn | None:
 
 
 def _package_facts() -> Pairs:
-    return tuple((f"{name}.version", host.package_version(name)) for name in _PACKAGES)
+    versions = tuple((f"{name}.version", host.package_version(name)) for name in _PACKAGES)
+    commit = host.package_commit("mindone")
+    # A release from an index has none, and its version says all.
+    return (*versions, ("mindone.commit", commit)) if commit else versions
 
 
 def _numpy_simd() -> str:

@@ -11,7 +11,7 @@ import random
 import struct
 import sys
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ Modules/_randommodule.c, where the position comes first."""
 
 def _numpy_state() -> object:
     """The legacy state of numpy, without the number that ``normal`` keeps for its next call."""
-    bits = np.random.get_bit_generator()
+    bits = np.random.mtrand.get_bit_generator()
     if type(bits) is np.random.MT19937:
         return ctypes.string_at(bits.ctypes.state_address, _MT19937_BYTES)
     return repr(bits.state)
@@ -57,12 +57,36 @@ def _seed_numpy(seed: int) -> Callable[[], None]:
         state = owner.get_state(legacy=False)
         owner.set_state({**type(bits)(seed).state, "has_gauss": 0, "gauss": 0.0})
         return partial(owner.set_state, state)
-    memory = ctypes.string_at(bits.ctypes.state_address, _MT19937_BYTES)
-    # Normal numbers are made in pairs. A draw that leaves the memory alone gave out the one kept.
-    drawn = owner.standard_normal()
-    kept = drawn if _numpy_state() == memory else None
-    owner.seed(seed)
+    address = bits.ctypes.state_address
+    memory = ctypes.string_at(address, _MT19937_BYTES)
+    kept = _take_kept(address)
+    seeded = _seeded_numpy(seed)
+    with bits.lock:
+        ctypes.memmove(address, seeded, _MT19937_BYTES)
     return partial(_give_numpy_back, bits, memory, kept)
+
+
+def _take_kept(address: int) -> float | None:
+    """The normal number that numpy kept for its next call, if any; afterwards it keeps none.
+
+    Normal numbers are made in pairs: a draw that leaves the memory alone gave out the one kept, and
+    after any other draw the next one does.
+    """
+    owner = np.random.mtrand._rand  # noqa: SLF001
+    before = ctypes.string_at(address, _MT19937_BYTES)
+    drawn: float = owner.standard_normal()
+    if ctypes.string_at(address, _MT19937_BYTES) == before:
+        return drawn
+    owner.standard_normal()
+    return None
+
+
+@lru_cache(maxsize=64)
+def _seeded_numpy(seed: int) -> bytes:
+    """The memory of numpy's legacy state after seeding; to seed costs more than all around it."""
+    bits = np.random.get_bit_generator()
+    np.random.mtrand._rand.seed(seed)  # noqa: SLF001
+    return ctypes.string_at(bits.ctypes.state_address, _MT19937_BYTES)
 
 
 def _give_numpy_back(bits: np.random.MT19937, memory: bytes, kept: float | None) -> None:
@@ -70,9 +94,10 @@ def _give_numpy_back(bits: np.random.MT19937, memory: bytes, kept: float | None)
     if np.random.get_bit_generator() is not bits:
         np.random.set_bit_generator(bits)
     if kept is None:
-        owner.seed(0)  # forgets a kept number
+        address = bits.ctypes.state_address
+        _take_kept(address)
         with bits.lock:
-            ctypes.memmove(bits.ctypes.state_address, memory, _MT19937_BYTES)
+            ctypes.memmove(address, memory, _MT19937_BYTES)
     else:
         words = np.frombuffer(memory, dtype=np.uint32)
         owner.set_state(("MT19937", words[:-1], int(words[-1]), 1, kept))
@@ -84,11 +109,19 @@ def _seed_random(seed: int) -> Callable[[], None]:
     address = _random_address()
     if address is None:
         restore: Callable[[], None] = partial(owner.setstate, owner.getstate())
-    else:
-        memory = ctypes.string_at(address, _MT19937_BYTES)
-        restore = partial(_give_random_back, address, memory, owner.gauss_next)
-    owner.seed(seed)
-    return restore
+        owner.seed(seed)
+        return restore
+    memory = ctypes.string_at(address, _MT19937_BYTES)
+    kept = owner.gauss_next
+    _give_random_back(address, _seeded_random(address, seed), None)
+    return partial(_give_random_back, address, memory, kept)
+
+
+@lru_cache(maxsize=64)
+def _seeded_random(address: int, seed: int) -> bytes:
+    """The memory of the state of ``random`` after seeding."""
+    random._inst.seed(seed)  # noqa: SLF001
+    return ctypes.string_at(address, _MT19937_BYTES)
 
 
 def _give_random_back(address: int, memory: bytes, kept: float | None) -> None:

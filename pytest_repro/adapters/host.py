@@ -6,15 +6,17 @@ can be read too. Off Linux, what cannot be read is ``""`` or `simd.UNKNOWN`; not
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.metadata import version as distribution_version
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from pytest_repro.core.simd import CpuFeatures, normal_arch
 
@@ -23,6 +25,7 @@ __all__ = [
     "allowed_core_count",
     "cpu_quota_cores",
     "git_facts",
+    "package_commit",
     "package_version",
     "read_cpu",
     "recorded_variables",
@@ -34,8 +37,9 @@ _PREFIXES = (
     *("ONEDNN_", "DNNL_", "OMP_", "KMP_", "GOMP_", "OPENBLAS_", "MKL_", "NPY_", "GLIBC_TUNABLES"),
     *("MS_", "MINDSPORE_", "HCCL_", "LCCL_", "ATB_", "ASCEND_", "ACL_", "TE_", "CUDA_VISIBLE"),
 )
-# MindSpore's import writes this one; it is a time, and says when it was read rather than anything.
-_UNRECORDED = frozenset({"HCCL_CONNECT_TIMEOUT"})
+# MindSpore's import writes the first; it is a time, and says when it was read rather than anything.
+# The second says which of equal devices a worker has; workers record the same bytes all the same.
+_UNRECORDED = frozenset({"HCCL_CONNECT_TIMEOUT", "ASCEND_RT_VISIBLE_DEVICES"})
 # Baselines are committed, so nothing that may be a secret is ever written into one.
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|LICEN[CS]E|AUTH|(^|_)KEY(_|$)")
 # Variables that change bits: recorded even when unset, so that setting one is a difference.
@@ -113,6 +117,24 @@ def package_version(name: str) -> str:
         return distribution_version(name)
     except PackageNotFoundError:
         return ""
+
+
+def package_commit(name: str) -> str:
+    """Git commit that an installed distribution was made from; ``""`` where nothing says so.
+
+    Known of what pip installed from a repository (``direct_url.json``, PEP 610), and of a checkout
+    that was installed in place, where ``+`` at the end says that its Python was changed since.
+    """
+    try:
+        origin = json.loads(distribution(name).read_text("direct_url.json") or "{}")
+        commit = str(origin.get("vcs_info", {}).get("commit_id", ""))
+        place = urlsplit(str(origin.get("url", "")))
+        if commit or place.scheme != "file" or not origin.get("dir_info", {}).get("editable"):
+            return commit
+    except (PackageNotFoundError, ValueError, AttributeError):
+        return ""
+    facts = dict(git_facts(Path(unquote(place.path))))
+    return facts["code.commit"] + ("+" if facts["code.dirty"] == "yes" else "")
 
 
 def system_facts() -> tuple[tuple[str, str], ...]:

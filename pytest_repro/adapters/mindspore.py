@@ -16,7 +16,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,7 +55,9 @@ class MindSporeAdapter:
 
     def installed(self) -> bool:
         """Whether MindSpore is installed; found without importing it."""
-        return bool(self.version())
+        # Asking for the version reads the metadata of every installed package.
+        is_there = "mindspore" in sys.modules or importlib.util.find_spec("mindspore") is not None
+        return is_there and bool(self.version())
 
     def version(self) -> str:
         """MindSpore's version, found without importing it; ``""`` when it is not installed."""
@@ -154,10 +155,17 @@ class MindSporeAdapter:
             Same shape and dtype; bfloat16 as `ml_dtypes.bfloat16`, NaN payloads included.
         """
         array = np.asarray(tensor.asnumpy())
-        if array.dtype.name == "bfloat16" and array.dtype != ml_dtypes.bfloat16:
-            # MindSpore brings a bfloat16 of its own to numpy; both are the upper half of a float32.
+        if array.dtype.name == "bfloat16":
+            import ml_dtypes
+
+            # MindSpore may bring a bfloat16 of its own to numpy; both are the upper half of a
+            # float32.
             array = array.view(np.uint16).view(ml_dtypes.bfloat16)
         return np.array(array, order="C", copy=True)
+
+    def from_numpy(self, array: NDArray[Any]) -> Any:
+        """A new Tensor of the array's dtype, shape and numbers, bit for bit."""
+        return _imported().Tensor(np.array(array, order="C", copy=True))
 
     def seed_globals(self, seed: int) -> None:
         """Seed MindSpore's global generators, and numpy's legacy one with them.

@@ -11,6 +11,7 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import is_
 from types import FrameType, ModuleType
 from typing import Any, Protocol
 
@@ -67,9 +68,12 @@ class Patches:
         self._observer = observer
         self._modules = tuple(
             _ModulePatches(patches)
-            for patches in (_numpy_patches(observer), _random_patches(observer))
+            for patches in (
+                _numpy_patches(observer),
+                _random_patches(observer),
+                *((patch,) for patch in _entropy_patches(observer)),
+            )
         )
-        self._always = tuple(_entropy_patches(observer))
         self._mindspore: tuple[_Patch, ...] = ()
         self._mindone: tuple[_Patch, ...] = ()
         self._undo: list[tuple[Any, str, bool, object]] = []
@@ -78,11 +82,10 @@ class Patches:
         """Replace everything; MindSpore and mindone only where they are already imported."""
         if not self._mindspore and "mindspore.ops.operations.random_ops" in sys.modules:
             self._mindspore = tuple(_mindspore_patches(self._observer))
-        if not self._mindone:
-            self._mindone = tuple(_mindone_patches(self._observer))
+        self._mindone = self._renewed(tuple(_mindone_patches(self._observer)))
         for module in self._modules:
             module.install()
-        for patch in (*self._always, *self._mindspore, *self._mindone):
+        for patch in (*self._mindspore, *self._mindone):
             own = patch.name in vars(patch.owner)
             before = vars(patch.owner).get(patch.name)
             if before is patch.replacement:
@@ -90,6 +93,11 @@ class Patches:
                 before = patch.original
             self._undo.append((patch.owner, patch.name, own, before))
             setattr(patch.owner, patch.name, patch.replacement)
+
+    def _renewed(self, found: tuple[_Patch, ...]) -> tuple[_Patch, ...]:
+        """The patches around what stands in mindone now: a test may have exchanged it."""
+        known = {id(one) for patch in self._mindone for one in (patch.original, patch.replacement)}
+        return self._mindone if all(id(one.original) in known for one in found) else found
 
     def remove(self) -> None:
         """Put everything back as it was."""
@@ -112,16 +120,23 @@ class _ModulePatches:
         self._originals = {patch.name: patch.original for patch in found}
         self._replacements = {patch.name: patch.replacement for patch in found}
         self._before: dict[str, object] = {}
+        self._values = tuple(self._originals.values())
 
     def install(self) -> None:
         namespace, originals = self._namespace, self._originals
-        before = {name: namespace[name] for name in originals}
+        found = tuple(map(namespace.__getitem__, originals))
+        if all(map(is_, found, self._values)):
+            self._before = originals
+        else:
+            self._before = self._before_us(dict(zip(originals, found, strict=True)))
+        namespace.update(self._replacements)
+
+    def _before_us(self, before: dict[str, object]) -> dict[str, object]:
         for name, replacement in self._replacements.items():
             if before[name] is replacement:
                 # A monkeypatch made under a guard and undone after it put ours back.
-                before[name] = originals[name]
-        self._before = before
-        namespace.update(self._replacements)
+                before[name] = self._originals[name]
+        return before
 
     def remove(self) -> None:
         self._namespace.update(self._before)

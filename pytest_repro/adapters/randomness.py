@@ -10,9 +10,10 @@ from __future__ import annotations
 import linecache
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -58,7 +59,7 @@ class GlobalState(Protocol):
         ...
 
     def save_state(self) -> Any:
-        """Something that `restore_state` takes."""
+        """Something that `restore_state` takes; ``None`` while the framework is not imported."""
         ...
 
     def restore_state(self, state: Any) -> None:
@@ -66,8 +67,9 @@ class GlobalState(Protocol):
         ...
 
 
-@contextmanager
-def isolated_globals(seed: int, mindspore: GlobalState | None = None) -> Iterator[None]:
+def isolated_globals(
+    seed: int, mindspore: GlobalState | None = None
+) -> AbstractContextManager[None]:
     """Seed ``random``, numpy's legacy state and MindSpore; give every state back at the end.
 
     Also after an exception, and each one even where giving back another fails.
@@ -76,22 +78,52 @@ def isolated_globals(seed: int, mindspore: GlobalState | None = None) -> Iterato
         seed: At least 0; numpy's legacy state gets its remainder by 2**32.
         mindspore: The framework's state, where it is installed.
     """
-    with ExitStack() as stack:
-        _seed(stack, EventKind.RANDOM_GLOBAL, seed)
-        _seed(stack, EventKind.NUMPY_GLOBAL, seed % _SEED_BOUND)
-        if mindspore is not None:
-            stack.callback(mindspore.restore_state, mindspore.save_state())
-            mindspore.seed_globals(seed)
+    return _Isolation(seed, mindspore)
+
+
+class _Isolation:
+    """Written out rather than as a generator: it stands around every test."""
+
+    __slots__ = ("_mindspore", "_seed", "_undo")
+
+    def __init__(self, seed: int, mindspore: GlobalState | None) -> None:
+        self._seed = seed
+        self._mindspore = mindspore
+        self._undo: list[Callable[[], object]] = []
+
+    def __enter__(self) -> None:
+        try:
+            self._move(EventKind.RANDOM_GLOBAL, self._seed)
+            self._move(EventKind.NUMPY_GLOBAL, self._seed % _SEED_BOUND)
+            if self._mindspore is not None:
+                self._seed_framework(self._mindspore)
+        except BaseException:
+            self._give_back()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._give_back()
+
+    def _move(self, kind: EventKind, seed: int) -> None:
+        _SWITCH.moving(kind)
+        self._undo.append(partial(_SWITCH.drew, kind))
+        self._undo.append(SEEDINGS[kind](seed))
+        _SWITCH.drew(kind)
+
+    def _seed_framework(self, framework: GlobalState) -> None:
+        state = framework.save_state()
+        self._undo.append(partial(framework.restore_state, state))
+        framework.seed_globals(self._seed)
+        if state is not None:
             # It may have seeded numpy in its own way.
-            np.random.seed(seed % _SEED_BOUND)  # noqa: NPY002  the state others draw from
-        yield
+            np.random.seed(self._seed % _SEED_BOUND)  # noqa: NPY002  the state others draw from
 
-
-def _seed(stack: ExitStack, kind: EventKind, seed: int) -> None:
-    _SWITCH.moving(kind)
-    stack.callback(_SWITCH.drew, kind)
-    stack.callback(SEEDINGS[kind](seed))
-    _SWITCH.drew(kind)
+    def _give_back(self) -> None:
+        if self._undo:
+            try:
+                self._undo.pop()()
+            finally:
+                self._give_back()
 
 
 @dataclass(slots=True)

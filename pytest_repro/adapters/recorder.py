@@ -29,6 +29,8 @@ from pytest_repro.core.trace import (
 __all__ = ["Recorder"]
 
 _MAX_DEPTH = 8
+_LEAST_SKETCHED = 64
+"""Elements below which statistics say as much as a sketch, which is as long as 16 numbers."""
 _FIRST_SIGNALS = ("sample", "model_output")
 _TIMES = ("timestep", "timesteps", "t")
 
@@ -57,7 +59,7 @@ class Recorder:
         self._open: list[_Open] = []
         self._positions: Counter[str] = Counter()
         self._call_count = 0
-        self._known: dict[tuple[Digest, bool], SignalRecord] = {}
+        self._known: dict[Digest, SignalRecord] = {}
 
     def trace(self, level: TraceLevel) -> Trace:
         """Everything so far."""
@@ -101,7 +103,7 @@ class Recorder:
         while self._open:
             begun = self._open.pop()
             if begun.cell is cell:
-                outputs = self._signals(output, sketched=False)
+                outputs = self._signals(output, sketched=True)
                 class_name = type(cell).__name__
                 self._cells.append(
                     CellRecord(begun.number, begun.step, name, class_name, begun.inputs, outputs)
@@ -129,10 +131,10 @@ class Recorder:
 
     def _signal(self, array: NDArray[Any], *, sketched: bool) -> SignalRecord:
         record = make_record(array)
-        known = self._known.get((record.digest, sketched))
-        if known is None:
-            known = measure_signal(record, sketched=sketched)
-            self._known[record.digest, sketched] = known
+        sketched = sketched and array.size >= _LEAST_SKETCHED
+        known = self._known.get(record.digest)
+        if known is None or (sketched and not known.sketch):
+            known = self._known[record.digest] = measure_signal(record, sketched=sketched)
         return known
 
 

@@ -144,12 +144,24 @@ class Watch:
             if isinstance(getattr(part, "config", None), Mapping)
         )
 
+    @property
+    def cells(self) -> dict[str, Any]:
+        """The components that are cells, by name."""
+        return dict(self._cells())
+
+    @property
+    def schedulers(self) -> tuple[Any, ...]:
+        """The components that are schedulers."""
+        return tuple(part for part in self._components.values() if _is_scheduler(part))
+
     def _cells(self) -> Iterator[tuple[str, Any]]:
         return ((name, self._components[name]) for name in self._cell_names)
 
     def _records(self, cell: Any) -> Iterator[tuple[str, Any]]:
-        for parameter in cell.get_parameters():
-            yield str(parameter.name), make_record(self._framework.to_numpy(parameter))
+        # By path: MindSpore renames a parameter whose cell is put into another list, and mindone's
+        # UnCLIP does that in its first run (`self.resnets[1:]`).
+        for path, parameter in cell.parameters_and_names():
+            yield str(path), make_record(self._framework.to_numpy(parameter))
 
     def _add_taps(self) -> None:
         if self.level is TraceLevel.OFF:

@@ -33,6 +33,9 @@ class FakeMindSpore(MindSporeAdapter):
     def __init__(self, target="Ascend", name="Ascend910B1", version="2.10.0"):
         self.target, self.name, self.release = target, name, version
 
+    def installed(self):
+        return bool(self.release)
+
     def version(self):
         return self.release
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -161,6 +163,47 @@ def test_the_commit_is_read_and_a_change_is_seen(tmp_path):
     assert dict(host.git_facts(tmp_path)) == clean
     write(tmp_path / "a.py", "2")
     assert dict(host.git_facts(tmp_path)) == clean | {"code.dirty": "yes"}
+
+
+class Installed:
+    """A distribution that says where it came from."""
+
+    def __init__(self, origin):
+        self.origin = origin
+
+    def read_text(self, name):
+        return self.origin if name == "direct_url.json" else None
+
+
+@pytest.mark.parametrize(
+    ("origin", "commit"),
+    [
+        ('{"url": "https://x/y.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}', "abc"),
+        ('{"url": "file:///x.whl", "archive_info": {}}', ""),
+        (None, ""),
+        ("not json", ""),
+    ],
+)
+def test_the_commit_of_a_package_is_what_pip_wrote_down(monkeypatch, origin, commit):
+    monkeypatch.setattr(host, "distribution", lambda _: Installed(origin))
+    assert host.package_commit("mindone") == commit
+    monkeypatch.undo()
+    assert host.package_commit("no-such-package") == ""
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_commit_of_a_checkout_installed_in_place_is_its_head(tmp_path, monkeypatch):
+    folder = tmp_path / "a b"
+    write(folder / "a.py", "1")
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "x")
+    origin = json.dumps({"url": folder.as_uri(), "dir_info": {"editable": True}})
+    monkeypatch.setattr(host, "distribution", lambda _: Installed(origin))
+    commit = host.package_commit("mindone")
+    assert re.fullmatch("[0-9a-f]{40}", commit)
+    write(folder / "a.py", "2")
+    assert host.package_commit("mindone") == commit + "+"
 
 
 def test_without_git_or_checkout_the_commit_is_empty(tmp_path):

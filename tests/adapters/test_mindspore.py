@@ -116,6 +116,18 @@ def test_bfloat16_agrees_with_ml_dtypes_rounding(ms):
     assert ADAPTER.to_numpy(ms.Tensor(1.5, ms.bfloat16)).shape == ()
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (), (0, 3)], ids=str)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
+def test_an_array_becomes_a_tensor_bit_for_bit(ms, dtype, shape):
+    kind = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    array = np.random.Generator(np.random.PCG64(0)).standard_normal(shape)
+    array = np.asarray(array, dtype=kind)
+    tensor = ADAPTER.from_numpy(array)
+    assert (ADAPTER.is_tensor(tensor), tensor.dtype) == (True, getattr(ms, dtype))
+    assert tensor.shape == shape
+    assert ADAPTER.to_numpy(tensor).tobytes() == array.tobytes()
+
+
 def test_a_parameter_is_a_tensor_and_a_transposed_one_is_in_order(ms):
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     parameter = ms.Parameter(ms.Tensor(array), name="w")

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 import uuid
 import weakref
 from random import random as random_by_name
@@ -25,6 +26,7 @@ from numpy.random import default_rng as default_rng_by_name
 from numpy.random import randn as randn_by_name
 
 from pytest_repro.adapters.pipeline_calls import watch_pipeline_calls
+from pytest_repro.adapters.random_patches import Patches
 from pytest_repro.adapters.randomness import (
     EventKind,
     RandomnessWarning,
@@ -215,6 +217,32 @@ def test_a_monkeypatch_that_outlives_the_guard_leaves_no_patch_for_good():
     with guard_randomness("error"):
         pass
     assert snapshot() == before
+
+
+def test_a_monkeypatch_of_mindones_randn_is_what_runs_under_a_later_guard(monkeypatch):
+    module = types.ModuleType("mindspore_utils")
+    module.randn = lambda size, generator=None, dtype=None: "theirs"
+    monkeypatch.setitem(sys.modules, "mindone.diffusers.utils.mindspore_utils", module)
+    patches = Patches(Unheard())
+    for exchanged in ("first", "second"):
+        monkeypatch.setattr(module, "randn", lambda *_, words=exchanged, **__: words)
+        stood = module.randn
+        for _ in range(2):
+            patches.install()
+            assert module.randn is not stood
+            assert module.randn((1,)) == exchanged
+            patches.remove()
+            assert module.randn is stood
+
+
+class Unheard:
+    """Is told of every draw and does not mind."""
+
+    def drawing(self, kind, what):
+        pass
+
+    moving = drew = lambda self, kind: None
+    handed = lambda self, generator, count: None  # noqa: E731
 
 
 def test_classes_of_numpy_are_not_replaced():

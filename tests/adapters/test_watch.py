@@ -8,11 +8,13 @@ import inspect
 import numpy as np
 import pytest
 
+from pytest_repro.adapters.mindspore import MindSporeAdapter
 from pytest_repro.adapters.watch import watch
 from pytest_repro.core.components import compare_configurations, compare_weights
 from pytest_repro.core.divergence import Change, first_divergence
 from pytest_repro.core.errors import UsageError
 from pytest_repro.core.settings import TraceLevel
+from pytest_repro.session.watching import Watching
 
 ms = pytest.importorskip("mindspore")
 STEPS, CELLS = TraceLevel.STEPS, TraceLevel.CELLS
@@ -477,6 +479,26 @@ def test_weights_digests_are_those_of_the_pipelines(pipeline):
     assert watch(pipeline).weights() == weights_digests(pipeline)
 
 
+class Sliced(ms.nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.rows = ms.nn.CellList([ms.nn.Dense(2, 2), ms.nn.Dense(2, 2)])
+
+    def construct(self, x):
+        for row in self.rows[1:]:
+            x = row(x)
+        return x
+
+
+def test_weights_keep_their_names_when_mindspore_renames_the_parameters():
+    net = Sliced()
+    before, tensors = watch(net).weights(), watch(net).weight_tensors()
+    net(ms.Tensor(np.ones((1, 2), np.float32)))
+    assert any(parameter.name == "0.weight" for parameter in net.get_parameters())
+    assert watch(net).weights() == before
+    assert watch(net).weight_tensors() == tensors
+
+
 def test_configurations_name_the_entry_that_changed(diffusers, pipeline):
     old = watch(pipeline).configurations()
     assert compare_configurations(old, watch(small_pipeline(diffusers)).configurations()) == ()
@@ -497,3 +519,22 @@ def test_graph_mode_traces_steps_and_refuses_cells(diffusers, clean):
     with watch(pair) as watched:
         pair(ms.Tensor(X))
     assert len(watched.trace().steps) == 4
+
+
+def test_what_is_watched_again_before_it_runs_is_watched_once_with_its_new_weights():
+    watching = Watching(MindSporeAdapter(), TraceLevel.STEPS)
+    pair = Pair()
+    watching.add(pair)
+    before = watching.weights()
+    pair.net.first.weight.set_data(pair.net.first.weight * 2)
+    watching.add(pair)
+    (after,) = watching.weights()
+    assert (after.component, after.digest == before[0].digest) == ("net", False)
+    pair(ms.Tensor(X))
+    assert len(watching.trace().steps) == 4
+    # Once it ran, it is a second watch, so that no step is forgotten.
+    watching.add(pair)
+    pair(ms.Tensor(X))
+    assert {one.component for one in watching.weights()} == {"net", "2/net"}
+    assert len(watching.trace().steps) == 12
+    watching.stop()
