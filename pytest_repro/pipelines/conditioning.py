@@ -20,7 +20,7 @@ from pytest_repro.pipelines.seeded_weights import seeded_parameters
 from pytest_repro.pipelines.source import parse_source
 from pytest_repro.pipelines.unclip import load_unclip
 
-__all__ = ["Row", "measure", "rail_share"]
+__all__ = ["Row", "main", "measure", "on_rails", "rail_share", "unconditioned"]
 
 Image = NDArray[np.float32]
 Run = Callable[[int, np.random.Generator], Image]
@@ -55,12 +55,20 @@ class _Disturbed(np.random.Generator):
 
 
 def rail_share(image: Image) -> float:
-    """Share of the values of an image that lie within 1e-3 of one of its two commonest values."""
+    """Share of the values of an image that are `on_rails`."""
+    return float(on_rails(image).mean())
+
+
+def on_rails(image: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values lie within 1e-3 of one of the image's two commonest values; the image's shape.
+
+    What clipping holds fast lies there, also where a last step moves the clipped values together.
+    """
     cells = np.floor(image.ravel() / _RAIL_WIDTH).astype(np.int64)
     values, counts = np.unique(cells, return_counts=True)
     rails = (values[np.argsort(counts)[-2:]] + 0.5) * _RAIL_WIDTH
-    near = np.abs(image.ravel()[:, None] - rails[None, :]) <= _RAIL_WIDTH
-    return float(near.any(axis=1).mean())
+    near: NDArray[np.bool_] = np.abs(image.ravel()[:, None] - rails[None, :]) <= _RAIL_WIDTH
+    return np.asarray(near.any(axis=1), dtype=np.bool_).reshape(image.shape)
 
 
 def measure(pipeline: str, weights: str, steps: int, run: Run) -> Row:
@@ -114,7 +122,7 @@ def unconditioned(pipeline: Any, prefix: str, names: tuple[str, ...]) -> None:
             parameters[key].set_data(mindspore.Tensor(array))
 
 
-def rows(steps: tuple[int, ...], unclip_steps: tuple[int, ...]) -> Iterator[Row]:
+def _rows(steps: tuple[int, ...], unclip_steps: tuple[int, ...]) -> Iterator[Row]:
     """Measure every line; about a quarter of an hour for all on two cores."""
     source = parse_source("seeded")
     ddim, unclip = load_ddim(source), load_unclip(source)
@@ -128,7 +136,7 @@ def rows(steps: tuple[int, ...], unclip_steps: tuple[int, ...]) -> Iterator[Row]
             yield measure("UnCLIP", weights, count, _unclip_run(unclip))
 
 
-def line(row: Row) -> str:
+def _line(row: Row) -> str:
     """The row in Markdown."""
     return (
         f"| {row.pipeline} | {row.weights} | {row.steps} | {row.rail_share:.1%} "
@@ -146,8 +154,8 @@ def main() -> None:
         "| pipeline | weights | steps | on two values | std | rel_l2, one ULP | max_abs |\n"
         "| --- | --- | --- | --- | --- | --- | --- |\n"
     )
-    for row in rows(_counts(chosen.steps), _counts(chosen.unclip_steps)):
-        sys.stdout.write(line(row))
+    for row in _rows(_counts(chosen.steps), _counts(chosen.unclip_steps)):
+        sys.stdout.write(_line(row))
         sys.stdout.flush()
 
 

@@ -16,8 +16,9 @@ __all__ = ["weights_digests"]
 def weights_digests(pipeline: Any) -> tuple[WeightsDigest, ...]:
     """The digest of each component that has parameters, sorted by component.
 
-    A component's digest is `core.digest.digest_leaves` over its parameters sorted by name, each
-    with the digest of its dtype, shape and bytes; so a renamed parameter counts too.
+    A component's digest is `core.digest.digest_leaves` over its parameters sorted by their path in
+    the component, each with the digest of its dtype, shape and bytes. Not by ``Parameter.name``,
+    which MindSpore changes where a run puts a cell into another list, as mindone's UnCLIP does.
 
     Args:
         pipeline: Any mindone pipeline (an object with ``components``).
@@ -34,7 +35,8 @@ def _component(name: str, cell: Any) -> WeightsDigest:
     from pytest_repro.core.digest import digest_leaves
     from pytest_repro.core.record import make_record
 
-    leaves = sorted((str(p.name), make_record(_numbers(p)).digest) for p in cell.get_parameters())
+    named = cell.parameters_and_names()
+    leaves = sorted((str(path), make_record(_numbers(one)).digest) for path, one in named)
     return WeightsDigest(name, digest_leaves(leaves))
 
 

@@ -1,4 +1,4 @@
-"""Skips the model tests where MindSpore or mindone is not installed, and says so."""
+"""Skips the model tests where MindSpore or mindone is not installed; the trained pipeline."""
 
 from __future__ import annotations
 
@@ -18,3 +18,23 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def loaded_digits():
+    from pytest_repro.pipelines import SourceKind, WeightsSource, load_ddim
+
+    return load_ddim(WeightsSource(SourceKind.FOLDER, folder=_HERE / "digits"))
+
+
+@pytest.fixture
+def digits(loaded_digits, repro_watch):
+    """DDIM with the small trained network of the folder ``digits``, watched."""
+    return repro_watch(loaded_digits)
+
+
+if not _ABSENT:
+
+    @pytest.fixture(scope="session", autouse=True)
+    def _launching(one_kernel_at_a_time):
+        """For every model test."""
