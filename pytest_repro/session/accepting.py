@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_repro.adapters.codec import Row
 from pytest_repro.adapters.store import Store
-from pytest_repro.core.artefact import Claim
+from pytest_repro.core.artefact import Candidate, Change, Claim
 from pytest_repro.core.compare import compare_records, compare_summaries
 from pytest_repro.core.component_rows import (
     configurations_from_rows,
@@ -21,7 +20,6 @@ from pytest_repro.core.errors import CorruptBaseline
 from pytest_repro.core.model import (
     Baseline,
     CheckId,
-    Difference,
     Digest,
     EnvironmentKey,
     TensorRecord,
@@ -29,52 +27,19 @@ from pytest_repro.core.model import (
     Verdict,
     WeightsDigest,
 )
+from pytest_repro.core.step_envelope import digest_step_envelope, step_envelope_from_rows
 from pytest_repro.core.trace import trace_from_rows
 from pytest_repro.session.artefacts import OBSERVED
 from pytest_repro.session.integrity import verify
 from pytest_repro.session.selection import index_of
 
-__all__ = ["Candidate", "Change", "accept", "candidates_of", "open_observed", "records_of"]
+__all__ = ["accept", "candidates_of", "changes_of", "open_observed", "records_of"]
+
+Tensors = Callable[[Digest], TensorRecord | None]
 
 _LEAST_RUNS = 2
 _NOT_REPEATABLE = frozenset({Verdict.NONDETERMINISTIC, Verdict.CORRUPT})
 _NEXT = "fetch the report again, or make it anew: pytest --repro-report DIR"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What accepting changes of one tensor.
-
-    Attributes:
-        path: Place inside the checked value.
-        sentence: What happens, where there is nothing to measure: it is new, goes, or has another
-            dtype or shape.
-        difference: How far it moves, where both sides can be compared.
-    """
-
-    path: str
-    sentence: str = ""
-    difference: Difference | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One value that may be accepted.
-
-    Attributes:
-        observed: What would be stored, under ``key``: the recording machine's, never ours.
-        baseline: What is stored there now, if anything.
-        refusal: Why it cannot be accepted; ``""`` when it can.
-        is_stored: Whether the very same value and noise are stored there already.
-        changes: What would change, tensor by tensor.
-    """
-
-    key: EnvironmentKey
-    observed: Baseline
-    baseline: Baseline | None
-    refusal: str
-    is_stored: bool
-    changes: tuple[Change, ...]
 
 
 def open_observed(folder: Path, files: Mapping[str, str]) -> Store:
@@ -134,6 +99,9 @@ def _named_rows(store: Store, baseline: Baseline) -> Iterable[tuple[Digest, Sequ
     if wanted is not None and (rows := store.rows(wanted)) is not None:
         found = digest_configurations(configurations_from_rows(rows))
         yield _checked(store, wanted, found, rows)
+    wanted = baseline.step_envelope
+    if wanted is not None and (rows := store.rows(wanted)) is not None:
+        yield _checked(store, wanted, digest_step_envelope(step_envelope_from_rows(rows)), rows)
     for one in baseline.weights:
         if (rows := store.rows(one.digest)) is not None:
             yield _checked(store, one.digest, _weights_digest(one, rows), rows)
@@ -183,7 +151,10 @@ def _candidate(
     stored = _stored(target, key, seen.check)
     is_stored = stored is not None and stored.index == seen.index
     refusal = _refusal(claim, seen)
-    changes = () if stored is None or is_stored else tuple(_changes(observed, target, stored, seen))
+    if stored is None or is_stored:
+        changes: tuple[Change, ...] = ()
+    else:
+        changes = tuple(changes_of(stored, target.tensor, seen, observed.tensor))
     return Candidate(key, seen, stored, refusal, is_stored, changes)
 
 
@@ -203,7 +174,15 @@ def _stored(target: Store, key: EnvironmentKey, check: CheckId) -> Baseline | No
     return target.baseline(key, check)
 
 
-def _changes(observed: Store, target: Store, stored: Baseline, seen: Baseline) -> Iterable[Change]:
+def changes_of(stored: Baseline, old: Tensors, seen: Baseline, new: Tensors) -> Iterator[Change]:
+    """What storing ``seen`` in the place of ``stored`` changes, tensor by tensor.
+
+    Args:
+        stored: What is there.
+        old: Finds its tensors; ``None`` where one is absent.
+        seen: What would be there.
+        new: Finds its tensors.
+    """
     before = {one.path: one for one in stored.tensors}
     now = {one.path: one for one in seen.tensors}
     for path in {**before, **now}:
@@ -212,17 +191,17 @@ def _changes(observed: Store, target: Store, stored: Baseline, seen: Baseline) -
         elif path not in before:
             yield Change(path, f"is new: {now[path].dtype} {now[path].shape}")
         elif before[path].digest != now[path].digest:
-            yield _change(observed, target, before[path], now[path])
+            yield _change(before[path], old, now[path], new)
 
 
-def _change(observed: Store, target: Store, before: TensorSummary, now: TensorSummary) -> Change:
+def _change(before: TensorSummary, old: Tensors, now: TensorSummary, new: Tensors) -> Change:
     if (before.dtype, before.shape) != (now.dtype, now.shape):
         sentence = f"{before.dtype} {before.shape} becomes {now.dtype} {now.shape}"
         return Change(before.path, sentence)
-    old, new = target.tensor(before.digest), observed.tensor(now.digest)
-    if old is None or new is None:
+    one, other = old(before.digest), new(now.digest)
+    if one is None or other is None:
         return Change(before.path, difference=compare_summaries(before, now))
-    return Change(before.path, difference=compare_records(old, new))
+    return Change(before.path, difference=compare_records(one, other))
 
 
 def accept(observed: Store, target: Store, chosen: Iterable[Candidate]) -> int:

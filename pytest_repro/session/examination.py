@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_repro.core.envelope import DISTURBANCE_SEED
+from pytest_repro.core.artefact import Candidate
 from pytest_repro.core.errors import BaselineError
 from pytest_repro.core.model import (
     Baseline,
@@ -13,41 +14,25 @@ from pytest_repro.core.model import (
     CheckId,
     Gate,
     IndexEntry,
+    Observation,
     Outcome,
     Verdict,
 )
 from pytest_repro.core.noise import Disturbed, NoiseSource
 from pytest_repro.core.settings import NoiseMode, TraceLevel, UpdateMode
+from pytest_repro.session.accepting import changes_of
+from pytest_repro.session.disturbing import DisturbedRun, Disturbing
+from pytest_repro.session.isolated_trial import IsolatedTrial
 from pytest_repro.session.judging import Judging
+from pytest_repro.session.plan import Plan
 from pytest_repro.session.recording import Recording
-from pytest_repro.session.repeating import parting
+from pytest_repro.session.repeating import Raised, name_run, parting, raised_by
 from pytest_repro.session.trial import CheckCall, Trial
 
 if TYPE_CHECKING:
     from pytest_repro.session.run import Session
 
 __all__ = ["Examination"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What is to become of one check, before the repeatable gate."""
-
-    call: CheckCall
-    outcome: Outcome | None
-    recording: Verdict | None = None
-
-    @property
-    def needs_repeat(self) -> bool:
-        if self.recording is not None:
-            return True
-        return self.outcome is not None and self.outcome.verdict is Verdict.DRIFT
-
-    @property
-    def is_acceptable(self) -> bool:
-        """Whether somebody who reads a report may want to accept it."""
-        verdict = None if self.outcome is None else self.outcome.verdict
-        return self.needs_repeat or verdict in (Verdict.MISSING, Verdict.WITHIN)
 
 
 class Examination:
@@ -65,26 +50,57 @@ class Examination:
     ) -> None:
         self._session = session
         self._judging = Judging(session)
-        self._failure = failure
+        self._failure = raised_by(failure)
         self._may_record = may_record and failure is None
         self._first = trial
+        self._isolated: list[IsolatedTrial] = []
         self._repeats: list[Trial] = []
-        self._disturbed: list[Trial] = []
-        self._errors: list[BaseException | None] = []
+        self._disturbed: list[DisturbedRun] = []
         self._parting: dict[str, str] = {}
+        self._asked = False
         self._plans = {name: self._plan(call) for name, call in trial.calls.items()}
         self._adopted = self._adoptable()
 
     def wants_run(self) -> bool:
         """Whether the test has to run again before it can be concluded."""
-        return self._wants_repeat() or self._wants_disturbed()
+        if self._wants_repeat():
+            return True
+        self._ask()
+        return self._wants_disturbed()
+
+    def _ask(self) -> None:
+        """Ask about what is to be recorded, once it was seen to repeat itself."""
+        if self._asked or self._parting or self._session.settings.update is not UpdateMode.ASK:
+            return
+        self._asked = True
+        for name, plan in self._plans.items():
+            if plan.recording is not None and not self._session.wants(self._candidate(name, plan)):
+                # What is stored stands, and the check is judged by it.
+                outcome = self._judging.judge(self._first.spec, plan.call)
+                self._plans[name] = Plan(plan.call, outcome)
+
+    def _candidate(self, name: str, plan: Plan) -> Candidate:
+        session, check = self._session, plan.call.observation.check
+        key = session.key
+        seen = self.recording().baseline(name)
+        if plan.recording is Verdict.RECORDED:
+            return Candidate(key, seen, None, "", is_stored=False, changes=())
+        stored = session.store.baseline(key, check)
+        held = {record.digest: record for _, record in plan.call.observation.tensors}
+        changes = tuple(changes_of(stored, session.store.tensor, seen, held.get))
+        return Candidate(key, seen, stored, "", is_stored=False, changes=changes)
+
+    def wants_fresh_process(self) -> bool:
+        """Whether that run has to happen in a process of its own."""
+        isolate = self._session.settings.isolate
+        return isolate and not self._isolated and self._wants_repeat()
 
     def source(self) -> NoiseSource:
         """Where the next run's noise comes from."""
         if self._wants_repeat():
             return self._session.noise_source(self._first.spec)
         return Disturbed(
-            seed=DISTURBANCE_SEED + len(self._disturbed),
+            seed=self._session.settings.envelope_seed + len(self._disturbed),
             computing_dtype=self._first.spec.computing_dtype,
         )
 
@@ -92,23 +108,33 @@ class Examination:
         """What the next run records of watched pipelines.
 
         The repeated run records every cell: it has to be made anyway, and only cells tell where a
-        drift began; disturbed runs record nothing.
+        drift began; disturbed runs record steps, from which the envelope of each is measured.
         """
         level = self._first.spec.trace
-        watched = self._first.watching.is_watching
-        if not watched or not self._wants_repeat() or level is TraceLevel.OFF:
-            # Asking whether cells can be traced would import MindSpore into tests without it.
+        if not self._first.watching.is_watching or level is TraceLevel.OFF:
             return TraceLevel.OFF
+        if not self._wants_repeat():
+            # Asking whether cells can be traced would import MindSpore into tests without it.
+            return TraceLevel.STEPS
         return TraceLevel.CELLS if self._session.can_trace_cells() else level
 
     def add(self, trial: Trial, error: BaseException | None) -> None:
         """Take in one further run and what it raised."""
         if self._wants_repeat():
             self._repeats.append(trial)
-            self._errors.append(error)
-            self._compare(trial, error)
+            seen = {name: call.observation for name, call in trial.calls.items()}
+            self._compare(seen, raised_by(error), name_run(self._run_count()))
         else:
-            self._disturbed.append(trial)
+            self._disturbed.append(DisturbedRun(trial, error))
+
+    def add_isolated(self, trial: IsolatedTrial) -> None:
+        """Take in the run in a fresh process; the runs in this one follow, so it is one more."""
+        self._isolated.append(trial)
+        run = name_run(self._run_count(), isolated=True)
+        self._compare(trial.observations, trial.raised, run)
+
+    def _run_count(self) -> int:
+        return 1 + len(self._isolated) + len(self._repeats)
 
     def conclude(self) -> tuple[Outcome, ...]:
         """The outcome of every check, in the order of the calls; records what may be recorded."""
@@ -124,12 +150,12 @@ class Examination:
             return False
         return len(self._repeats) < self._first.spec.runs - 1
 
-    def _has_to_repeat(self, plan: _Plan) -> bool:
+    def _has_to_repeat(self, plan: Plan) -> bool:
         return plan.is_acceptable if self._session.settings.report else plan.needs_repeat
 
     def agreed_runs(self, name: str) -> int:
         """How many runs saw a check bitwise alike; 1 where it was not repeated, or parted."""
-        return 1 if name in self._parting else 1 + len(self._repeats)
+        return 1 if name in self._parting else self._run_count()
 
     def recording(self, *, agreed: bool = True) -> Recording:
         """Makes baselines of this test's checks; without ``agreed`` of the first run alone."""
@@ -137,15 +163,22 @@ class Examination:
             self._session,
             self._first,
             self._repeats if agreed else [],
-            self._disturbed,
+            self._run_count() if agreed else 1,
+            self._disturbing(),
             self._adopted,
         )
 
+    def _disturbing(self) -> Disturbing:
+        return Disturbing(self._first, self._disturbed, self._session.settings)
+
     def _wants_disturbed(self) -> bool:
-        if self._parting or not any(plan.recording for plan in self._plans.values()):
+        recorded = [name for name, plan in self._plans.items() if plan.recording is not None]
+        if self._parting or not recorded:
             return False
-        if not self._first.book.ledger().draws or self._all_adopted():
+        if not self._first.is_noisy or self._all_adopted():
             return False
+        if self._disturbed and all(map(self._disturbing().absence, recorded)):
+            return False  # no check can have an envelope any more, and a run may take minutes
         return len(self._disturbed) < self._session.settings.envelope
 
     def _all_adopted(self) -> bool:
@@ -166,40 +199,40 @@ class Examination:
                     found[name] = equal
         return found
 
-    def _compare(self, trial: Trial, error: BaseException | None) -> None:
-        run = len(self._repeats) + 1
-        if error is not None and type(error) is not type(self._failure):
-            self._parting = dict.fromkeys(self._plans, f"run {run} raised {error!r}")
+    def _compare(self, seen: Mapping[str, Observation], raised: Raised | None, run: str) -> None:
+        before = None if self._failure is None else self._failure.kind
+        if raised is not None and raised.kind != before:
+            self._parting = dict.fromkeys(self._plans, f"{run} raised {raised.shown}")
             return
         for name, plan in self._plans.items():
-            sentence = parting(plan.call.observation, trial.calls.get(name), run)
+            sentence = parting(plan.call.observation, seen.get(name), run)
             if sentence:
                 self._parting[name] = sentence
 
-    def _plan(self, call: CheckCall) -> _Plan:
+    def _plan(self, call: CheckCall) -> Plan:
         update = self._session.settings.update
         if update is UpdateMode.NONE or not self._may_record:
-            return _Plan(call, self._judging.judge(self._first.spec, call))
+            return Plan(call, self._judging.judge(self._first.spec, call))
         return self._plan_recording(call, update)
 
-    def _plan_recording(self, call: CheckCall, update: UpdateMode) -> _Plan:
+    def _plan_recording(self, call: CheckCall, update: UpdateMode) -> Plan:
         check = call.observation.check
         try:
             own = self._session.references.own(check)
         except BaselineError as error:
-            return _Plan(call, self._judging.corrupt(call, error))
+            return Plan(call, self._judging.corrupt(call, error))
         observed = IndexEntry(call.observation.digest, call.observation.ledger.digest)
         if own is None:
-            return _Plan(call, None, Verdict.RECORDED)
+            return Plan(call, None, Verdict.RECORDED)
         if update is UpdateMode.MISSING:
-            return _Plan(call, self._judging.judge(self._first.spec, call))
+            return Plan(call, self._judging.judge(self._first.spec, call))
         if own != observed:
-            return _Plan(call, None, Verdict.UPDATED)
+            return Plan(call, None, Verdict.UPDATED)
         if update is UpdateMode.ALL or self._session.settings.noise is NoiseMode.STORE:
-            return _Plan(call, None, Verdict.UNCHANGED)
-        return _Plan(call, self._outcome(check, Verdict.UNCHANGED, call))
+            return Plan(call, None, Verdict.UNCHANGED)
+        return Plan(call, self._outcome(check, Verdict.UNCHANGED, call))
 
-    def _conclude(self, name: str, plan: _Plan) -> Outcome:
+    def _conclude(self, name: str, plan: Plan) -> Outcome:
         asked = any(one.needs_repeat for one in self._plans.values())
         if plan.outcome is not None and plan.outcome.verdict is Verdict.WITHIN and not asked:
             # Repeated for the report alone, which must not turn a passing check into a failing one.
@@ -255,5 +288,7 @@ class Examination:
         for position, (name, plan) in enumerate(self._plans.items()):
             if plan.recording is not None:
                 verdict = recording.record(name, plan.recording)
-                outcomes[position] = replace(outcomes[position], verdict=verdict)
+                said = recording.absence(name)
+                detail = (said,) if said and verdict is not Verdict.UNCHANGED else ()
+                outcomes[position] = replace(outcomes[position], verdict=verdict, detail=detail)
         self._session.flush_if_due()

@@ -10,7 +10,7 @@ from pytest_repro.adapters.inventory import FileKind, FoundFile
 from pytest_repro.adapters.store import Store
 from pytest_repro.core.digest import digest_leaves
 from pytest_repro.core.errors import BaselineError, NewerSchema
-from pytest_repro.core.ledger import make_ledger
+from pytest_repro.core.ledger_digest import make_ledger
 from pytest_repro.core.model import Baseline, Digest, Statistics, TensorSummary
 from pytest_repro.core.statistics import summarise
 from pytest_repro.core.words import Word

@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_repro.core.cause import Evidence, decide_cause
-from pytest_repro.core.environment import compare_facts
+from pytest_repro.core.environment import HardwareKind, compare_facts, parse_hardware
 from pytest_repro.core.errors import BaselineError
 from pytest_repro.core.judgement import (
     Chosen,
     LeafJudgement,
     choose_tolerance,
     described,
+    factor_of,
     judge_leaves,
     value_faults,
 )
@@ -29,9 +30,9 @@ from pytest_repro.core.model import (
     TensorSummary,
     Verdict,
 )
-from pytest_repro.core.tolerance import passing_tolerance
+from pytest_repro.core.tolerance import EXACT, passing_tolerance
 from pytest_repro.core.tolerance_value import Tolerance
-from pytest_repro.session.anatomies import Anatomies
+from pytest_repro.session.anatomies import Anatomies, Slack
 from pytest_repro.session.references import Found, narrower
 from pytest_repro.session.spec import TestSpec
 from pytest_repro.session.trial import CheckCall, Trial
@@ -84,7 +85,7 @@ class Judging:
     def _missing(self, call: CheckCall, reach: Distance) -> Outcome:
         check = call.observation.check
         elsewhere = self._session.references.elsewhere(check)
-        key = self._session.environment.key
+        key = self._session.key
         if elsewhere:
             keys = ", ".join(str(one) for one in elsewhere[:4])
             more = f" and {len(elsewhere) - 4} more" if len(elsewhere) > 4 else ""
@@ -122,6 +123,7 @@ class Judging:
             verdict=Verdict.EXACT,
             gate=Gate.EXACT,
             reference=Reference(found.key, found.distance, session.store.shown(manifest)),
+            observation=call.observation,
             called_at=call.called_at,
         )
 
@@ -188,16 +190,19 @@ class Judging:
         self, spec: TestSpec, call: CheckCall, baseline: Baseline, distance: Distance
     ) -> tuple[LeafJudgement, ...]:
         resolved = self._session.resolve(call.observation.check)
-        asked = (
-            (call.tolerance, f"repro_check at {self._session.shown(call.called_at)}"),
-            (spec.tolerance, "@pytest.mark.repro"),
-        )
+        asked = self._asked(spec, call)
 
         def choose(summary: TensorSummary) -> Chosen:
-            return choose_tolerance(asked, resolved, distance, summary)
+            return choose_tolerance(asked, resolved, distance, summary, baseline.no_envelope)
 
         return judge_leaves(
             baseline.tensors, call.observation.tensors, self._session.references.tensor, choose
+        )
+
+    def _asked(self, spec: TestSpec, call: CheckCall) -> tuple[tuple[Tolerance | None, str], ...]:
+        return (
+            (call.tolerance, f"repro_check at {self._session.shown(call.called_at)}"),
+            (spec.tolerance, "@pytest.mark.repro"),
         )
 
     def _differences(
@@ -234,21 +239,32 @@ class Judging:
                 observed=now,
             )
         )
-        begun = anatomy.divergence_sentences(seen.trace, _agreement(outcome))
+        slack = self._slack(outcome, trial)
+        begun = anatomy.divergence_sentences(seen.trace, slack)
+        target = None
+        if parse_hardware(now.key.hardware).kind is HardwareKind.ASCEND:
+            target = anatomy.dump_target(seen.trace, slack)
         return replace(
             outcome,
             cause=finding.cause,
             facts=facts,
             evidence=(finding.sentence, *finding.evidence),
             began=begun,
+            dump_target=target,
+            dump_config="" if target is None else self._session.dump_config(outcome.check),
         )
 
-
-def _agreement(outcome: Outcome) -> float:
-    """The rel_l2 up to which signals of a fallback's traces agree; 0.0 stands for bitwise."""
-    if outcome.reference is None or outcome.reference.distance is Distance.OWN:
-        return 0.0
-    return max((use.allowed for use in outcome.uses if use.measure == "rel_l2"), default=0.0)
+    def _slack(self, outcome: Outcome, trial: Trial) -> Slack | None:
+        if outcome.reference is None or outcome.reference.distance is Distance.OWN:
+            return None
+        if any(use.measure == EXACT for use in outcome.uses):
+            return None  # who demands every bit of the value wants to see the first that moved
+        asked = self._asked(trial.spec, trial.calls[outcome.check.name])
+        allowed = (use.allowed for use in outcome.uses if use.measure == "rel_l2")
+        return Slack(
+            factor=factor_of(asked, self._session.resolve(outcome.check)),
+            otherwise_rel_l2=max(allowed, default=0.0),
+        )
 
 
 def _verdict(passes: bool, hopeless: Chosen | None) -> Verdict:

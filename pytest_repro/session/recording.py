@@ -8,13 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_repro.adapters.codec import Row
-from pytest_repro.core.compare import compare_records, summary_of
+from pytest_repro.core.compare import summary_of
 from pytest_repro.core.component_rows import (
     configurations_rows,
     digest_configurations,
     weights_rows,
 )
-from pytest_repro.core.envelope import DISTURBANCE_SEED, envelope_from
 from pytest_repro.core.model import (
     Baseline,
     Digest,
@@ -28,7 +27,13 @@ from pytest_repro.core.model import (
 )
 from pytest_repro.core.record import make_record
 from pytest_repro.core.settings import NoiseMode
+from pytest_repro.core.step_envelope import (
+    StepEnvelope,
+    digest_step_envelope,
+    step_envelope_rows,
+)
 from pytest_repro.core.trace import Trace, trace_rows
+from pytest_repro.session.disturbing import Disturbing
 from pytest_repro.session.trial import Trial
 from pytest_repro.session.watching import Anatomy
 
@@ -44,8 +49,9 @@ class Recording:
     Args:
         session: The run.
         first: The execution whose observations are recorded.
-        repeats: The executions that agreed with it bitwise.
-        disturbed: The executions with disturbed noise, from which envelopes are measured.
+        repeats: The executions of this process that agreed with it bitwise.
+        runs: How many executions agreed, itself and those of other processes included.
+        disturbing: The executions with disturbed noise, from which envelopes are measured.
         adopted: By check name, baselines of another framework version with the same bits; where
             nothing was disturbed, their envelopes serve.
     """
@@ -55,15 +61,16 @@ class Recording:
         session: Session,
         first: Trial,
         repeats: list[Trial],
-        disturbed: list[Trial],
+        runs: int,
+        disturbing: Disturbing,
         adopted: Mapping[str, Baseline],
     ) -> None:
         self._adopted = adopted
         self._repeats = repeats
         self._session = session
         self._first = first
-        self._runs = 1 + len(repeats)
-        self._disturbed = disturbed
+        self._runs = runs
+        self._disturbing = disturbing
 
     def record(self, name: str, verdict: Verdict) -> Verdict:
         """Queue the baseline of check ``name`` and say what became of it.
@@ -84,6 +91,16 @@ class Recording:
         """The trace of the last repeated run, which recorded every cell."""
         return self._repeats[-1].calls[name].observation.trace if self._repeats else None
 
+    def _step_envelope(self, name: str) -> StepEnvelope | None:
+        return self._disturbing.step_envelope(name, self._trace(name))
+
+    def absence(self, name: str) -> str:
+        """Why a check is recorded without an envelope, in words; ``""`` where it has one."""
+        return "" if self._adopts(name) else self._disturbing.absence(name)
+
+    def _adopts(self, name: str) -> Baseline | None:
+        return None if self._disturbing.was_done else self._adopted.get(name)
+
     def _configuration(self) -> Digest | None:
         found = self._anatomy.configurations
         return digest_configurations(found) if found else None
@@ -93,13 +110,16 @@ class Recording:
         return self._first.watching.anatomy()
 
     def records(self, name: str) -> dict[Digest, tuple[Row, ...]]:
-        """The trace, the tables of weights and the configurations of a check's pipelines."""
+        """What a check's pipelines are made of, what they did, and how far each step moves."""
         trace, configuration = self._trace(name), self._configuration()
         records: dict[Digest, tuple[Row, ...]] = {}
         if trace is not None:
             records[trace.digest] = trace_rows(trace)
         if configuration is not None:
             records[configuration] = configurations_rows(self._anatomy.configurations)
+        envelope = self._step_envelope(name)
+        if envelope is not None:
+            records[digest_step_envelope(envelope)] = step_envelope_rows(envelope)
         digests = {one.component: one.digest for one in self._first.calls[name].observation.weights}
         for table in self._anatomy.weights:
             if table.component in digests:
@@ -115,7 +135,7 @@ class Recording:
 
     def _is_stored(self, baseline: Baseline) -> bool:
         session = self._session
-        stored = session.store.baseline(session.environment.key, baseline.check)
+        stored = session.store.baseline(session.key, baseline.check)
         return replace(stored, provenance=baseline.provenance) == baseline
 
     def baseline(self, name: str) -> Baseline:
@@ -131,6 +151,8 @@ class Recording:
             weights=observation.weights,
             trace=None if (trace := self._trace(name)) is None else trace.digest,
             configuration=self._configuration(),
+            step_envelope=self._step_envelope_digest(name),
+            no_envelope=self.absence(name),
             provenance=Provenance(
                 recorded_at=self._session.now(),
                 runs=self._runs,
@@ -140,35 +162,19 @@ class Recording:
         )
 
     def _summary(self, name: str, path: str, record: TensorRecord) -> TensorSummary:
-        adopted = self._adopted.get(name)
-        if adopted is not None and not self._disturbed:
+        adopted = self._adopts(name)
+        if adopted is not None:
             envelope = _adopted_envelope(adopted, path)
         else:
-            envelope = self._envelope(name, path, record)
+            envelope = self._disturbing.envelope(name, path)
         return replace(summary_of(path, record), envelope=envelope)
 
-    def _envelope(self, name: str, path: str, clean: TensorRecord) -> Envelope | None:
-        moved = [self._leaf(trial, name, path) for trial in self._disturbed]
-        differences = [
-            compare_records(clean, record)
-            for record in moved
-            if record is not None and (record.dtype, record.shape) == (clean.dtype, clean.shape)
-        ]
-        if not differences or len(differences) < len(self._disturbed):
-            # Noise that changes what is computed, not only how far: no envelope can be measured.
-            return None
-        sizes = [trial.book.input_rel_l2 for trial in self._disturbed]
-        return envelope_from(
-            differences,
-            method=f"every draw moved by one {self._first.spec.computing_dtype} ULP, random signs",
-            seed=DISTURBANCE_SEED,
-            input_rel_l2=sum(sizes) / len(sizes),
-        )
-
-    @staticmethod
-    def _leaf(trial: Trial, name: str, path: str) -> TensorRecord | None:
-        call = trial.calls.get(name)
-        return None if call is None else dict(call.observation.tensors).get(path)
+    def _step_envelope_digest(self, name: str) -> Digest | None:
+        adopted = self._adopts(name)
+        if adopted is not None:
+            return adopted.step_envelope  # its rows lie in the same folder
+        envelope = self._step_envelope(name)
+        return None if envelope is None else digest_step_envelope(envelope)
 
 
 def _adopted_envelope(baseline: Baseline, path: str) -> Envelope | None:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from pytest_repro.adapters.store import Store
-from pytest_repro.core.environment import compare_facts, order_references
-from pytest_repro.core.errors import CorruptBaseline
-from pytest_repro.core.model import (
-    Baseline,
+from pytest_repro.core.check import (
     CheckId,
     Digest,
-    Distance,
-    Draw,
-    Environment,
     EnvironmentKey,
     IndexEntry,
+    Ledger,
     Reference,
     TensorRecord,
 )
-from pytest_repro.core.noise import Replay
+from pytest_repro.core.dtypes import DTYPES
+from pytest_repro.core.errors import CorruptBaseline
+from pytest_repro.core.words import Distance
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_repro.core.model import Baseline, Environment
+    from pytest_repro.core.noise import Replay
 
 __all__ = ["Found", "References", "narrower"]
 
@@ -49,12 +50,17 @@ class References:
 
     Args:
         store: The baselines.
-        environment: Ours.
+        key: Our key.
+        environment: Gives our environment; asked only where facts are compared.
     """
 
-    def __init__(self, store: Store, environment: Environment) -> None:
+    def __init__(
+        self, store: Store, key: EnvironmentKey, environment: Callable[[], Environment]
+    ) -> None:
         self._store = store
+        self._key = key
         self._environment = environment
+        self._own: dict[str, Reference] = {}
         self._orders: dict[Distance, tuple[tuple[EnvironmentKey, Distance], ...]] = {}
 
     def forget(self) -> None:
@@ -83,9 +89,24 @@ class References:
             return found
         return None
 
+    def own_equal(self, check: CheckId, value: Digest, noise: Digest) -> Reference | None:
+        """Our own key's baseline, if it has these digests; it is the nearest that can be."""
+        entry = self._store.index(self._key, check.module).get(check.entry)
+        if entry is None or entry.value != value or entry.noise != noise:
+            return None
+        return self.own_reference(check.module)
+
+    def own_reference(self, module: str) -> Reference:
+        """Where our own key's baselines of a module lie."""
+        found = self._own.get(module)
+        if found is None:
+            manifest = self._store.shown(self._store.manifest_path(self._key, module))
+            found = self._own[module] = Reference(self._key, Distance.OWN, manifest)
+        return found
+
     def own(self, check: CheckId) -> IndexEntry | None:
         """The entry under our own key, if there is one."""
-        return self._store.index(self._environment.key, check.module).get(check.entry)
+        return self._store.index(self._key, check.module).get(check.entry)
 
     def equal_release(self, check: CheckId, entry: IndexEntry) -> Baseline | None:
         """The nearest baseline of another framework version with bitwise this value and noise."""
@@ -100,8 +121,10 @@ class References:
 
         A baseline under our own key counts as ``release`` where a fact that changes bits differs.
         """
+        from pytest_repro.core.environment import compare_facts
+
         baseline = self._store.baseline(found.key, check)
-        differing = compare_facts(baseline.provenance.environment, self._environment)
+        differing = compare_facts(baseline.provenance.environment, self._environment())
         reasons = tuple(fact for fact in differing if fact.changes_bits)
         distance = found.distance
         if distance is Distance.OWN and reasons:
@@ -118,19 +141,27 @@ class References:
         for key, _ in self._order(reach):
             stored = [one for one in self._store.manifest(key, module) if one.check.test == test]
             if stored:
+                from pytest_repro.core.noise import Replay
+
                 ledger = max((one.ledger for one in stored), key=lambda one: len(one.draws))
-                return Replay(ledger, tuple(self._drawn(draw, key) for draw in ledger.draws))
+                numbers = range(len(ledger.draws))
+                return Replay(ledger, tuple(self._drawn(ledger, at, key) for at in numbers))
         raise CorruptBaseline(
             f"{module}::{test} has no baseline whose noise could be replayed",
             next_step="pytest --repro-update --repro-noise=store",
         )
 
-    def _drawn(self, draw: Draw, key: EnvironmentKey) -> NDArray[Any]:
+    def _drawn(self, ledger: Ledger, position: int, key: EnvironmentKey) -> NDArray[Any] | None:
+        draw = ledger.draws[position]
+        if draw.dtype not in DTYPES:
+            return None  # text, lists, a bit generator moved by hand: never stored, drawn anew
         record = self._store.tensor(draw.digest)
         if record is None:
             raise CorruptBaseline(
-                "the noise of this test was recorded as digests only and cannot be replayed",
-                facts=(f"{draw.method} {draw.shape} of generator {draw.generator}",),
+                "the noise of this test cannot be replayed: "
+                f"draw {position + 1} of {len(ledger.draws)}, {draw.method} {draw.shape} of "
+                f"generator {draw.generator}, was not stored",
+                facts=("its digest alone was recorded, or its file was not pulled",),
                 where=str(key),
                 next_step="pytest --repro-update=all --repro-noise=store",
             )
@@ -151,5 +182,7 @@ class References:
 
     def _order(self, reach: Distance) -> tuple[tuple[EnvironmentKey, Distance], ...]:
         if reach not in self._orders:
-            self._orders[reach] = order_references(self._environment.key, self._store.keys(), reach)
+            from pytest_repro.core.environment import order_references
+
+            self._orders[reach] = order_references(self._key, self._store.keys(), reach)
         return self._orders[reach]

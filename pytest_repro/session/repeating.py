@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pytest_repro.core.compare import compare_records
 from pytest_repro.core.divergence import first_divergence
 from pytest_repro.core.ledger import compare_ledgers
 from pytest_repro.core.model import Difference, Observation, TensorRecord
-from pytest_repro.session.trial import CheckCall
 
-__all__ = ["parting"]
+__all__ = ["Raised", "name_run", "parting", "raised_by"]
 
 
-def parting(first: Observation, again: CheckCall | None, run: int) -> str:
-    """Where run ``run`` parts from the first, in one sentence; ``""`` when they are equal.
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What a run raised: the name of its type, and how Python shows it."""
+
+    kind: str
+    shown: str
+
+
+def raised_by(error: BaseException | None) -> Raised | None:
+    """The same of an error that was caught; ``None`` where there was none."""
+    if error is None:
+        return None
+    return Raised(f"{type(error).__module__}.{type(error).__qualname__}", repr(error))
+
+
+def name_run(number: int, *, isolated: bool = False) -> str:
+    """How sentences call run ``number``, counted from 1."""
+    return f"run {number}" + (", in a fresh process," if isolated else "")
+
+
+def parting(first: Observation, second: Observation | None, run: str) -> str:
+    """Where a run parts from the first, in one sentence; ``""`` when they are equal.
 
     The noise is looked at before the value, because a different draw explains a different value.
+
+    Args:
+        first: What the first run saw.
+        second: What the other one saw; ``None`` where it did not come so far.
+        run: What to call the other one, as `name_run` says.
     """
-    if again is None:
-        return f"run {run} did not reach this check"
-    second = again.observation
+    if second is None:
+        return f"{run} did not reach this check"
     noise = compare_ledgers(first.ledger, second.ledger)
     if noise is not None:
-        return f"run {run} drew other noise: {noise.sentence}"
+        return f"{run} drew other noise: {noise.sentence}"
     if first.digest == second.digest:
         return ""
     return (
-        f"run {run} drew the same noise and gave other numbers{_where(first, second)}"
+        f"{run} drew the same noise and gave other numbers{_where(first, second)}"
         f"{_step(first, second)}"
     )
 

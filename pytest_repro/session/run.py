@@ -1,59 +1,38 @@
-"""What lives for one run: environment, store, policy, and the queue of what is to be written."""
+"""What lives for one run: environment, store, policy, and what a passing check asks of them."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_repro.adapters.codec import Row
 from pytest_repro.adapters.mindspore import MindSporeAdapter
-from pytest_repro.adapters.pipeline_calls import watch_pipeline_calls
-from pytest_repro.adapters.policy_file import load_policy
 from pytest_repro.adapters.randomness import guard_randomness, isolated_globals
 from pytest_repro.adapters.store import Store
-from pytest_repro.core.artefact import Artefact
-from pytest_repro.core.generator import NoiseBook
-from pytest_repro.core.model import (
-    Baseline,
-    CheckId,
-    Digest,
-    Distance,
-    Environment,
-    Observation,
-    Outcome,
-    Reference,
-    TensorRecord,
-)
-from pytest_repro.core.noise import Fresh, NoiseSource
-from pytest_repro.core.policy import Policy, Resolved, resolve
+from pytest_repro.core.check import CheckId, Digest, EnvironmentKey, Outcome, Reference
 from pytest_repro.core.settings import Framework, NoiseMode, Settings, UpdateMode
-from pytest_repro.session.artefacts import Artefacts
-from pytest_repro.session.examination import Examination
-from pytest_repro.session.pipelines import Pipelines
+from pytest_repro.core.words import Gate, Verdict
 from pytest_repro.session.references import References, narrower
 from pytest_repro.session.spec import TestSpec, spec_from
-from pytest_repro.session.trial import Trial
+from pytest_repro.session.trial import FindExact, Trial
+
+if TYPE_CHECKING:
+    from pytest_repro.adapters.codec import Row
+    from pytest_repro.adapters.msprobe import MsprobeDump
+    from pytest_repro.core.artefact import Artefact, Candidate
+    from pytest_repro.core.generator import NoiseBook
+    from pytest_repro.core.model import Baseline, Environment, TensorRecord
+    from pytest_repro.core.noise import NoiseSource
+    from pytest_repro.core.policy import Policy, Resolved
+    from pytest_repro.session.examination import Examination
+    from pytest_repro.session.pipelines import Pipelines
+    from pytest_repro.session.writing import Writing
 
 __all__ = ["Session", "open_session"]
-
-_FLUSH_SHARE = 20
-"""A flush may cost at most one part in this many of the time since the last one."""
-
-
-@dataclass(slots=True)
-class _Queue:
-    """What waits to be written, and when writing last happened."""
-
-    baselines: dict[str, list[Baseline]] = field(default_factory=dict)
-    tensors: dict[str, TensorRecord] = field(default_factory=dict)
-    records: dict[Digest, Sequence[Row]] = field(default_factory=dict)
-    flushed_s: float = 0.0
-    cost_s: float = 0.0
 
 
 class Session:
@@ -62,10 +41,15 @@ class Session:
     Args:
         settings: The run's settings.
         root: The root folder of the tests.
-        environment: Ours.
+        key: Our environment's.
+        observe: Sees every fact of our environment; called when the first fact is asked for, which
+            no exact check does.
         store: The baselines.
-        policy: ``policy.yaml``.
+        policy: ``policy.yaml``; ``None`` where there is none.
         mindspore: Reads tensors and global state of MindSpore where it is installed.
+        wants: Asks whether a value shall be recorded; asked with `UpdateMode.ASK` only.
+        isolated: Whether this process makes one trial for another process, which judges it: then
+            everything that is observed is kept.
         clock: Gives the UTC time.
     """
 
@@ -74,31 +58,71 @@ class Session:
         settings: Settings,
         *,
         root: Path,
-        environment: Environment,
+        key: EnvironmentKey,
+        observe: Callable[[], Environment],
         store: Store,
-        policy: Policy,
+        policy: Policy | None,
         mindspore: MindSporeAdapter,
+        wants: Callable[[Candidate], bool] = lambda candidate: True,
+        isolated: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self.settings = settings
-        self.environment = environment
+        self.key = key
         self.store = store
-        self.references = References(store, environment)
-        self.pipelines = Pipelines(settings.weights)
-        self.tool = f"pytest-repro {_own_version()}"
+        self.references = References(store, key, lambda: self.environment)
+        self._observe = observe
+        self._environment: Environment | None = None
+        self._pipelines: Pipelines | None = None
         self._root = root
         self._policy = policy
         self._mindspore = mindspore
+        self._isolated = isolated
         self._clock = clock
-        self._queue = _Queue()
+        self.wants = wants
+        self._writing: Writing | None = None
         self._examined: set[str] = set()
-        self._artefacts = Artefacts(self, Path(settings.report)) if settings.report else None
+        self._dump = _dump(settings.msprobe)
+        self._artefacts = None
+        if settings.report:
+            from pytest_repro.session.artefacts import Artefacts
+
+            self._artefacts = Artefacts(self, Path(settings.report))
+
+    @property
+    def environment(self) -> Environment:
+        """Every fact that was seen about this machine and its software, and the key."""
+        if self._environment is None:
+            # The number of allowed cores, say, may have changed since.
+            self._environment = replace(self._observe(), key=self.key)
+        return self._environment
+
+    @property
+    def tool(self) -> str:
+        """Our name and version."""
+        from pytest_repro.adapters.host import package_version
+
+        return f"pytest-repro {package_version('pytest-repro') or 'unknown'}"
+
+    @property
+    def pipelines(self) -> Pipelines:
+        """The pipelines of the fixtures, loaded once."""
+        if self._pipelines is None:
+            from pytest_repro.session.pipelines import Pipelines
+
+            self._pipelines = Pipelines(self.settings.weights)
+        return self._pipelines
 
     def spec(
         self, module: str, test: str, arguments: Mapping[str, object], *, marked: bool
     ) -> TestSpec:
         """What a test asked for, from its marker's arguments and the settings."""
         return spec_from(module, test, arguments, self.settings, marked=marked)
+
+    @property
+    def framework(self) -> MindSporeAdapter:
+        """Reads tensors of the framework."""
+        return self._mindspore
 
     def now(self) -> str:
         """UTC, ISO 8601 to the second."""
@@ -111,24 +135,21 @@ class Session:
 
     def resolve(self, check: CheckId) -> Resolved:
         """What the policy says of a check."""
-        return resolve(self._policy, str(check))
+        from pytest_repro.core.policy import Policy, resolve
+
+        return resolve(self._policy or Policy(), str(check))
 
     def own_reference(self, module: str) -> Reference:
         """Where our own key's baselines of a module lie."""
-        key = self.environment.key
-        return Reference(key, Distance.OWN, self.store.shown(self.store.manifest_path(key, module)))
+        return self.references.own_reference(module)
 
-    @contextmanager
-    def isolation(self, spec: TestSpec) -> Iterator[None]:
+    def isolation(self, spec: TestSpec) -> AbstractContextManager[None]:
         """Seed every global generator for one test and give all of them back afterwards."""
-        with isolated_globals(spec.seed, self._mindspore):
-            yield
+        return isolated_globals(spec.seed, self._mindspore)
 
-    @contextmanager
-    def guard(self, spec: TestSpec, trial: Trial) -> Iterator[None]:
-        """Catch randomness that no seed of the test decides, and generators used twice."""
-        with guard_randomness(spec.rng), watch_pipeline_calls(trial.book):
-            yield
+    def guard(self, spec: TestSpec) -> AbstractContextManager[object]:
+        """Catch randomness that no seed of the test decides."""
+        return guard_randomness(spec.rng)
 
     def noise_source(self, spec: TestSpec) -> NoiseSource:
         """Where the generators' numbers of a test come from.
@@ -138,44 +159,75 @@ class Session:
         """
         if self.settings.noise is NoiseMode.REPLAY:
             return self.references.recorded_noise(spec.module, spec.test, self.settings.reference)
+        from pytest_repro.core.noise import Fresh
+
         return Fresh()
 
     def trial(self, spec: TestSpec, examination: Examination | None = None) -> Trial:
         """A fresh execution of a test: its first, or the one that an examination asks for."""
-        source = self.noise_source(spec) if examination is None else examination.source()
         level = spec.trace if examination is None else examination.trace_level()
-        book = NoiseBook(
-            source,
-            store=self.settings.noise is NoiseMode.STORE,
-            allow_reuse=spec.reuse,
-        )
-        return Trial(spec, book, self._mindspore, self._lets_go(spec), level)
+        open_book = self._opener(spec, examination)
+        return Trial(spec, open_book, self._mindspore, self._finder(spec), level, self._dump)
+
+    def _opener(self, spec: TestSpec, examination: Examination | None) -> Callable[[], NoiseBook]:
+        if examination is None and self.settings.noise is not NoiseMode.REPLAY:
+            return lambda: self._book(self.noise_source(spec), spec)
+        # Now: whether there is noise to replay is known, and what the examination asks for changes.
+        source = self.noise_source(spec) if examination is None else examination.source()
+        return lambda: self._book(source, spec)
+
+    def _book(self, source: NoiseSource, spec: TestSpec) -> NoiseBook:
+        from pytest_repro.core.generator import NoiseBook
+
+        keep = self.settings.noise is NoiseMode.STORE
+        return NoiseBook(source, store=keep, allow_reuse=spec.reuse)
 
     def can_trace_cells(self) -> bool:
         """Whether cells can be hooked: MindSpore's GRAPH mode has no hooks."""
         return self._mindspore.mode() == "PYNATIVE"
 
-    def _lets_go(self, spec: TestSpec) -> Callable[[Observation], bool]:
-        if self.settings.update is not UpdateMode.NONE:
-            return lambda observation: False
-        reach = narrower(self.settings.reference, spec.reference)
+    def _finder(self, spec: TestSpec) -> FindExact:
+        if self._isolated or self.settings.update is not UpdateMode.NONE:
+            return lambda check, value, noise: (False, None)
 
-        def is_exact(observation: Observation) -> bool:
-            noise = observation.ledger.digest
+        def find(check: CheckId, value: Digest, noise: Digest) -> tuple[bool, Reference | None]:
             try:
-                found = self.references.find_equal(
-                    observation.check, reach, observation.digest, noise
-                )
+                own = self.references.own_equal(check, value, noise)
+                if own is not None:
+                    return True, own
+                reach = narrower(self.settings.reference, spec.reference)
+                return self.references.find_equal(check, reach, value, noise) is not None, None
             except Exception:  # noqa: BLE001  judged, and worded, when the test ends
-                return False
-            return found is not None
+                return False, None
 
-        return is_exact
+        return find
+
+    def settled(self, trial: Trial) -> tuple[Outcome, ...]:
+        """The outcomes of a test whose checks were all found exact under our own key.
+
+        Nothing is left to ask then: no reach is narrower than our own key, and no tolerance, policy
+        or further run bears on equal bits. Empty where anything else has to be looked at.
+        """
+        calls = trial.calls.values()
+        if self._artefacts is not None or not all(call.exact for call in calls):
+            return ()
+        return tuple(
+            Outcome(
+                check=call.observation.check,
+                verdict=Verdict.EXACT,
+                gate=Gate.EXACT,
+                reference=call.exact,
+                called_at=call.called_at,
+            )
+            for call in calls
+        )
 
     def examine(self, trial: Trial, failure: BaseException | None) -> Examination:
         """Start judging a test; a second examination of the same test is a rerun: no recording."""
         may_record = trial.spec.place not in self._examined
         self._examined.add(trial.spec.place)
+        from pytest_repro.session.examination import Examination
+
         return Examination(self, trial, failure, may_record=may_record)
 
     def keep_artefacts(
@@ -184,24 +236,34 @@ class Session:
         """Put what was observed into the report's folder, where a report was asked for."""
         return () if self._artefacts is None else self._artefacts.keep(examination, outcomes)
 
+    def dump_config(self, check: CheckId) -> str:
+        """Where the report of this run holds msprobe's ``config.json``; ``""`` without a report."""
+        return "" if self._artefacts is None else str(self._artefacts.dump_config(check))
+
+    @property
+    def writing(self) -> Writing:
+        """What waits to be written."""
+        if self._writing is None:
+            from pytest_repro.session.writing import Writing
+
+            self._writing = Writing(self.store, self.key)
+        return self._writing
+
     def queue(self, baseline: Baseline, tensors: Sequence[TensorRecord]) -> None:
         """Remember a baseline to be written."""
-        self._queue.baselines.setdefault(baseline.check.module, []).append(baseline)
-        self.queue_tensors(tensors)
+        self.writing.queue(baseline, tensors)
 
     def queue_tensors(self, tensors: Sequence[TensorRecord]) -> None:
         """Remember tensors to be written that a stored baseline names already."""
-        self._queue.tensors.update({record.digest: record for record in tensors})
+        self.writing.queue_tensors(tensors)
 
     def queue_records(self, records: Mapping[Digest, Sequence[Row]]) -> None:
         """Remember traces and tables of weights to be written."""
-        self._queue.records.update(records)
+        self.writing.queue_records(records)
 
     def flush_if_due(self) -> None:
         """Write what waits, unless writing would take a large part of the run's time."""
-        if not self._queue.baselines and not self._queue.tensors:
-            return
-        if time.monotonic() - self._queue.flushed_s >= _FLUSH_SHARE * self._queue.cost_s:
+        if self._writing is not None and self._writing.is_due():
             self.flush()
 
     def flush(self) -> None:
@@ -210,22 +272,11 @@ class Session:
         Raises:
             BaselineError: Nothing that was stored is lost; what was not written is still queued.
         """
-        began = time.monotonic()
-        self.store.write_rows(self._queue.records)
-        self._queue.records.clear()
-        for module in list(self._queue.baselines):
-            baselines = self._queue.baselines[module]
-            wanted = {digest for baseline in baselines for digest in _named_by(baseline)}
-            tensors = [record for digest, record in self._queue.tensors.items() if digest in wanted]
-            self.store.write(self.environment.key, module, baselines, tensors)
-            del self._queue.baselines[module]
-        self.store.write_tensors(self._queue.tensors.values())
-        self._queue.tensors.clear()
+        if self._writing is not None:
+            self._writing.flush()
         self.references.forget()
         if self._artefacts is not None:
             self._artefacts.flush()
-        self._queue.flushed_s = time.monotonic()
-        self._queue.cost_s = self._queue.flushed_s - began
 
 
 def open_session(
@@ -233,46 +284,84 @@ def open_session(
     *,
     root: Path,
     extra_facts: Sequence[Mapping[str, str]] = (),
+    wants: Callable[[Candidate], bool] = lambda candidate: True,
+    isolated: bool = False,
 ) -> Session:
     """The session of a run on this machine: observe the environment, open store and policy.
 
     Raises:
         ReproError: The facts, the folder or the policy are wrong.
     """
-    from pytest_repro.adapters.environment import observe_environment
-
     folder = root / settings.baselines
+    store, policy = Store(folder, root=root), folder / "policy.yaml"
     mindspore = MindSporeAdapter()
-    if settings.framework is not Framework.NUMPY and mindspore.installed():
+    has_mindspore = settings.framework is not Framework.NUMPY and mindspore.installed()
+    if has_mindspore:
         # Before the first kernel, and before the facts are read: the switch is one of them.
         mindspore.enable_determinism()
-    environment = observe_environment(
-        framework=str(settings.framework),
-        root=root,
-        extra=_merged(extra_facts),
-        mindspore=mindspore,
-    )
+    extra = _merged(extra_facts)
+    observe = _observer(settings, root, extra, mindspore)
+    # They wait where nothing that a test does can change them.
+    may_wait = settings.update is UpdateMode.NONE and not extra
+    if has_mindspore or settings.framework is Framework.MINDSPORE or not may_wait:
+        environment = observe()
+        key, observe = environment.key, lambda: environment
+    else:
+        key = _numpy_key()
     return Session(
         settings,
         root=root,
-        environment=environment,
-        store=Store(folder, root=root),
-        policy=load_policy(folder / "policy.yaml"),
+        key=key,
+        observe=observe,
+        store=store,
+        policy=_policy_of(policy, store),
         mindspore=mindspore,
+        wants=wants,
+        isolated=isolated,
     )
+
+
+def _dump(config: str) -> MsprobeDump | None:
+    if not config:
+        return None
+    from pytest_repro.adapters.msprobe import MsprobeDump
+
+    return MsprobeDump(Path(config))
+
+
+def _observer(
+    settings: Settings, root: Path, extra: Mapping[str, str], mindspore: MindSporeAdapter
+) -> Callable[[], Environment]:
+    """What sees every fact, now or later, with the environment variables of now."""
+    variables = dict(os.environ)
+
+    def observe() -> Environment:
+        from pytest_repro.adapters.environment import observe_environment
+
+        return observe_environment(
+            framework=str(settings.framework),
+            root=root,
+            extra=extra,
+            mindspore=mindspore,
+            variables=variables,
+        )
+
+    return observe
+
+
+def _numpy_key() -> EnvironmentKey:
+    from pytest_repro.adapters.cpu import numpy_key
+
+    return numpy_key(os.environ)
+
+
+def _policy_of(path: Path, store: Store) -> Policy | None:
+    if not os.path.lexists(path):
+        return None
+    from pytest_repro.adapters.policy_file import load_policy
+
+    return load_policy(path, shown=store.shown(path))
 
 
 def _merged(extra: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {name: value for facts in extra for name, value in facts.items()}
-
-
-def _named_by(baseline: Baseline) -> Iterator[Digest]:
-    yield from (one.digest for one in baseline.tensors)
-    yield from (draw.digest for draw in baseline.ledger.draws)
-
-
-def _own_version() -> str:
-    try:
-        return version("pytest-repro")
-    except PackageNotFoundError:
-        return "unknown"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pytest_repro.core.errors import SettingError
-from pytest_repro.core.model import Distance
 from pytest_repro.core.settings import (
     RngMode,
     Settings,
@@ -15,7 +14,10 @@ from pytest_repro.core.settings import (
     parse_choice,
     parse_count,
 )
-from pytest_repro.core.tolerance import Tolerance, tolerance_from
+from pytest_repro.core.words import Distance
+
+if TYPE_CHECKING:
+    from pytest_repro.core.tolerance import Tolerance
 
 __all__ = ["MARKER_ARGUMENTS", "TestSpec", "spec_from"]
 
@@ -28,7 +30,7 @@ MARKER_ARGUMENTS: Mapping[str, str] = {
     "rng": "error, warn or off for unseeded randomness; off and warn need a reason",
     "reason": "why `rng` or `reuse` is relaxed",
     "reuse": "True lets one generator serve several pipeline calls; needs a reason",
-    "dtype": "computing dtype whose ULP disturbs the noise: float32, float16 or bfloat16",
+    "dtype": "computing dtype whose ULP disturbs the noise: float64, float32, float16 or bfloat16",
     "name": "name of the check that the decorator makes of the returned value",
 }
 
@@ -79,9 +81,7 @@ def spec_from(
         test=test,
         seed=parse_count(arguments.get("seed", settings.seed), origin=f"{origin} seed", least=0),
         runs=parse_count(arguments.get("runs", settings.runs), origin=f"{origin} runs", least=2),
-        tolerance=None
-        if tolerance is None
-        else tolerance_from(tolerance, origin=f"{origin} tolerance"),
+        tolerance=None if tolerance is None else _tolerance(tolerance, origin),
         reference=parse_choice(
             Distance, arguments.get("reference", Distance.ANY), origin=f"{origin} reference"
         ),
@@ -95,9 +95,17 @@ def spec_from(
     )
 
 
+def _tolerance(asked: object, origin: str) -> Tolerance:
+    from pytest_repro.core.tolerance import tolerance_from
+
+    return tolerance_from(asked, origin=f"{origin} tolerance")
+
+
 def _refuse_unknown(arguments: Mapping[str, object], origin: str) -> None:
     for name in arguments:
         if name not in MARKER_ARGUMENTS:
+            import difflib
+
             near = difflib.get_close_matches(name, MARKER_ARGUMENTS, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise SettingError(

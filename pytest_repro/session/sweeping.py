@@ -127,4 +127,5 @@ def _named_by(baseline: Baseline) -> set[str]:
     digests = {str(one.digest) for one in baseline.tensors}
     digests |= {str(draw.digest) for draw in baseline.ledger.draws}
     digests |= {str(one.digest) for one in baseline.weights}
-    return digests | {str(one) for one in (baseline.trace, baseline.configuration) if one}
+    records = (baseline.trace, baseline.configuration, baseline.step_envelope)
+    return digests | {str(one) for one in records if one}

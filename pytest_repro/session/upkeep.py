@@ -18,6 +18,7 @@ from pytest_repro.core.agreement import (
     leaf_distances,
     pair_counts,
 )
+from pytest_repro.core.artefact import Judged
 from pytest_repro.core.model import (
     Baseline,
     CheckId,
@@ -36,6 +37,7 @@ __all__ = [
     "HistoryRow",
     "Listing",
     "Relation",
+    "ReportSide",
     "Side",
     "StoreSide",
     "compare_sides",
@@ -137,6 +139,56 @@ class StoreSide:
 
     def tensor(self, digest: Digest) -> TensorRecord | None:
         return self._store.tensor(digest)
+
+
+class ReportSide:
+    """What one run saw as a side of a diff.
+
+    Args:
+        name: What the side is called.
+        judged: The checks of the run that count.
+        observed: The values that its report kept.
+        baselines: Where the others may lie: a run keeps nothing of an exact check.
+    """
+
+    def __init__(
+        self, name: str, judged: Iterable[Judged], observed: Store, baselines: Store
+    ) -> None:
+        self._name = name
+        self._judged = {_check_id(one.check): one for one in judged if one.index}
+        self._observed = observed
+        self._baselines = baselines
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def index(self) -> Mapping[CheckId, IndexEntry]:
+        return {check: one.index for check, one in self._judged.items() if one.index}
+
+    def tensors(self, check: CheckId) -> tuple[TensorSummary, ...]:
+        """The summaries; none where the baseline that it was exact with is no longer there."""
+        one = self._judged[check]
+        places = ((self._observed, one.key), (self._baselines, one.reference))
+        for store, key in places:
+            found = stored_baselines(store, check, [_key(key)]) if key else ()
+            for _, baseline in found:
+                if baseline.index == one.index:
+                    return baseline.tensors
+        return ()
+
+    def tensor(self, digest: Digest) -> TensorRecord | None:
+        return self._observed.tensor(digest) or self._baselines.tensor(digest)
+
+
+def _check_id(text: str) -> CheckId:
+    module, _, rest = text.partition("::")
+    test, _, name = rest.rpartition("::")
+    return CheckId(module, test, name)
+
+
+def _key(text: str) -> EnvironmentKey:
+    return EnvironmentKey(*text.split("/"))
 
 
 def _untracked(items: Iterable[_Item], _label: str) -> Iterable[_Item]:

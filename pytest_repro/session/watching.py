@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_repro.adapters.values import TensorFramework
 from pytest_repro.adapters.watch import Watch, watch
@@ -12,6 +12,9 @@ from pytest_repro.core.components import ComponentWeights, Configuration
 from pytest_repro.core.model import WeightsDigest
 from pytest_repro.core.settings import TraceLevel
 from pytest_repro.core.trace import CellRecord, Trace, make_trace
+
+if TYPE_CHECKING:
+    from pytest_repro.adapters.msprobe import MsprobeDump
 
 __all__ = ["Anatomy", "Watching"]
 
@@ -30,23 +33,48 @@ class Watching:
     Args:
         framework: Reads tensors.
         level: How much is recorded of each pipeline.
+        dump: Where msprobe is asked for.
     """
 
-    def __init__(self, framework: TensorFramework, level: TraceLevel) -> None:
+    def __init__(
+        self, framework: TensorFramework, level: TraceLevel, dump: MsprobeDump | None = None
+    ) -> None:
         self._framework = framework
         self._level = level
+        self._dump = dump
+        self._end_dumps: list[Callable[[], None]] = []
         self._watches: list[Watch] = []
+        self._targets: list[object] = []
 
     def add(self, target: Any, name: str = "") -> None:
         """Begin to watch a pipeline or a cell.
 
+        What is watched already and has not run yet is watched anew, not twice: its weights may
+        have been changed in between.
+
         Raises:
             UsageError: There is nothing to watch in it.
         """
+        known = [n for n, one in enumerate(self._targets) if one is target]
+        place = known[-1] if known and not self._has_run(known[-1]) else len(self._watches)
+        for earlier in self._watches[place : place + 1]:
+            earlier.stop()
         started = watch(target, self._level, framework=self._framework, name=name)
         if self._level is not TraceLevel.OFF:
             started.start()
-        self._watches.append(started)
+        self._watches[place : place + 1] = [started]
+        self._targets[place : place + 1] = [target]
+        if self._dump is not None:
+            for end in self._end_dumps[place : place + 1]:
+                end()
+            ends = self._dump.attach(_prefix(place), started.cells, started.schedulers)
+            self._end_dumps[place : place + 1] = [ends]
+
+    def _has_run(self, number: int) -> bool:
+        if self._level is TraceLevel.OFF:
+            return False
+        trace = self._watches[number].trace()
+        return bool(trace.steps or trace.cells)
 
     @property
     def is_watching(self) -> bool:
@@ -55,6 +83,8 @@ class Watching:
 
     def stop(self) -> None:
         """Take every tap away."""
+        while self._end_dumps:
+            self._end_dumps.pop()()
         for one in self._watches:
             one.stop()
 

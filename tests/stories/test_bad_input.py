@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 import pytest
@@ -184,7 +185,7 @@ def test_a_folder_that_cannot_be_written_fails_the_recording(project, monkeypatc
         raise PermissionError(13, "Permission denied", str(path))
 
     with monkeypatch.context() as planted:
-        planted.setattr(store, "_write_whole", refuse)
+        planted.setattr(store, "write_whole", refuse)
         ran = project.run("--repro-update")
     assert ran.exit_code == 1
     assert "cannot write a baseline" in ran.text
@@ -292,6 +293,8 @@ def test_a_wrong_policy_names_its_line(project):
     ran = project.run("--repro-update")
     assert ran.exit_code == 1
     assert "policy.yaml line 5" in ran.failure
+    assert re.search(r"\bwhere +baselines/policy.yaml:5$", ran.failure, re.MULTILINE)
+    assert "0 checks" not in ran.text
     assert "did you mean 'tolerance'" in ran.failure
     assert "During handling" not in ran.failure
     assert project.files() == before
