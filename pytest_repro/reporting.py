@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Reporting", "entries_of_test", "settings_in_worker"]
 
-_DOCUMENT, _PAGE, _OBSERVED = "report.json", "index.html", "observed"
-_OURS = frozenset({_DOCUMENT, _PAGE, _OBSERVED})
+_DOCUMENT, _PAGE, _OBSERVED, _MSPROBE = "report.json", "index.html", "observed", "msprobe"
+_OURS = frozenset({_DOCUMENT, _PAGE, _OBSERVED, _MSPROBE})
 _FOLDER = "repro_report"
 
 
@@ -36,9 +36,13 @@ def entries_of_test(active: ActiveTest) -> dict[str, Any]:
     """What a test's report carries to the controller, as primitives."""
     from pytest_repro.report.artefact import entries_from, sites_from
 
-    key = str(active.session.environment.key)
+    session = active.session
+    entries = entries_from(active.outcomes, active.artefacts, str(session.key))
+    for entry in entries:
+        if "called_at" in entry:
+            entry["called_at"] = session.shown(entry["called_at"])
     return {
-        "checks": entries_from(active.outcomes, active.artefacts, key),
+        "checks": entries,
         "sites": sites_from(active.outcomes, active.artefacts),
     }
 
@@ -86,8 +90,9 @@ class Reporting:
                 )
             (self.folder / _DOCUMENT).unlink(missing_ok=True)
             (self.folder / _PAGE).unlink(missing_ok=True)
-            if (self.folder / _OBSERVED).exists():
-                shutil.rmtree(self.folder / _OBSERVED)
+            for name in (_OBSERVED, _MSPROBE):
+                if (self.folder / name).exists():
+                    shutil.rmtree(self.folder / name)
         except OSError as error:
             raise _unwritable(self.folder, error) from error
 
@@ -103,6 +108,11 @@ class Reporting:
         """Take in what a test's report carried; a rerun replaces what came before."""
         self._checks.update({str(one["check"]): one for one in carried["checks"]})
         self._sites.update(carried["sites"])
+
+    def correct(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Give checks the verdicts of these rows, which were found wrong after they were taken."""
+        for row in rows:
+            self._checks[row["check"]] = {**self._checks[row["check"]], "verdict": row["verdict"]}
 
     def write(self, idle: Iterable[str], made_at: str) -> list[str]:
         """Write everything, and say where, in lines for the terminal.

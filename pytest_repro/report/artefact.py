@@ -49,6 +49,7 @@ class Entry:
         key: Key of the environment that computed it.
         reference: Key of the baseline it was compared with, or ``""``.
         share: Largest used share of the tolerance; infinity where it allows nothing.
+        value, ledger: Digests of what was seen, also where it was exact and not kept.
         runs: How many runs saw it bitwise alike; 0 where nothing was kept.
         site, baseline_site: Ids of environments, or ``""``.
         differences: Path and figures of every tensor that differs (`model.Difference`).
@@ -68,6 +69,8 @@ class Entry:
     tolerance_origin: str = ""
     passing_tolerance: str = ""
     called_at: str = ""
+    value: str = ""
+    ledger: str = ""
     runs: int = 0
     recorded_at: str = ""
     noise: str = ""
@@ -118,7 +121,7 @@ def _site(environment: Environment) -> Site:
 
 
 def _entry(outcome: Outcome, kept: Artefact | None, key: str) -> Entry:
-    reference, baseline = outcome.reference, outcome.baseline
+    reference, baseline, seen = outcome.reference, outcome.baseline, outcome.observation
     return Entry(
         check=str(outcome.check),
         verdict=str(outcome.verdict),
@@ -133,6 +136,8 @@ def _entry(outcome: Outcome, kept: Artefact | None, key: str) -> Entry:
         tolerance_origin=outcome.tolerance_origin,
         passing_tolerance=outcome.passing_tolerance if outcome.uses else "",
         called_at=outcome.called_at,
+        value="" if seen is None else str(seen.digest),
+        ledger="" if seen is None else str(seen.ledger.digest),
         runs=0 if kept is None else kept.observed.provenance.runs,
         recorded_at="" if baseline is None else baseline.provenance.recorded_at,
         noise="" if outcome.noise is None else outcome.noise.sentence,

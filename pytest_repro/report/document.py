@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_repro.core.artefact import Claim
+from pytest_repro.core.artefact import Claim, Judged
 from pytest_repro.core.errors import CorruptBaseline, NewerSchema
+from pytest_repro.core.model import Digest, IndexEntry
 from pytest_repro.core.words import Verdict
 
 __all__ = ["SCHEMA", "ReadReport", "read_report", "report_text", "seal"]
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of report.json; a higher one is refused, never guessed at."""
 
 _KIND = "pytest-repro report"
@@ -74,6 +75,7 @@ class ReadReport:
         tool, made_at: Who wrote it, and when.
         files: SHA-256 of every observed manifest.
         kept: The entries whose values were kept.
+        judged: All entries, sorted by id.
         document: All of it, for the page.
     """
 
@@ -81,6 +83,7 @@ class ReadReport:
     made_at: str
     files: Mapping[str, str]
     kept: tuple[Claim, ...]
+    judged: tuple[Judged, ...]
     document: Mapping[str, Any]
 
 
@@ -102,7 +105,7 @@ def read_report(text: str, *, where: str) -> ReadReport:
         raise _corrupt(where, "it was changed after the run: its digest is another")
     try:
         return _read(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _corrupt(where, f"{type(error).__name__}: {error}") from error
 
 
@@ -113,7 +116,25 @@ def _read(document: Mapping[str, Any]) -> ReadReport:
         if one.get("runs")
     )
     files = {str(name): str(digest) for name, digest in document["files"].items()}
-    return ReadReport(str(document["tool"]), str(document["made_at"]), files, kept, document)
+    judged = tuple(_judged(one) for one in document["checks"])
+    return ReadReport(
+        str(document["tool"]), str(document["made_at"]), files, kept, judged, document
+    )
+
+
+def _judged(entry: Mapping[str, Any]) -> Judged:
+    digests = entry.get("value"), entry.get("ledger")
+    return Judged(
+        check=str(entry["check"]),
+        verdict=Verdict(entry["verdict"]),
+        key=str(entry["key"]),
+        index=IndexEntry(*(Digest(str(one)) for one in digests)) if all(digests) else None,
+        cause=str(entry.get("cause", "")),
+        distance=str(entry.get("distance", "")),
+        reference=str(entry.get("reference", "")),
+        share=float(entry.get("share", 0.0)),
+        runs=int(entry.get("runs", 0)),
+    )
 
 
 def _require_schema(schema: object, where: str) -> None:

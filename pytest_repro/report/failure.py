@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
@@ -22,7 +23,7 @@ MAX_LINES = 25
 _LABEL = 12
 _FACTS = 4
 _EVIDENCE = 4
-_BEGAN = 4
+_BEGAN = 6
 
 
 def nothing_checked(place: str) -> str:
@@ -88,7 +89,8 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     for sentence in outcome.detail[:4]:
         yield "because", sentence
     yield from zip(("cause", *[""] * 4), outcome.evidence[:_EVIDENCE], strict=False)
-    yield from zip(("began", *[""] * 4), outcome.began[:_BEGAN], strict=False)
+    yield from zip(("began", *[""] * _BEGAN), outcome.began[:_BEGAN], strict=False)
+    yield "operators", _operators(outcome)
     yield from _reference_rows(outcome)
     if outcome.differences:
         yield from _difference_rows(outcome, *outcome.differences[0])
@@ -97,9 +99,21 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
             more = _counted(further, "more tensor", "more tensors")
             yield "also", f"{more} of this check {'differs' if further == 1 else 'differ'}"
     if outcome.uses:
-        yield "tolerance", f"{outcome.tolerance}, from {outcome.tolerance_origin}; {_used(outcome)}"
+        yield "tolerance", f"{outcome.tolerance}, from {outcome.tolerance_origin}{_used(outcome)}"
     if outcome.passing_tolerance and outcome.uses:
         yield "would pass", f"tolerance={outcome.passing_tolerance}"
+
+
+def _operators(outcome: Outcome) -> str:
+    """How to have msprobe dump single operators; ``""`` where it is not an Ascend device."""
+    target = outcome.dump_target
+    if target is None:
+        return ""
+    where = target.cell or "every cell"
+    test = f"{outcome.check.module}::{outcome.check.test}"
+    if not outcome.dump_config:
+        return f"msprobe, step {target.step}, {where}: pytest {test!r} --repro-report DIR"
+    return f"msprobe: pytest {test!r} --repro-msprobe {outcome.dump_config}"
 
 
 def _reference_rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
@@ -198,7 +212,11 @@ def _statistics(difference: Difference) -> str:
 
 def _used(outcome: Outcome) -> str:
     worst = outcome.uses[0]
-    return f"used {worst.share:.3g} of 1.0 ({worst.measure})"
+    if math.isfinite(worst.share):
+        return f"; used {worst.share:.3g} of 1.0 ({worst.measure})"
+    if worst.measure == "exact":
+        return ""  # the word stands there already, and how many elements differ above
+    return f"; {worst.measure} {worst.observed:.3g}, allowed {worst.allowed:.3g}"
 
 
 def _next(outcome: Outcome) -> str:

@@ -29,6 +29,7 @@ _HEAVY = (
     "draws", "growth", "differences", "leaves", "evidence", "began", "detail", "tolerance_origin",
     "passing_tolerance", "site", "baseline_site",
 )  # fmt: skip
+_UNSHOWN = ("value", "ledger")
 _ORDER = {str(word): number for number, word in enumerate(
     (Verdict.CORRUPT, Verdict.NONDETERMINISTIC, Verdict.DRIFT, Verdict.MISSING, Verdict.WITHIN,
      Verdict.UPDATED, Verdict.RECORDED, Verdict.UNCHANGED, Verdict.EXACT)
@@ -82,7 +83,7 @@ def _trimmed(
     known: dict[str, int] = {}
     left = _DETAIL_BYTES
     for check in checks:
-        entry = {**check}
+        entry = {name: one for name, one in check.items() if name not in _UNSHOWN}
         if entry.get("draws"):
             text = "\n".join(entry["draws"])
             if text not in known:

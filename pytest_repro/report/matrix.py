@@ -9,13 +9,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from pytest_repro.core.agreement import LeafDistance, Matrix, MatrixRow, PairCount
 from pytest_repro.core.model import CheckId, EnvironmentKey
 from pytest_repro.report.matrix_page import PAGE
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
 
-__all__ = ["matrix_html", "matrix_json", "matrix_lines", "matrix_tables"]
+__all__ = ["letters", "matrix_html", "matrix_json", "matrix_lines", "matrix_tables"]
 
 _ROWS = 200
 """A terminal shows checks up to here one by one; more are counted by pattern."""
@@ -190,12 +191,19 @@ def _plain_row(row: MatrixRow) -> dict[str, object]:
 def matrix_html(matrix: Matrix) -> str:
     """One self-contained page: a heat map of checks against keys, with the counts below it."""
     heads = "".join(
-        f'<th scope="col"><span>{html.escape(str(key))}</span></th>' for key in matrix.keys
+        f'<th scope="col" title="{html.escape(str(key))}">'
+        f"<span>{html.escape(key.framework)}</span></th>"
+        for key in matrix.keys
+    )
+    groups = "".join(
+        f'<th scope="colgroup" colspan="{len(list(group))}">{html.escape(hardware)}</th>'
+        for hardware, group in groupby(key.hardware for key in matrix.keys)
     )
     body = "\n".join(_html_row(row, matrix.keys) for row in matrix.rows)
     parts = {
         "SUMMARY": html.escape(matrix_lines(matrix)[-1]),
         "AXES": "".join(_html_axis(axis, matrix.pairs) for axis in _AXES),
+        "GROUPS": groups,
         "HEADS": heads,
         "BODY": body,
     }

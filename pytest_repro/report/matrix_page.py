@@ -19,7 +19,8 @@ th, td { padding: .15rem .5rem; }
 .map td { text-align: center; min-width: 1.6rem; color: #111; border: 1px solid #8884; }
 .map th[scope=row] { text-align: left; font-weight: 400; font-family: ui-monospace, monospace; }
 .map th[scope=col] span { writing-mode: vertical-rl; font-weight: 400; }
-.map thead th { position: sticky; top: 0; background: Canvas; vertical-align: bottom; }
+.map thead { position: sticky; top: 0; background: Canvas; }
+.map thead th { vertical-align: bottom; } .map th[scope=colgroup] { padding: .15rem .8rem; }
 td.n { color: inherit !important; } td.e { background: #9fd8a4; } td.u { background: #c9c2e6; }
 td.h0 { background: #dceefb; } td.h1 { background: #c4e1f5; } td.h2 { background: #b9d9c9; }
 td.h3 { background: #dfe3a3; } td.h4 { background: #f4dd84; } td.h5 { background: #f7c26b; }
@@ -34,12 +35,12 @@ the row's A, one shade a power of ten.</p>
 <td class="h1">1e-7</td><td class="h2">1e-6</td><td class="h3">1e-5</td><td class="h4">1e-4</td>
 <td class="h5">1e-3</td><td class="h6">1e-2</td><td class="h7">0.1</td>
 <td class="h8">1 or incomparable</td><td class="u">other bits, not measured</td></tr></table>
-@AXES@
 <table class="map"><caption>checks against environments</caption>
-<thead><tr><th></th>@HEADS@</tr></thead>
+<thead><tr><th></th>@GROUPS@</tr><tr><th></th>@HEADS@</tr></thead>
 <tbody>
 @BODY@
 </tbody></table>
+@AXES@
 </body>
 </html>
 """

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_repro.core.words import Verdict
+
 if TYPE_CHECKING:
     from pytest_repro.core.model import Outcome
 
@@ -23,6 +25,8 @@ class Row:
         distance: ``own``, ``release``, ``any`` or ``""``.
         key: Key of the reference, or ``""``.
         share: Used share of the tolerance; -1.0 stands for infinity.
+        no_envelope: Why it was recorded without an envelope; ``""`` otherwise.
+        value: Digest of what is to be written; ``""`` where nothing is.
     """
 
     check: str
@@ -30,6 +34,8 @@ class Row:
     distance: str = ""
     key: str = ""
     share: float = 0.0
+    no_envelope: str = ""
+    value: str = ""
 
     def plain(self) -> dict[str, Any]:
         """Primitives that every transport between workers accepts."""
@@ -47,10 +53,13 @@ def rows_from(place: str, idle: bool, outcomes: Iterable[Outcome]) -> list[Row]:
 
 def _row(outcome: Outcome) -> Row:
     reference = outcome.reference
+    recorded = outcome.verdict in (Verdict.RECORDED, Verdict.UPDATED)
     return Row(
         check=str(outcome.check),
         verdict=str(outcome.verdict),
         distance="" if reference is None else str(reference.distance),
         key="" if reference is None else str(reference.key),
         share=outcome.share if math.isfinite(outcome.share) else -1.0,
+        no_envelope=outcome.detail[0] if recorded and outcome.detail else "",
+        value=str(outcome.observation.digest) if recorded and outcome.observation else "",
     )

@@ -14,6 +14,7 @@ NEAR_SHARE = 0.8
 """A check that used more of its tolerance than this is named although it passed."""
 
 _LISTED = 10
+_EXAMPLES = 3
 
 
 def closing_lines(rows: Sequence[Row]) -> list[str]:
@@ -23,6 +24,7 @@ def closing_lines(rows: Sequence[Row]) -> list[str]:
         _counts(judged),
         *_fallbacks(judged),
         *_near(judged),
+        *_without_envelope(judged),
         *_named(judged),
         *_empty([row for row in rows if not row.verdict]),
     ]
@@ -46,6 +48,18 @@ def _near(rows: Iterable[Row]) -> Iterator[str]:
     near = [row for row in rows if row.verdict == str(Verdict.WITHIN) and row.share > NEAR_SHARE]
     for row in sorted(near, key=lambda one: -one.share)[:_LISTED]:
         yield f"near its tolerance ({row.share:.2f} of 1.0): {row.check}"
+
+
+def _without_envelope(rows: Iterable[Row]) -> Iterator[str]:
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        if row.no_envelope:
+            groups.setdefault(row.no_envelope, []).append(row.check)
+    for reason, checks in groups.items():
+        more = f" and {len(checks) - _EXAMPLES} more" if len(checks) > _EXAMPLES else ""
+        shown = ", ".join(checks[:_EXAMPLES])
+        yield f"recorded without an envelope: {shown}{more}"
+        yield f"  because {reason}"
 
 
 def _named(rows: Iterable[Row]) -> Iterator[str]:

@@ -308,6 +308,59 @@ def test_the_page_works_in_a_browser(tmp_path):
     assert out["ready"] == ["yes", "pytest-repro report"]
 
 
+CONTRAST = """
+<script>
+addEventListener("load", () => {
+  document.querySelector(".row").click();
+  const light = (text) => {
+    const parts = text.match(/[0-9.]+/g).map(Number).slice(0, 3).map((one) => one / 255);
+    const [r, g, b] = parts.map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (one) => {
+    for (; one; one = one.parentElement) {
+      const color = getComputedStyle(one).backgroundColor;
+      if (!/, 0\\)$/.test(color)) return color;
+    }
+  };
+  const found = [];
+  for (const one of document.querySelectorAll("body *")) {
+    const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || !one.getClientRects().length) continue;
+    const style = getComputedStyle(one);
+    const shown = one.namespaceURI.endsWith("svg") ? style.fill : style.color;
+    const [low, high] = [light(shown), light(ground(one))].sort((x, y) => x - y);
+    found.push([(high + 0.05) / (low + 0.05), `${one.tagName}.${one.getAttribute("class")}`]);
+  }
+  found.sort((x, y) => x[0] - y[0]);
+  const pre = document.createElement("pre"); pre.id = "driven";
+  const page = getComputedStyle(document.body).backgroundColor;
+  pre.textContent = JSON.stringify([light(page), found.length, found[0]]);
+  document.body.append(pre);
+});
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: the page is not looked at")
+@pytest.mark.parametrize(("options", "is_dark"), [((), False), (("--force-dark-mode",), True)])
+def test_every_text_can_be_read_light_and_dark(tmp_path, options, is_dark):
+    leaves, tensors = held(IMAGE, IMAGE + NOISE.random(IMAGE.shape, dtype=np.float32))
+    verdicts = ("exact", "within", "missing", "corrupt", "nondeterministic", "recorded", "updated")
+    checks = [drifted(1, leaves=leaves), *(entry(n, one) for n, one in enumerate(verdicts))]
+    page = page_text(document(checks, notes=["a note"], idle=["a test"]), tensors)
+    path = tmp_path / "index.html"
+    path.write_text(page.replace("</body>", CONTRAST + "</body>"), encoding="utf-8")
+    ground, count, (ratio, *least) = driven(path, *options)
+    assert (ground < 0.05) is is_dark
+    assert count > 40
+    assert ratio >= 4.5, least  # WCAG 2.1, level AA
+    # The control: a text that is too faint is seen.
+    faint = page.replace("--quiet: #5d5c57", "--quiet: #a9a9a9").replace("#a6a5a0", "#5f5f5f")
+    path.write_text(faint.replace("</body>", CONTRAST + "</body>"), encoding="utf-8")
+    assert driven(path, *options)[2][0] < 4.5
+
+
 OPENED = """<script>addEventListener("load", () => {
   const pre = document.createElement("pre"); pre.id = "driven";
   pre.textContent = JSON.stringify([document.querySelectorAll(".row").length, performance.now()]);
@@ -327,8 +380,10 @@ def test_five_thousand_drifted_checks_open_within_three_seconds(tmp_path):
     assert min(opened_ms for _, opened_ms in opened) < 3000
 
 
-def driven(path):
+def driven(path, *options):
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += ["--disable-quic", "--no-first-run", "--disable-background-networking"]
+    command += ["--disable-component-update", "--disable-sync", *options]
     command += [f"--user-data-dir={path.parent / 'profile'}"]
     for _ in range(2):
         ran = subprocess.run(

@@ -6,7 +6,7 @@ import math
 
 from pytest_repro.core.model import CheckId, EnvironmentKey
 from pytest_repro.core.sensitivity import Sensitivity
-from pytest_repro.report.sensitivity import sensitivity_table
+from pytest_repro.report.sensitivity import sensitivity_summary, sensitivity_table
 from pytest_repro.report.tables import plain_table
 
 CHECK = CheckId("tests/test_ddim.py", "test_ddim[50-float16]", "image")
@@ -44,3 +44,18 @@ def test_every_figure_stands_in_its_row():
     assert table.rows[1][0] == f"{CHECK} at x[0]"
     assert table.rows[1][-2:] == ("-", "all")
     assert "amplification" in plain_table(table)
+
+
+def test_the_summary_has_one_row_a_tensor_and_the_weakest_first():
+    far = EnvironmentKey("cpu", "numpy-2")
+    weak = {"digits": 2.5, "output_rel_l2": 3e-4, "amplification": 5e3}
+    table = sensitivity_summary([_row(), _row(path="x"), _row(path="x", key=far, **weak)])
+    assert table.rows == (
+        (f"{CHECK} at x", "float32", "2", "3e-07 to 0.0003", "5 to 5e+03", "2.5"),
+        (str(CHECK), "float32", "1", "3e-07", "5", "6.4"),
+    )
+
+
+def test_a_tensor_that_never_moved_keeps_all_its_digits_in_the_summary():
+    still = _row(digits=math.inf, output_rel_l2=0.0, amplification=None)
+    assert sensitivity_summary([still]).rows[0][-3:] == ("0", "-", "all")

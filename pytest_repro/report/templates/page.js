@@ -71,7 +71,7 @@ function item(check) {
     el("span", { class: `v-${check.verdict}` }, check.verdict),
     el("span", { class: "quiet" }, check.cause ?? ""),
     el("span", { class: "name" }, check.check),
-    el("span", { class: "share" }, share ? `${figure(share)} of tolerance` : ""));
+    el("span", { class: "share" }, !share ? "" : Number.isFinite(share) ? `${figure(share)} of tolerance` : "exact wanted"));
   const box = el("div", { class: "check" }, row);
   row.addEventListener("click", () => toggle(check, row, box));
   return box;

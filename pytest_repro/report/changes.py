@@ -1,0 +1,106 @@
+"""What accepting a value changes, in lines, and the question whether to accept it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+
+from pytest_repro.core.artefact import Candidate, Change
+from pytest_repro.core.model import Difference, Statistics
+from pytest_repro.report.tables import count_text
+
+__all__ = ["Questions", "candidate_lines"]
+
+_STATISTICS = 4
+
+
+def candidate_lines(one: Candidate) -> Iterator[str]:
+    """What is known about a value that may be accepted, and what would change."""
+    yield f"{one.observed.check}"
+    yield f"  key         {one.key}"
+    yield f"  observed    {one.observed.provenance.recorded_at}, {_runs(one)}"
+    if one.refusal:
+        yield f"  refused     {one.refusal}"
+    elif one.is_stored:
+        yield "  unchanged   the same bits are stored already"
+    elif one.baseline is None:
+        yield f"  new         {count_text(len(one.observed.tensors), 'tensor')}, no baseline yet"
+    else:
+        yield f"  replaces    the baseline of {one.baseline.provenance.recorded_at}"
+        if one.baseline.index.noise != one.observed.index.noise:
+            yield "  noise       the draws differ as well"
+    if not one.refusal:
+        for change in one.changes:
+            yield from _change_lines(change)
+
+
+def _runs(one: Candidate) -> str:
+    return f"bitwise alike in {count_text(one.observed.provenance.runs, 'run')}"
+
+
+def _change_lines(change: Change) -> Iterator[str]:
+    name = change.path or "value"
+    if change.difference is None:
+        yield f"  {name}: {change.sentence}"
+        return
+    yield f"  {name}: {_amounts(change.difference)}"
+    for line in _moved(change.difference):
+        yield f"    {line}"
+
+
+def _amounts(difference: Difference) -> str:
+    psnr = f"psnr {difference.psnr_db:.1f} dB, rel_l2 {difference.rel_l2:.3g}"
+    if difference.statistics_only:
+        return f"{psnr} (estimated: a tensor is absent)"
+    ulp = "-" if difference.worst_ulp is None else f"{difference.worst_ulp.amount:.6g}"
+    counts = f"{difference.differing_count:,} of {difference.element_count:,} elements differ"
+    return f"{counts}, max ulp {ulp}, {psnr}"
+
+
+def _moved(difference: Difference) -> list[str]:
+    pairs = (
+        (one.name, *(getattr(side, one.name) for side in _sides(difference)))
+        for one in fields(Statistics)
+    )
+    moved = [f"{name} {old:.9g} -> {new:.9g}" for name, old, new in pairs if old != new]
+    return moved[:_STATISTICS]
+
+
+def _sides(difference: Difference) -> tuple[Statistics, Statistics]:
+    return difference.baseline_statistics, difference.observed_statistics
+
+
+class Questions:
+    """Asks about one candidate after another, until the answer is for all of the rest.
+
+    Args:
+        read: Gives the next line that was typed, with its end; ``""`` when nobody is there.
+        write: Shows text.
+    """
+
+    def __init__(self, read: Callable[[], str], write: Callable[[str], object]) -> None:
+        self._read = read
+        self._write = write
+        self._standing = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether an answer stands for all of the rest."""
+        return bool(self._standing)
+
+    def wants(self, one: Candidate) -> bool:
+        """Whether this candidate is to be accepted."""
+        answer = self._standing or self._answer(f"accept {one.observed.check} under {one.key}?")
+        if answer in ("a", "q"):
+            self._standing = answer
+        return answer in ("y", "a")
+
+    def _answer(self, question: str) -> str:
+        while True:
+            self._write(f"{question} [y]es, [n]o, [a]ll, [q]uit: ")
+            line = self._read()
+            if not line:
+                return "q"
+            answer = line.strip().lower()[:1]
+            if answer and answer in "ynaq":
+                return answer
