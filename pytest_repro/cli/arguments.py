@@ -6,6 +6,7 @@ import argparse
 
 from pytest_repro.cli.completion import SHELLS
 from pytest_repro.core.settings import TABLE
+from pytest_repro.core.words import Verdict
 
 __all__ = [
     "add_check_glob",
@@ -51,6 +52,18 @@ def list_(parser: argparse.ArgumentParser) -> None:
         help="Only checks that match; '*' stands for anything, and a text without '*' for every "
         "check that contains it.",
     )
+    parser.add_argument(
+        "--report",
+        metavar="DIR",
+        help="Checks of the run that wrote this report, instead of the stored ones.",
+    )
+    parser.add_argument(
+        "--verdict",
+        metavar="VERDICT",
+        action="append",
+        choices=[str(one) for one in Verdict],
+        help="With --report: only checks with this verdict; may be given several times.",
+    )
     _add_key(parser)
     add_place(parser)
     add_json(parser)
@@ -76,8 +89,9 @@ def diff(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(
             name,
-            metavar=f"KEY_{'A' if name == 'first' else 'B'}",
-            help=f"Key that {meaning}: HARDWARE/FRAMEWORK, or a part that only one key has.",
+            metavar="A" if name == "first" else "B",
+            help=f"What {meaning}: a key (HARDWARE/FRAMEWORK, or a part that only one key has) "
+            "or the report folder of a run.",
         )
     add_check_glob(parser)
     add_place(parser)
@@ -100,6 +114,7 @@ def matrix(parser: argparse.ArgumentParser) -> None:
 def sensitivity(parser: argparse.ArgumentParser) -> None:
     add_check_glob(parser)
     _add_key(parser)
+    parser.add_argument("--each-key", action="store_true", help="A row for each key, not a range.")
     add_place(parser)
     add_json(parser)
 

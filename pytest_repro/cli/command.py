@@ -64,6 +64,10 @@ class Context:
         """A text argument; ``""`` when it was not given."""
         return str(getattr(self.arguments, name) or "")
 
+    def words(self, name: str) -> list[str]:
+        """A text argument that may be given several times."""
+        return [str(one) for one in getattr(self.arguments, name) or ()]
+
     def has(self, name: str) -> bool:
         """Whether a flag was given."""
         return bool(getattr(self.arguments, name))

@@ -56,7 +56,7 @@ def _bash(program: str, commands: list[_Words]) -> str:
     return f"""# {program} completion for bash: eval "$({program} completion bash)"
 _{_identifier(program)}() {{
     local current="${{COMP_WORDS[COMP_CWORD]}}" path="" words="" word known
-    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+    for word in "${{COMP_WORDS[@]:1:$((COMP_CWORD - 1))}}"; do
         for known in {paths}; do
             if [[ "${{path:+$path }}$word" == "$known" ]]; then path="$known"; break; fi
         done
@@ -65,11 +65,8 @@ _{_identifier(program)}() {{
 {cases}
     esac
     COMPREPLY=($(compgen -W "$words" -- "$current"))
-    if [[ ${{#COMPREPLY[@]}} -eq 0 && "$current" != -* ]]; then
-        COMPREPLY=($(compgen -f -- "$current"))
-    fi
 }}
-complete -F _{_identifier(program)} {program}"""
+complete -o default -F _{_identifier(program)} {program}"""
 
 
 def _zsh(program: str, commands: list[_Words]) -> str:

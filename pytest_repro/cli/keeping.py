@@ -67,7 +67,9 @@ def policy_check(context: Context) -> ExitCode:
 
 
 def _policy(context: Context) -> Policy:
-    return load_policy(context.store().folder / "policy.yaml")
+    store = context.store()
+    path = store.folder / "policy.yaml"
+    return load_policy(path, shown=store.shown(path))
 
 
 def _check_id(context: Context) -> str:

@@ -6,15 +6,16 @@ import math
 from pathlib import Path
 
 from pytest_repro.cli.command import Context
+from pytest_repro.cli.reports import list_report, side_of
 from pytest_repro.cli.showing import baseline_lines, environment_table
 from pytest_repro.core.agreement import LeafDistance, farthest
-from pytest_repro.core.errors import ExitCode, StoreError
+from pytest_repro.core.errors import ExitCode, StoreError, UsageError
 from pytest_repro.core.settings import Framework, parse_choice
 from pytest_repro.report.matrix import matrix_html, matrix_json, matrix_lines, matrix_tables
-from pytest_repro.report.sensitivity import sensitivity_table
+from pytest_repro.report.sensitivity import sensitivity_summary, sensitivity_table
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
 from pytest_repro.session import upkeep
-from pytest_repro.session.selection import one_check, one_key, select_keys
+from pytest_repro.session.selection import one_check, select_keys
 
 __all__ = ["diff", "env", "history", "list_", "matrix", "sensitivity", "show"]
 
@@ -44,7 +45,15 @@ def env(context: Context) -> ExitCode:
 
 
 def list_(context: Context) -> ExitCode:
-    """The stored checks and the keys that hold them."""
+    """The stored checks and the keys that hold them, or the checks of a run."""
+    if context.text("report"):
+        list_report(context)
+        return ExitCode.OK
+    if context.words("verdict"):
+        raise UsageError(
+            "--verdict: a verdict is of a run, and no report of one is named",
+            next_step="pytest-repro list --report DIR --verdict drift",
+        )
     store = context.store()
     keys = select_keys(store, context.text("key"))
     listings = upkeep.list_checks(store, keys, context.text("glob") or "*")
@@ -80,10 +89,10 @@ def show(context: Context) -> ExitCode:
 
 
 def diff(context: Context) -> ExitCode:
-    """Two keys side by side."""
-    store, pattern = context.store(), context.text("check")
-    first = upkeep.StoreSide(store, one_key(store, context.text("first")), pattern)
-    second = upkeep.StoreSide(store, one_key(store, context.text("second")), pattern)
+    """Two keys or two runs side by side."""
+    pattern = context.text("check")
+    first = side_of(context, context.text("first"), pattern)
+    second = side_of(context, context.text("second"), pattern)
     found = upkeep.compare_sides(first, second, track=context.output.track)
     differing = [one for one in found if one.relation is not upkeep.Relation.EXACT]
     if context.has("json"):
@@ -212,7 +221,8 @@ def sensitivity(context: Context) -> ExitCode:
     if context.has("json"):
         context.output.line(json_text("sensitivity", rows=rows))
         return ExitCode.OK
-    context.output.table(sensitivity_table(rows))
+    by_key = context.has("each_key") or context.text("key") != "*"
+    context.output.table(sensitivity_table(rows) if by_key else sensitivity_summary(rows))
     if not rows:
         context.output.line("no selected check has an envelope: pytest --repro-update=all")
         return ExitCode.OK

@@ -36,6 +36,10 @@ def baseline_lines(key: EnvironmentKey, baseline: Baseline, manifest: str) -> It
     yield from _noise_lines(baseline)
     for weights in baseline.weights:
         yield f"  weights     {weights.component} {weights.digest}"
+    if baseline.no_envelope:
+        yield f"  envelope    none: {baseline.no_envelope}"
+    if baseline.step_envelope:
+        yield f"  steps       {baseline.step_envelope} (envelope of each step)"
     if baseline.trace:
         yield f"  trace       {baseline.trace}"
     facts = [fact for fact in made.environment.facts if fact.changes_bits and fact.value]

@@ -30,13 +30,14 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "list",
         "List the checks that have baselines.",
-        "List the checks that have baselines, and how many keys hold each.",
+        "List the checks that have baselines, and how many keys hold each; with --report the\n"
+        "checks of a run, with their verdicts.",
         arguments.list_,
         looking.list_,
         (
             Example("pytest-repro list", "All checks."),
             Example("pytest-repro list ddim", "The checks with ddim in their id."),
-            Example("pytest-repro list --key 'cpu-*' --json", "Those of all CPU keys, as JSON."),
+            Example("pytest-repro list --report report --verdict drift", "What drifted in a run."),
         ),
         _DONE,
     ),
@@ -56,9 +57,10 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "diff",
-        "Compare the baselines of two keys.",
-        "Compare the baselines of two keys, check by check. Where a tensor is absent the distance\n"
-        "is estimated from the sketch and marked with '~'.",
+        "Compare the baselines of two keys, or two runs.",
+        "Compare the baselines of two keys, or what two runs saw (their report folders), check\n"
+        "by check. Where a tensor is absent the distance is estimated from the sketch and marked\n"
+        "with '~'.",
         arguments.diff,
         looking.diff,
         (
@@ -71,9 +73,8 @@ COMMANDS: tuple[Command, ...] = (
                 "Two SIMD levels.",
             ),
             Example(
-                "pytest-repro diff sse41-2c/mindspore-2.10.0 avx2-2c/mindspore-2.10.0 "
-                "--check unclip",
-                "The same for the UnCLIP checks only.",
+                "pytest-repro diff report-of-a report-of-b --check unclip",
+                "Two runs, the UnCLIP checks only.",
             ),
         ),
         (
@@ -119,7 +120,7 @@ COMMANDS: tuple[Command, ...] = (
         arguments.sensitivity,
         looking.sensitivity,
         (
-            Example("pytest-repro sensitivity", "All checks under all keys."),
+            Example("pytest-repro sensitivity", "All checks, the fewest digits first."),
             Example("pytest-repro sensitivity --check unclip", "The UnCLIP checks."),
             Example(
                 "pytest-repro sensitivity --key avx2-2c/mindspore-2.10.0 --json",

@@ -13,7 +13,7 @@ from pytest_repro.cli import main
 from pytest_repro.core.compare import compare_records, summary_of
 from pytest_repro.core.digest import digest_leaves
 from pytest_repro.core.envelope import envelope_from
-from pytest_repro.core.ledger import make_ledger
+from pytest_repro.core.ledger_digest import make_ledger
 from pytest_repro.core.model import (
     Baseline,
     CheckId,

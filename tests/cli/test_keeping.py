@@ -79,7 +79,9 @@ def test_policy_check_names_rules_that_match_nothing(tmp_path, capsys):
     assert run(tmp_path, "policy", "check") == 0
     _policy(tmp_path, POLICY.replace("factor", "facter"))
     assert run(tmp_path, "policy", "check") == 2
-    assert "policy.yaml" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert " baselines/policy.yaml:" in said
+    assert str(tmp_path) not in said
 
 
 SUITE = """
@@ -166,6 +168,18 @@ def test_prune_refuses_a_collection_that_is_not_whole(tmp_path, capsys, ini, tex
     code, _, error = _prune(tmp_path, capsys, "--yes")
     assert code == 2
     assert why in error
+    assert _snapshot(tmp_path) == before
+
+
+def test_prune_refuses_a_shard_whose_plugin_drops_tests_without_a_word(tmp_path, capsys):
+    fill(tmp_path)
+    _suite(tmp_path)
+    shard = "def pytest_collection_modifyitems(items):\n    items[:] = items[::2]\n"
+    (tmp_path / "conftest.py").write_text(shard)
+    before = _snapshot(tmp_path)
+    code, _, error = _prune(tmp_path, capsys, "--yes")
+    assert code == 2
+    assert "1 collected tests were taken away by a plugin" in error
     assert _snapshot(tmp_path) == before
 
 

@@ -207,7 +207,11 @@ def test_sensitivity_lists_checks_with_an_envelope_only(tmp_path, capsys):
     assert rows[0]["amplification"] == pytest.approx(moved / 2.0**-24)
     assert rows[0]["digits"] == pytest.approx(-np.log10(moved))
     assert run(tmp_path, "sensitivity") == 0
-    assert "2 tensors; 0 keep less than one digit" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.count(str(IMAGE)) == 1
+    assert "2 tensors; 0 keep less than one digit" in out
+    assert run(tmp_path, "sensitivity", "--each-key") == 0
+    assert capsys.readouterr().out.count(str(IMAGE)) == 2
     assert run(tmp_path, "sensitivity", "--check", "latents") == 0
     assert "no selected check has an envelope" in capsys.readouterr().out
 

@@ -1,0 +1,105 @@
+"""Report folders as the command reads them: their checks as a list, or one side of a diff."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_repro.cli.command import Context
+from pytest_repro.core.artefact import Judged
+from pytest_repro.core.errors import StoreError, UsageError
+from pytest_repro.core.settings import parse_choice
+from pytest_repro.core.words import Verdict
+from pytest_repro.report.document import ReadReport, read_report
+from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
+from pytest_repro.session.accepting import open_observed
+from pytest_repro.session.selection import one_key, selects
+from pytest_repro.session.upkeep import ReportSide, Side, StoreSide
+
+__all__ = ["is_report", "list_report", "read_folder", "side_of"]
+
+_REPORT = "report.json"
+
+
+def is_report(text: str) -> bool:
+    """Whether ``text`` names a folder that holds a report."""
+    return (Path(text) / _REPORT).is_file()
+
+
+def read_folder(folder: Path) -> ReadReport:
+    """The report in ``folder``.
+
+    Raises:
+        UsageError: There is none.
+        BaselineError: It cannot be read, or was changed after the run.
+    """
+    path = folder / _REPORT
+    if not path.is_file():
+        raise UsageError(
+            f"there is no report in {folder}",
+            facts=(f"{path} is absent",),
+            next_step="make one: pytest --repro-report DIR",
+        )
+    try:
+        text = path.read_bytes().decode("utf-8", "replace")
+    except OSError as error:
+        raise StoreError("cannot read a report", facts=(str(error),), where=str(path)) from error
+    return read_report(text, where=str(path))
+
+
+def side_of(context: Context, text: str, pattern: str) -> Side:
+    """What ``text`` names as a side of a diff: a report folder, or else a key of the baselines.
+
+    Raises:
+        ReproError: It names neither, or what it names cannot be used.
+    """
+    if not is_report(text):
+        store = context.store()
+        return StoreSide(store, one_key(store, text), pattern)
+    folder = Path(text)
+    report = read_folder(folder)
+    if report.judged and not any(one.index for one in report.judged):
+        raise UsageError(
+            f"the report in {folder} holds no digests of its values",
+            facts=(f"{report.tool} wrote it, before schema 2",),
+            next_step="make it anew: pytest --repro-report DIR",
+        )
+    observed = open_observed(folder, report.files)
+    chosen = [one for one in report.judged if selects(pattern, one.check)]
+    return ReportSide(str(folder), chosen, observed, context.target())
+
+
+def list_report(context: Context) -> None:
+    """The checks of a report, by glob, key and verdict."""
+    folder = Path(context.text("report"))
+    words = [parse_choice(Verdict, one, origin="--verdict") for one in context.words("verdict")]
+    chosen = [
+        one
+        for one in read_folder(folder).judged
+        if selects(context.text("glob") or "*", one.check)
+        and selects(context.text("key") or "*", one.key)
+        and (not words or one.verdict in words)
+    ]
+    if context.has("json"):
+        context.output.line(json_text("list", report=str(folder), checks=chosen))
+        return
+    context.output.table(_judged_table(chosen))
+    context.output.line(f"{count_text(len(chosen), 'check')} of the run in {folder}")
+
+
+def _judged_table(judged: Sequence[Judged]) -> Table:
+    columns = (
+        *(Column(title) for title in ("check", "verdict", "cause", "reference")),
+        Column("used", right=True),
+    )
+    rows = tuple(
+        (
+            one.check,
+            str(one.verdict),
+            one.cause or "-",
+            f"{one.distance}: {one.reference}" if one.reference else "-",
+            number_text(one.share) if one.share else "-",
+        )
+        for one in judged
+    )
+    return Table(columns, rows)
