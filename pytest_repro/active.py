@@ -6,17 +6,22 @@ hooks in `plugin` stay a few lines each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
-from contextvars import ContextVar
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 from pytest_repro.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from pytest_repro.core.artefact import Artefact
     from pytest_repro.core.model import Outcome
+    from pytest_repro.session.batch import BatchImage, Maker
     from pytest_repro.session.examination import Examination
+    from pytest_repro.session.isolated_trial import IsolatedTrial
     from pytest_repro.session.run import Session
     from pytest_repro.session.spec import TestSpec
     from pytest_repro.session.trial import Trial
@@ -61,8 +66,9 @@ class ActiveTest:
         self.outcomes: tuple[Outcome, ...] = ()
         self.artefacts: tuple[Artefact, ...] = ()
         self.idle = False
-        self._around: ExitStack | None = None
+        self._isolation: AbstractContextManager[None] | None = None
         self._trial: Trial | None = None
+        self._begun_s = time.monotonic()
 
     @property
     def trial(self) -> Trial:
@@ -71,25 +77,49 @@ class ActiveTest:
             raise UsageError(f"{self.spec.place}: a repro fixture was used outside the test")
         return self._trial
 
+    @property
+    def age_s(self) -> float:
+        """Seconds since its fixtures began to be set up."""
+        return time.monotonic() - self._begun_s
+
     def begin(self, examination: Examination | None = None) -> None:
         """Start an execution: isolate the global generators, hand out a fresh trial."""
-        self._around = ExitStack()
-        self._around.enter_context(self.session.isolation(self.spec))
+        isolation = self.session.isolation(self.spec)
+        isolation.__enter__()
+        self._isolation = isolation
         self._trial = self.session.trial(self.spec, examination)
-        self._around.callback(self._trial.watching.stop)
 
     def pipeline(self, family: str) -> Any:
         """A pipeline in the test's computing dtype, watched."""
         pipeline = self.session.pipelines.load(family, self.spec.computing_dtype)
         return self.trial.watch(pipeline)
 
+    def check_batch(
+        self,
+        images: object,
+        alone: Maker,
+        *,
+        name: str,
+        seeds: Sequence[int] | None,
+        tolerance: object,
+    ) -> tuple[BatchImage, ...]:
+        """Prove that a batch's images are those made alone; see `session.batch.check_batch`."""
+        from pytest_repro.session.batch import check_batch
+
+        return check_batch(
+            self.session,
+            self.trial,
+            images,
+            alone,
+            name=name,
+            seeds=seeds,
+            tolerance=tolerance,
+            framework=self.session.framework,
+        )
+
     def body(self) -> AbstractContextManager[None]:
         """What surrounds the test's body: the guard against unseeded randomness."""
-        stack = ExitStack()
-        stack.enter_context(self.session.guard(self.spec, self.trial))
-        token = ACTIVE.set(self)
-        stack.callback(ACTIVE.reset, token)
-        return stack  # type: ignore[return-value]  # entering gives the stack, which nobody uses
+        return _Body(self, self.session.guard(self.spec))
 
     @staticmethod
     def explain(failure: BaseException) -> str:
@@ -101,24 +131,69 @@ class ActiveTest:
 
     def end(self) -> None:
         """Give every global state back."""
-        if self._around is not None:
-            around, self._around, self._trial = self._around, None, None
-            around.close()
+        if self._isolation is None:
+            return
+        isolation, self._isolation = self._isolation, None
+        trial, self._trial = self._trial, None
+        try:
+            if trial is not None:
+                trial.end()
+        finally:
+            isolation.__exit__(None, None, None)
 
     def judge(
         self,
         failure: BaseException | None,
         again: Callable[[ActiveTest, Examination], BaseException | None],
+        apart: Callable[[], IsolatedTrial],
     ) -> None:
         """Judge the checks of the first execution, running the test again where a gate asks.
 
         Args:
             failure: What the test itself raised, if it did; then nothing is recorded.
             again: Runs the test once more with fixtures set up anew; returns what it raised.
+            apart: Runs the test once more in a fresh process.
+
+        Raises:
+            IsolationError: It could not be run there.
         """
+        settled = self.session.settled(self.trial)
+        if settled:
+            self.outcomes = settled
+            return
         examination = self.session.examine(self.trial, failure)
         while examination.wants_run():
+            if examination.wants_fresh_process():
+                examination.add_isolated(apart())
+                continue
             error = again(self, examination)
             examination.add(self.trial, error)
         self.outcomes = examination.conclude()
         self.artefacts = self.session.keep_artefacts(examination, self.outcomes)
+
+
+class _Body:
+    """Stands around a test's body; written out rather than as a generator, for its cost."""
+
+    __slots__ = ("_active", "_guard", "_token")
+
+    def __init__(self, active: ActiveTest, guard: AbstractContextManager[object]) -> None:
+        self._active = active
+        self._guard = guard
+
+    def __enter__(self) -> None:
+        self._guard.__enter__()
+        self._active.trial.begin_body()
+        self._token: Token[ActiveTest | None] = ACTIVE.set(self._active)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        ACTIVE.reset(self._token)
+        try:
+            self._active.trial.end_body()
+        finally:
+            self._guard.__exit__(kind, error, traceback)

@@ -25,6 +25,11 @@ class _Notes:
     def __init__(self) -> None:
         self.modules: set[str] = set()
         self.incomplete: list[str] = []
+        self._collected = 0
+        self._deselected = 0
+
+    def pytest_itemcollected(self) -> None:
+        self._collected += 1
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -33,10 +38,15 @@ class _Notes:
             self.modules.add(report.nodeid)
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        self._deselected += len(items)
         self.incomplete.append(f"{len(items)} tests were deselected")
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         config = session.config
+        taken = self._collected - self._deselected - len(session.items)
+        if taken > 0:
+            # A plugin that runs shards may drop tests without a word.
+            self.incomplete.append(f"{taken} collected tests were taken away by a plugin")
         for name in _NARROWING:
             value = config.getoption(name, None)
             if value:

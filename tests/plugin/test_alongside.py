@@ -37,6 +37,26 @@ def test_recording_with_workers_gives_the_bytes_of_one_process(project):
         assert recorded_with(project, "-n", str(count)) == serial
 
 
+def test_a_group_of_workers_is_no_part_of_a_check(project):
+    pytest.importorskip("xdist")
+    project.write("""
+        @pytest.mark.repro
+        @pytest.mark.xdist_group("one")
+        @pytest.mark.parametrize("text", ["plain", "at@one"])
+        def test_noise(repro_generator, repro_check, text):
+            repro_check(repro_generator.standard_normal(2), name="noise")
+    """)
+    project.record()
+    for distribution in ("loadgroup", "load"):
+        ran = project.run_apart("-n", "1", "--dist", distribution)
+        assert ran.closing == ["2 checks: 2 exact"]
+    ran = project.run_apart("-n", "1", "--dist", "loadgroup", "--repro-update=all",
+                            "--repro-isolate", "--repro-envelope=0")  # fmt: skip
+    assert ran.exit_code == 0, ran.text
+    entry = "test_noise[plain]::noise"
+    assert f"{entry}:" in project.manifest.read_text(encoding="utf-8").replace("'", "")
+
+
 def test_the_controller_prints_the_closing_lines_of_all_workers(project):
     pytest.importorskip("xdist")
     project.write(SUITE)

@@ -1,0 +1,117 @@
+"""The end of a run: what is still to be written, what workers lost, and the closing lines."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from pytest_repro.core.errors import ReproError
+from pytest_repro.core.settings import UpdateMode
+from pytest_repro.fixtures import RUNNING
+from pytest_repro.stashed import (
+    CONFIGS,
+    DEVICES,
+    FAULTS,
+    KEYS,
+    LINES,
+    LOST,
+    OF_WORKER,
+    REPORTING,
+    ROWS,
+    SESSION,
+    SETTINGS,
+)
+
+__all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedown"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    config = session.config
+    if SESSION in config.stash:
+        try:
+            config.stash[SESSION].flush()
+        except ReproError as error:
+            config.stash[FAULTS].append(str(error))
+    if config.stash[DEVICES] and SESSION in config.stash:
+        config.stash[KEYS].append(str(config.stash[SESSION].key))
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["repro_faults"] = config.stash[FAULTS]
+        config.workeroutput["repro_device"] = config.stash[DEVICES].get("", "")
+        config.workeroutput["repro_keys"] = config.stash[KEYS]
+    elif not config.getoption("collectonly"):
+        _count_losses(config)
+        _write_reports(config)
+    if config.stash.get(FAULTS, []) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    CONFIGS.pop()
+    RUNNING.pop()
+    return (yield)
+
+
+def _count_losses(config: pytest.Config) -> None:
+    lost, settings = config.stash[LOST], config.stash[SETTINGS]
+    if not lost or settings.update is UpdateMode.NONE:
+        return
+    from pytest_repro.losses import correct, loss_text, unwritten
+
+    rows = [row for worker in lost for row in config.stash[OF_WORKER].get(worker, [])]
+    try:
+        gone = unwritten(rows, config.rootpath / settings.baselines, root=config.rootpath)
+    except ReproError as error:
+        config.stash[FAULTS].append(str(error))
+        return
+    correct(gone)
+    if REPORTING in config.stash:
+        config.stash[REPORTING].correct(gone)
+    config.stash[FAULTS].append(loss_text(lost, gone))
+
+
+def _write_reports(config: pytest.Config) -> None:
+    if REPORTING not in config.stash:
+        return
+    from datetime import datetime, timezone
+
+    idle = [row["check"] for row in config.stash[ROWS] if not row["verdict"]]
+    made_at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        config.stash[LINES] = config.stash[REPORTING].write(idle, made_at)
+    except ReproError as error:
+        config.stash[FAULTS].append(str(error))
+
+
+@pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed
+def pytest_testnodedown(node: Any, error: object) -> None:
+    stash, output = node.config.stash, getattr(node, "workeroutput", {})
+    if error and not output:
+        stash[LOST].append(node.gateway.id)
+    stash[FAULTS].extend(output.get("repro_faults", []))
+    stash[KEYS].extend(output.get("repro_keys", []))
+    if output.get("repro_device"):
+        stash[DEVICES][node.gateway.id] = output["repro_device"]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    rows, faults = config.stash[ROWS], config.stash[FAULTS]
+    lines = [*_device_lines(config), *config.stash.get(LINES, [])]
+    if rows or faults or lines:
+        from pytest_repro.report.rows import Row
+        from pytest_repro.report.terminal import closing_lines
+
+        terminalreporter.section("repro", sep="-")
+        for fault in faults:
+            terminalreporter.write_line(fault, red=True)
+        closing = closing_lines([Row(**row) for row in rows]) if rows else []
+        for line in (*closing, *lines):
+            terminalreporter.write_line(line)
+
+
+def _device_lines(config: pytest.Config) -> list[str]:
+    devices, keys = config.stash[DEVICES], config.stash[KEYS]
+    if not devices:
+        return []
+    from pytest_repro.devices import device_lines
+
+    return device_lines(devices, keys)

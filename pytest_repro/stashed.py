@@ -1,0 +1,73 @@
+"""What the plugin keeps on pytest's config and items, and the run's session among it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_repro.core.settings import UpdateMode
+
+if TYPE_CHECKING:
+    from pytest_repro.active import ActiveTest
+    from pytest_repro.adapters.fresh_process import Origin
+    from pytest_repro.core.settings import Settings
+    from pytest_repro.isolating import IsolatedRun
+    from pytest_repro.reporting import Reporting
+    from pytest_repro.session.run import Session
+
+__all__ = [
+    "ACTIVE",
+    "CONFIGS",
+    "DEVICES",
+    "FAULTS",
+    "ISOLATED",
+    "KEYS",
+    "LINES",
+    "LOST",
+    "OF_WORKER",
+    "ORIGIN",
+    "REPORTING",
+    "ROWS",
+    "SESSION",
+    "SETTINGS",
+    "session_of",
+]
+
+SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
+ACTIVE: pytest.StashKey[ActiveTest] = pytest.StashKey()
+LINES: pytest.StashKey[list[str]] = pytest.StashKey()
+ROWS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+FAULTS: pytest.StashKey[list[str]] = pytest.StashKey()
+REPORTING: pytest.StashKey[Reporting] = pytest.StashKey()
+ORIGIN: pytest.StashKey[Origin] = pytest.StashKey()
+ISOLATED: pytest.StashKey[IsolatedRun] = pytest.StashKey()
+DEVICES: pytest.StashKey[dict[str, str]] = pytest.StashKey()
+KEYS: pytest.StashKey[list[str]] = pytest.StashKey()
+LOST: pytest.StashKey[list[str]] = pytest.StashKey()
+OF_WORKER: pytest.StashKey[dict[str, list[dict[str, Any]]]] = pytest.StashKey()
+
+CONFIGS: list[pytest.Config] = []
+"""Of the runs that are under way, innermost last: nested ones (pytester) push and pop their own."""
+
+
+def session_of(config: pytest.Config) -> Session:
+    """The run's session, made at the first repro test; the heavy imports happen here."""
+    if SESSION not in config.stash:
+        from pytest_repro.session.run import open_session
+
+        facts = config.hook.pytest_repro_environment(config=config)
+        asks = {}
+        if config.stash[SETTINGS].update is UpdateMode.ASK:
+            from pytest_repro.asking import terminal_question
+
+            asks = {"wants": terminal_question(config)}
+        config.stash[SESSION] = open_session(
+            config.stash[SETTINGS],
+            root=config.rootpath,
+            extra_facts=facts,
+            isolated=ISOLATED in config.stash,
+            **asks,
+        )
+    return config.stash[SESSION]
