@@ -13,6 +13,7 @@ from pytest_repro.core.compare import compare_records
 from pytest_repro.core.digest import digest_leaves
 from pytest_repro.core.record import make_record
 from pytest_repro.core.tolerance import DEFAULT_FACTOR
+from pytest_repro.core.words import Distance
 from tests.faults.fault import Fault
 
 __all__ = [
@@ -71,12 +72,18 @@ class FaultResult:
         run: The run's name.
         is_no_op: Whether image, latents and noise are bitwise the clean run's: no fault here.
         rulings: One a rule; for ``fallback`` the one of the reference that says least.
+        alone: What ``fallback`` would say beside the home environment's own baseline, where no
+            drift of another SIMD level is added: the size of the fault itself.
+        release: What it says beside baselines of the same hardware made by other MindSpore
+            versions that give other bits, the one that says least; ``None`` where there is none.
     """
 
     fault: str
     run: str
     is_no_op: bool
     rulings: tuple[tuple[Rule, Ruling], ...]
+    alone: Ruling
+    release: Ruling | None
 
     def ruling(self, rule: Rule) -> Ruling:
         """What ``rule`` says."""
@@ -84,8 +91,13 @@ class FaultResult:
 
     @property
     def envelopes(self) -> float:
-        """The fault's size under fallback, in envelopes of the measure that moved most."""
+        """How far the result is from another SIMD level's baseline, in that one's envelopes."""
         return self.ruling(Rule.FALLBACK).share * DEFAULT_FACTOR
+
+    @property
+    def envelopes_alone(self) -> float:
+        """The size of the fault itself, in envelopes of the home environment."""
+        return self.alone.share * DEFAULT_FACTOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,8 @@ class Alarms:
     """How a rule takes clean runs of other environments.
 
     Attributes:
+        distance: Whether all of it was the environment's own second run, another MindSpore version
+            on the same hardware, or other hardware.
         pairs: Ordered pairs of baseline and observed.
         differing: Pairs whose bits differ.
         alarms: Pairs called wrong.
@@ -100,6 +114,7 @@ class Alarms:
         worst_share: Largest used share of the tolerance.
     """
 
+    distance: Distance
     pairs: int
     differing: int
     alarms: int
@@ -162,6 +177,7 @@ def judge_faults(
     faults: Sequence[Fault],
     home: Reference,
     others: Sequence[Reference],
+    releases: Sequence[Reference],
 ) -> Iterator[FaultResult]:
     """Every fault of a run, observed in the home environment.
 
@@ -171,18 +187,26 @@ def judge_faults(
         faults: Those whose results are kept there.
         home: The home environment's own baseline, which all rules but ``fallback`` see.
         others: Baselines of other SIMD levels for ``fallback``; caught is what all of them catch.
+        releases: Baselines of the same hardware by other MindSpore versions.
     """
     for fault in faults:
         observed = load_kept(kept_in(folder, run.name, f"fault-{fault.name}"))
         rulings = tuple((rule, _ruling(rule, home, others, observed)) for rule in Rule)
         own = dict(rulings)[Rule.OWN]
-        yield FaultResult(fault.name, run.name, not own.caught, rulings)
+        alone = rule_on(Rule.FALLBACK, home, observed)
+        release = _least(releases, observed) if releases else None
+        yield FaultResult(fault.name, run.name, not own.caught, rulings, alone, release)
 
 
 def _ruling(rule: Rule, home: Reference, others: Sequence[Reference], observed: Kept) -> Ruling:
     if rule is not Rule.FALLBACK:
         return rule_on(rule, home, observed)
-    return min((rule_on(rule, one, observed) for one in others), key=_severity)
+    return _least(others, observed)
+
+
+def _least(references: Sequence[Reference], observed: Kept) -> Ruling:
+    """What ``fallback`` says beside the reference that says least."""
+    return min((rule_on(Rule.FALLBACK, one, observed) for one in references), key=_severity)
 
 
 def _severity(ruling: Ruling) -> tuple[bool, float]:
@@ -191,21 +215,28 @@ def _severity(ruling: Ruling) -> tuple[bool, float]:
 
 def count_alarms(
     rule: Rule, clean: Sequence[CleanRun], references: dict[Place, Reference]
-) -> Alarms:
-    """How ``rule`` takes every clean run beside the baseline of every other environment."""
-    rulings = [
-        (rule_on(rule, references[one.place], other.kept), _digest(one.kept) != _digest(other.kept))
-        for one in clean
-        for other in clean
-        if one.place != other.place
-    ]
-    return Alarms(
-        pairs=len(rulings),
-        differing=sum(differs for _, differs in rulings),
-        alarms=sum(ruling.caught for ruling, _ in rulings),
-        refused=sum(ruling.refused for ruling, _ in rulings),
-        worst_share=max((ruling.share for ruling, _ in rulings), default=0.0),
-    )
+) -> Iterator[Alarms]:
+    """How ``rule`` takes every clean run beside the baseline of every other environment.
+
+    Counted apart for pairs that differ in the MindSpore version alone, and for all others.
+    """
+    pairs = [(one, other) for one in clean for other in clean if one.place != other.place]
+    for distance in (Distance.RELEASE, Distance.ANY):
+        near = [pair for pair in pairs if _distance(*pair) is distance]
+        rulings = [rule_on(rule, references[one.place], other.kept) for one, other in near]
+        yield Alarms(
+            distance=distance,
+            pairs=len(near),
+            differing=sum(_digest(one.kept) != _digest(other.kept) for one, other in near),
+            alarms=sum(ruling.caught for ruling in rulings),
+            refused=sum(ruling.refused for ruling in rulings),
+            worst_share=max((ruling.share for ruling in rulings), default=0.0),
+        )
+
+
+def _distance(one: CleanRun, other: CleanRun) -> Distance:
+    same = (one.place.simd, one.place.cores) == (other.place.simd, other.place.cores)
+    return Distance.RELEASE if same else Distance.ANY
 
 
 def count_own_alarms(clean: Sequence[CleanRun], again: Sequence[CleanRun]) -> Alarms:
@@ -217,7 +248,7 @@ def count_own_alarms(clean: Sequence[CleanRun], again: Sequence[CleanRun]) -> Al
         if one.place in second
     ]
     wrong = sum(ruling.caught for ruling in rulings)
-    return Alarms(len(rulings), wrong, wrong, 0, math.inf if wrong else 0.0)
+    return Alarms(Distance.OWN, len(rulings), wrong, wrong, 0, math.inf if wrong else 0.0)
 
 
 def drifts_between(

@@ -84,6 +84,16 @@ class _Plan:
         levels = (simd.lower() for simd in self.simd)
         return tuple(Place(home.version, one, home.cores) for one in levels if one != home.simd)
 
+    @property
+    def releases(self) -> tuple[Place, ...]:
+        """The home environment under the other MindSpore versions."""
+        home = self.home
+        return tuple(
+            Place(one.version, home.simd, home.cores)
+            for one in self.interpreters
+            if one.version != home.version
+        )
+
 
 def _plan(chosen: argparse.Namespace) -> _Plan:
     paths = chosen.python or [sys.executable]
@@ -112,7 +122,9 @@ def _run(plan: _Plan, place: Place, jobs: Sequence[str]) -> None:
     command = [path, "-m", "benchmarks.fault_runs", "--folder", str(place.folder(plan.work))]
     command += ["--cores", str(place.cores), *(f"--job={job}" for job in jobs)]
     command += [f"--fault={fault.name}" for fault in plan.faults]
-    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": place.simd.upper()}
+    # MindSpore 2.7 and 2.8 ship oneDNN 2.2, which reads the older of the two names only.
+    names = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+    environment = {**os.environ, **dict.fromkeys(names, place.simd.upper())}
     print(f"{place}: {', '.join(jobs)}", file=sys.stderr, flush=True)
     subprocess.run(command, cwd=_ROOT, env=environment, check=True)
 
@@ -180,10 +192,13 @@ def _count(plan: _Plan, run: Run) -> _Counted:
     folder = plan.home.folder(plan.work)
     _require_taken_back(plan, run)
     faults = [fault for fault in plan.faults if run.pipeline in fault.pipelines]
-    siblings = [references[place] for place in plan.siblings]
-    results = tuple(judge_faults(folder, run, faults, references[plan.home], siblings))
+    home, siblings = references[plan.home], [references[place] for place in plan.siblings]
+    releases = [found for place in plan.releases if (found := references[place]) is not home]
+    results = tuple(judge_faults(folder, run, faults, home, siblings, releases))
     others = [rule for rule in Rule if rule is not Rule.OWN]
-    alarms = [(rule, run.name, count_alarms(rule, clean, references)) for rule in others]
+    alarms = [
+        (rule, run.name, one) for rule in others for one in count_alarms(rule, clean, references)
+    ]
     near = [one for one in clean if one.place in (plan.home, *plan.siblings)]
     return _Counted(
         results,

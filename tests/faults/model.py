@@ -59,6 +59,14 @@ def _scaled_attention(place: Place, factor: float) -> Injector:
     return inject
 
 
+def _half_the_groups(place: Place) -> Injector:
+    def inject(pipeline: Any) -> AbstractContextManager[None]:
+        cell = cell_at(pipeline, place)
+        return attributes([cell], num_groups=cell.num_groups // 2)
+
+    return inject
+
+
 def _gelu(place: Place) -> Injector:
     @contextmanager
     def inject(pipeline: Any) -> Iterator[None]:
@@ -165,7 +173,7 @@ MODEL_FAULTS: tuple[Fault, ...] = (
         "norm-groups",
         "one group norm has half as many groups",
         f"{_MIDDLE}.norm2",
-        lambda place: _setting(place, num_groups=16 if place.component == "unet" else 4),
+        _half_the_groups,
     ),
     _both(
         "attention-scale",

@@ -46,8 +46,7 @@ def cells_of(pipeline: Any, component: str, class_name: str) -> list[Any]:
 
 def parameter_at(pipeline: Any, place: Place) -> Any:
     """The parameter at ``place``."""
-    parameters = getattr(pipeline, place.component).get_parameters()
-    return next(one for one in parameters if one.name == place.path)
+    return dict(getattr(pipeline, place.component).parameters_and_names())[place.path]
 
 
 @contextmanager

@@ -12,9 +12,10 @@ import pytest
 
 from benchmarks import fault_score
 from benchmarks.fault_baselines import recorded_run, stored_drifts
-from benchmarks.fault_counting import Place
+from benchmarks.fault_counting import CleanRun, Place, count_alarms
 from benchmarks.fault_rules import Rule, make_reference, rule_on
 from benchmarks.fault_runs import DISTURBED_RUNS, RUNS, Kept, kept_in, load_kept, save_kept
+from pytest_repro.core.words import Distance
 from tests.faults.catalogue import FAULTS
 
 _ULP = 2.0**-24
@@ -99,6 +100,16 @@ def test_a_run_reads_back_as_it_was_kept(tmp_path):
     assert [one.name for one in path.parent.iterdir()] == ["clean.npz"]
 
 
+def test_alarms_are_counted_apart_for_releases_and_for_other_hardware():
+    places = [Place("2.10.0", "avx2", 1), Place("2.8.0", "avx2", 1), Place("2.10.0", "avx", 1)]
+    clean = [CleanRun(one, _kept(seed=at, moved=4 * _ULP)) for at, one in enumerate(places)]
+    references = {one.place: make_reference(one.kept, _disturbed()) for one in clean}
+    release, far = count_alarms(Rule.NUMPY, clean, references)
+    assert (release.distance, release.pairs, release.alarms) == (Distance.RELEASE, 2, 2)
+    assert (far.distance, far.pairs, far.alarms) == (Distance.ANY, 4, 4)
+    assert [one.alarms for one in count_alarms(Rule.FALLBACK, clean, references)] == [0, 0]
+
+
 @pytest.fixture
 def work(tmp_path):
     """Two SIMD levels, one of which sees five faults of a run."""
@@ -152,7 +163,7 @@ def test_the_script_counts_a_mini_set_as_one_would_by_hand(work):
 def test_a_miss_comes_with_its_measured_reason_and_a_no_op_is_named(work):
     text = _page(work)
     assert "## What the fallback misses: 1 of 4, and why" in text
-    assert re.search(rf"- {_HIDDEN}, ddim-2: moves \w+ \S+ by [\d.]+ envelopes", text)
+    assert re.search(rf"- {_HIDDEN}, ddim-2: the fault itself moves \w+ \S+ by [\d.]+ envel", text)
     assert f"- {_NOTHING}, ddim-2: bitwise the clean run's." in text
 
 

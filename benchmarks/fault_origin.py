@@ -1,0 +1,150 @@
+"""Negative controls of the message: does it name the origin of every fault of the fault list?
+
+``python -m benchmarks.fault_origin`` from the root of the checkout, in one process. A baseline of
+DDIM and one of UnCLIP are recorded; then each fault is put into its pipeline and the check runs in
+the objects that ``pytest`` drives: session, trial, examination with its repeated run, failure text.
+What the text names is counted beside the catalogue. Writes docs/fault_origin.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from benchmarks.fault_messages import named_in, right_parts
+from benchmarks.fault_origin_table import Found, OriginScore, page
+from benchmarks.fault_runs import (
+    PRIOR_STEPS,
+    RUNS,
+    Run,
+    compute,
+    launch_one_by_one,
+    load_pipeline,
+)
+from pytest_repro.active import ActiveTest
+from pytest_repro.core.settings import settings_from
+from pytest_repro.report.failure import failure_text
+from pytest_repro.session.run import Session, open_session
+from tests.faults.catalogue import FAULTS
+from tests.faults.fault import DDIM, Fault
+
+__all__ = ["Study", "main", "recorded"]
+
+_ROOT = Path(__file__).resolve().parent.parent
+_MODULE = "benchmarks/fault_origin.py"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Study:
+    """One run of a pipeline as a test, under a session.
+
+    Attributes:
+        session: Records or compares.
+        run: How the pipeline is called.
+        pipeline: It.
+    """
+
+    session: Session
+    run: Run
+    pipeline: Any
+
+    def message(self, fault: Fault | None = None) -> str:
+        """The failure text of the test, ``""`` when it passes; run again where a gate asks."""
+        spec = self.session.spec(_MODULE, self.run.name, {"seed": 0}, marked=True)
+        active = ActiveTest(self.session, spec)
+        with self._injected(fault):
+            try:
+                active.begin()
+                self._body(active)
+                active.judge(None, self._again, _never_apart)
+            finally:
+                active.end()
+        return failure_text(active.outcomes)
+
+    def _injected(self, fault: Fault | None) -> AbstractContextManager[None]:
+        return nullcontext() if fault is None else fault.inject(self.pipeline)
+
+    def _again(self, active: ActiveTest, examination: Any) -> None:
+        active.end()
+        active.begin(examination)
+        self._body(active)
+
+    def _body(self, active: ActiveTest) -> None:
+        """What the model tests do: image, and the latents that clipping hides."""
+        with active.body():
+            trial = active.trial
+            arrays = compute(self.run, trial.watch(self.pipeline), trial.generator())
+            trial.check(arrays.pop("image"), name="image")
+            trial.check(arrays, name="latents")
+
+
+def _never_apart() -> NoReturn:
+    raise AssertionError("no run in a fresh process was asked for")
+
+
+def recorded(root: Path, run: Run, pipeline: Any) -> Study:
+    """A study whose baseline was recorded below ``root`` a moment ago, of this very pipeline.
+
+    Raises:
+        SystemExit: The test cannot be recorded.
+    """
+    first = _session(root, update="all", envelope="0")
+    if Study(first, run, pipeline).message():
+        raise SystemExit(f"{run.name}: cannot be recorded")
+    first.flush()
+    return Study(_session(root, reference="own"), run, pipeline)
+
+
+def _session(root: Path, **options: str) -> Session:
+    return open_session(settings_from(options, {}), root=root)
+
+
+def _examine(study: Study, faults: Sequence[Fault], steps: dict[str, int]) -> Iterator[Found]:
+    _require_exact(study)
+    for fault in faults:
+        named = named_in(study.message(fault))
+        origin = fault.case(study.run.pipeline).origin
+        right = right_parts(origin, steps.get(origin.scheduler, 1), named)
+        yield Found(fault, study.run, origin, named, tuple(right.items()))
+    _require_exact(study)
+
+
+def _require_exact(study: Study) -> None:
+    """The clean pipeline passes bit for bit, or no fault proves anything."""
+    if text := study.message():
+        raise SystemExit(f"{study.run.name}: the clean run does not pass\n{text}")
+
+
+def _steps(run: Run) -> dict[str, int]:
+    if run.pipeline == DDIM:
+        return {"scheduler": run.steps}
+    stages = {"decoder_scheduler": run.steps, "super_res_scheduler": run.steps}
+    return {**stages, "prior_scheduler": PRIOR_STEPS}
+
+
+def main() -> None:
+    """Record, inject, count, and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fault_origin", description=__doc__)
+    parser.add_argument("--runs", default="ddim-2,unclip-3")
+    parser.add_argument("--fault", action="append", default=[], help="repeat; default: all")
+    parser.add_argument("--output", type=Path, default=_ROOT / "docs" / "fault_origin.md")
+    chosen = parser.parse_args()
+    launch_one_by_one()
+    found: list[Found] = []
+    for run in (one for one in RUNS if one.name in chosen.runs.split(",")):
+        faults = [one for one in FAULTS if run.pipeline in one.pipelines]
+        faults = [one for one in faults if not chosen.fault or one.name in chosen.fault]
+        with tempfile.TemporaryDirectory() as folder:
+            study = recorded(Path(folder), run, load_pipeline(run))
+            key = str(study.session.environment.key)
+            found += _examine(study, faults, _steps(run))
+    chosen.output.write_text(page(OriginScore(key, tuple(found))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
