@@ -1,4 +1,4 @@
-"""Installs the built wheel into a fresh environment and runs the README's first test story there.
+"""Installs what was built into fresh environments and runs the README's first test story there.
 
 Run: ``python tests/package/install_and_run.py DIST``; `tox -e package` does. The folder of the
 story is empty and outside the checkout. Where this interpreter has mindone, the environment may see
@@ -68,19 +68,19 @@ def chosen(found: tuple[Story, ...], *, mindone: bool) -> Story:
     return next(one for one in found if mindone or not one.needs_mindspore)
 
 
-def make_environment(folder: Path, wheel: Path, *, mindone: bool) -> Path:
-    """A fresh environment with the wheel; its Python."""
+def make_environment(folder: Path, built: Path, *, mindone: bool) -> Path:
+    """A fresh environment with the wheel or the sdist; its Python."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     if mindone:
         site = subprocess.check_output(
             [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
         )
-        # After the environment's own packages, so that the wheel wins over an editable install.
+        # After the environment's own packages, so that the built one wins over an editable install.
         line = sysconfig.get_path("purelib") + "\n"
         (Path(site.strip()) / "mindone_of_the_caller.pth").write_text(line, encoding="utf-8")
     options = ["--force-reinstall", "--no-deps"] if mindone else []
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *options, wheel], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *options, built], check=True)
     return python
 
 
@@ -129,14 +129,16 @@ def run_story(python: Path, folder: Path, story: Story) -> None:
 
 
 def main() -> None:
-    """Install the one wheel of the folder and play the story."""
-    (wheel,) = Path(sys.argv[1]).resolve().glob("*.whl")
+    """Install the one wheel and the one sdist of the folder, each alone, and play the story."""
+    folder = Path(sys.argv[1]).resolve()
+    (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
     mindone = find_spec("mindone") is not None
     story = chosen(stories(README.read_text(encoding="utf-8")), mindone=mindone)
-    with tempfile.TemporaryDirectory() as place:
-        python = make_environment(Path(place) / "env", wheel, mindone=mindone)
-        run_story(python, Path(place) / "story", story)
-    print(f"{story.file}: the README's story holds against {wheel.name}")
+    for built in (wheel, sdist):
+        with tempfile.TemporaryDirectory() as place:
+            python = make_environment(Path(place) / "env", built, mindone=mindone)
+            run_story(python, Path(place) / "story", story)
+        print(f"{story.file}: the README's story holds against {built.name}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 import signal
@@ -29,6 +30,8 @@ def test_value(repro_check, number):
 """
 # Python tells an audit hook of every file that is opened for writing, made, renamed or removed, and
 # what the hook raises takes the place of the operation.
+# Root may write anywhere by one capability, which a user's run does not have.
+_AS_A_USER = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")
 FAULT = """
 import errno, os, signal, sys
 
@@ -36,6 +39,7 @@ AT = int(os.environ.get("TORTURE_AT", "0"))
 HOW = os.environ.get("TORTURE_HOW", "")
 WRITING = os.O_WRONLY | os.O_RDWR
 seen = 0
+inside = False
 
 def concerns(event, arguments):
     if not arguments or "baselines" not in os.fsdecode(arguments[0] or "") :
@@ -44,9 +48,16 @@ def concerns(event, arguments):
         return bool(arguments[2] & WRITING)
     return event in ("os.rename", "os.mkdir", "os.chmod")
 
+def lose_permission(folder):
+    global inside
+    inside = True
+    for path, _, _ in os.walk(folder):
+        os.chmod(path, 0o500)
+    inside = False
+
 def fault(event, arguments):
     global seen
-    if not (event == "open" or event.startswith("os.")):
+    if inside or not (event == "open" or event.startswith("os.")):
         return
     if not isinstance((arguments or (None,))[0], (str, bytes)) or not concerns(event, arguments):
         return
@@ -56,6 +67,8 @@ def fault(event, arguments):
             file.write(str(seen))
     if HOW == "kill" and seen == AT:
         os.kill(os.getpid(), signal.SIGKILL)
+    if HOW == "permission" and seen == AT:
+        lose_permission("baselines")
     if HOW.startswith("E") and seen >= AT:
         number = getattr(errno, HOW)
         raise OSError(number, os.strerror(number), arguments[0])
@@ -90,10 +103,13 @@ class Suite:
     """The suite, with old values recorded and the new ones known.
 
     Attributes:
+        name: What tables call it.
         old, new: Digests of every entry, before the update and as an undisturbed one makes them.
         took_s: How long the undisturbed update ran.
         steps: How many files an undisturbed update opens for writing, makes, renames.
     """
+
+    name = ""
 
     def __init__(self, folder: Path, *, checks: int, elements: int) -> None:
         self.folder = folder
@@ -119,8 +135,20 @@ class Suite:
 
     def reset(self) -> None:
         """Put the old baselines back."""
-        shutil.rmtree(self.baselines, ignore_errors=True)
-        shutil.copytree(self._kept, self.baselines)
+        for path in sorted(self.baselines.rglob("*"), reverse=True):
+            kept = self._kept / path.relative_to(self.baselines)
+            if path.is_dir():
+                path.chmod(0o755)
+                if not kept.is_dir():
+                    path.rmdir()
+            elif not kept.is_file() or not filecmp.cmp(path, kept):
+                path.unlink()
+        for kept in self._kept.rglob("*"):
+            path = self.baselines / kept.relative_to(self._kept)
+            if kept.is_dir():
+                path.mkdir(exist_ok=True)
+            elif not path.exists():
+                shutil.copy2(kept, path)
 
     def run(
         self, *arguments: str, offset: int, variables: Mapping[str, str] | None = None
@@ -145,7 +173,18 @@ class Suite:
         self, *arguments: str, offset: int, variables: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
         """Start pytest in a process group of its own."""
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "xdist"]
+        as_a_user = _AS_A_USER if os.geteuid() == 0 and shutil.which("setpriv") else ()
+        command = [
+            *as_a_user,
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "xdist",
+        ]
         command += ["-p", "pytest_repro.plugin", *arguments]
         alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "TORTURE_OFFSET": str(offset)}
         return subprocess.Popen(

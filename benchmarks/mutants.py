@@ -1,0 +1,156 @@
+"""Small faults planted into the source of one module, one at a time.
+
+Strings are left alone (golden texts hold the wording), and so are annotations, decorators,
+``__all__`` and what only a type checker runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["Mutant", "mutants_of"]
+
+_COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.LShift: ast.RShift,
+    ast.RShift: ast.LShift,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.BitXor: ast.BitOr,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One fault: where it is, what stood there, what stands there now, and the whole module."""
+
+    line: int
+    place: str
+    before: str
+    after: str
+    tree: ast.Module
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others of its module, also after lines have moved."""
+        return f"{self.place}: {self.before} -> {self.after}"
+
+
+def mutants_of(source: str) -> Iterator[Mutant]:
+    """Every fault of a module's source, in the order of its text."""
+    tree = ast.parse(source)
+    for number, (place, statement_line, node) in enumerate(_places(tree)):
+        for variant in range(len(list(_changed(node)))):
+            harmed = copy.deepcopy(tree)
+            _, _, old = list(_places(harmed))[number]
+            new = list(_changed(old))[variant]
+            before, after = ast.unparse(old), ast.unparse(new)
+            _replace(harmed, old, new)
+            ast.fix_missing_locations(harmed)
+            line = getattr(node, "lineno", statement_line)
+            yield Mutant(line, place, _short(before), _short(after), harmed)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 90 else f"{line[:60]} ... {line[-25:]}"
+
+
+def _places(tree: ast.Module) -> Iterator[tuple[str, int, ast.AST]]:
+    """Every node that may be harmed, with the name of its function or class."""
+    yield from _inside(tree, "module", 1)
+
+
+def _inside(node: ast.AST, place: str, line: int) -> Iterator[tuple[str, int, ast.AST]]:
+    for field, value in ast.iter_fields(node):
+        if field in ("annotation", "returns", "decorator_list", "type_comment", "keywords_"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if not isinstance(child, ast.AST) or _is_left_alone(child):
+                continue
+            inner = place
+            if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+                inner = child.name if place == "module" else f"{place}.{child.name}"
+            at = getattr(child, "lineno", line)
+            yield inner, at, child
+            yield from _inside(child, inner, at)
+
+
+def _is_left_alone(node: ast.AST) -> bool:
+    if isinstance(node, (ast.Import, ast.ImportFrom, ast.JoinedStr)):
+        return True
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return True
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+        return True
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _changed(node: ast.AST) -> Iterator[ast.AST]:
+    """What the node may be replaced by."""
+    if isinstance(node, ast.expr):
+        yield from _changed_expression(node)
+    elif isinstance(node, ast.Return):
+        if node.value is not None and ast.unparse(node.value) != "None":
+            yield ast.Return(ast.Constant(None))
+    elif isinstance(node, (ast.Raise, ast.AugAssign, ast.Break, ast.Continue)) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+    ):
+        yield ast.Pass()
+
+
+def _changed_expression(node: ast.expr) -> Iterator[ast.AST]:
+    if isinstance(node, ast.Compare) and len(node.ops) == 1:
+        yield ast.Compare(node.left, [_COMPARISONS[type(node.ops[0])]()], node.comparators)
+    elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS and not _is_type(node):
+        yield ast.BinOp(node.left, _OPERATORS[type(node.op)](), node.right)
+    elif isinstance(node, ast.BoolOp):
+        other = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+        yield ast.BoolOp(other, node.values)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
+        yield node.operand
+    elif isinstance(node, ast.IfExp):
+        yield ast.IfExp(node.test, node.orelse, node.body)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
+        value = not node.value if isinstance(node.value, bool) else node.value + 1
+        yield ast.Constant(value)
+
+
+def _is_type(node: ast.BinOp) -> bool:
+    """``int | None``, outside an annotation."""
+    return isinstance(node.op, ast.BitOr) and "None" in ast.unparse(node)
+
+
+def _replace(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
+    for node in ast.walk(tree):
+        for field, value in ast.iter_fields(node):
+            if value is old:
+                setattr(node, field, new)
+                return
+            if isinstance(value, list):
+                for position, one in enumerate(value):
+                    if one is old:
+                        value[position] = new
+                        return
+    raise AssertionError("the node is not in the tree")
