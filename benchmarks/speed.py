@@ -16,7 +16,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 from measure import Cost, side_by_side
-from page import mark, table, write_section
+from page import GOALS, mark, table, write_section
 from projects import Load, make_variant
 
 from pytest_repro.core.compare import compare_records
@@ -76,19 +76,19 @@ def targets(large: Measured, small: list[Measured], start_s: float) -> list[str]
     peer_s = large.over_floor_s("ndarrays_regression")
     checks_s = max(ours_s - start_s, hash_s)  # less than the hashing is noise
     rows = [
-        ("1 MB: whole run over floor, by SHA-256", mark(ours_s / hash_s, 1.5)),
-        ("1 MB: the checks alone, by SHA-256", mark(checks_s / hash_s, 1.5)),
-        ("1 MB: ndarrays_regression by whole run", mark(peer_s / ours_s, 60, least=True)),
-        ("1 MB: ndarrays_regression by checks alone", mark(peer_s / checks_s, 60, least=True)),
+        ("1 MB: whole run over floor, by SHA-256", *mark(ours_s / hash_s, 1.5)),
+        ("1 MB: the checks alone, by SHA-256", *mark(checks_s / hash_s, 1.5)),
+        ("1 MB: ndarrays_regression by whole run", *mark(peer_s / ours_s, 60, least=True)),
+        ("1 MB: ndarrays_regression by checks alone", *mark(peer_s / checks_s, 60, least=True)),
     ]
     for one in small:
         ours, floor = one.costs["pytest-repro"].cpu_s, one.costs["floor"].cpu_s
         name = f"{one.load.checks} x {one.load.elements * 4:,} B"
-        rows.append((f"{name}: whole run by floor", mark(ours / floor, 1.15)))
-        rows.append((f"{name}: the same without the start", mark((ours - start_s) / floor, 1.15)))
+        rows.append((f"{name}: whole run by floor", *mark(ours / floor, 1.15)))
+        rows.append((f"{name}: the same without the start", *mark((ours - start_s) / floor, 1.15)))
     written = max(one.costs["pytest-repro"].written_bytes for one in (large, *small))
-    rows.append(("bytes written by a passing run", mark(written, 0)))
-    return table(("figure", "value"), rows)
+    rows.append(("bytes written by a passing run", *mark(written, 0)))
+    return table(("figure", *GOALS), rows)
 
 
 def best_s(work: Callable[[], object], times: int = 5) -> float:
@@ -110,14 +110,16 @@ def arrays(mebibytes: int) -> list[str]:
     for dtype in (np.float32, np.float16, ml_dtypes.bfloat16, np.uint8):
         array = data.view(dtype)
         taken_s = best_s(lambda array=array: make_record(array))
-        rows.append((f"record of {np.dtype(dtype).name}, by SHA-256", mark(taken_s / plain_s, 1.3)))
+        rows.append(
+            (f"record of {np.dtype(dtype).name}, by SHA-256", *mark(taken_s / plain_s, 1.3))
+        )
     other = data.copy()
     other[7] += 1
     pair = make_record(data), make_record(other)
     drift_s = best_s(lambda: compare_records(*pair), 3)
     numpy_s = best_s(lambda: np.abs(data - other).max(), 3)
-    rows.append(("all statistics of a drift, by abs(a - b).max()", mark(drift_s / numpy_s, 3)))
-    return table((f"one array of {mebibytes} MiB", "value"), rows)
+    rows.append(("all statistics of a drift, by abs(a - b).max()", *mark(drift_s / numpy_s, 3)))
+    return table((f"one array of {mebibytes} MiB", *GOALS), rows)
 
 
 def main() -> None:
