@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_repro import plugin
+from pytest_repro import fixtures
 from pytest_repro.cli.table import COMMANDS
 from pytest_repro.core.settings import TABLE, Setting
 from pytest_repro.core.tolerance import BOUND_KEYS
@@ -20,6 +20,7 @@ PAGE = Path(__file__).parent / "reference.md"
 
 _SIGNATURES = {
     "repro_check": "repro_check(value, name=None, *, tolerance=None, reference=None)",
+    "repro_disturb": "repro_disturb(tensor)",
     "repro_generators": "repro_generators(count)` or `repro_generators(seeds=[...])",
     "repro_watch": "repro_watch(pipeline, name='')",
 }
@@ -72,7 +73,7 @@ def _fixtures() -> str:
 
 
 def _fixture_rows() -> Iterator[str]:
-    for name in sorted({*plugin.FIXTURES, "repro_environment"}):
+    for name in sorted({*fixtures.FIXTURES, "repro_environment"}):
         text = inspect.getdoc(_function(name)) or ""
         first = " ".join(text.split("\n\n")[0].split()).replace("``", "`")
         yield f"| `{_SIGNATURES.get(name, name)}` | {_cell(first)} |"
@@ -80,7 +81,7 @@ def _fixture_rows() -> Iterator[str]:
 
 def _function(name: str) -> object:
     # pytest 8.4 made fixtures objects of their own; before that they are the function itself.
-    made = getattr(plugin, name)
+    made = getattr(fixtures, name)
     return getattr(made, "_fixture_function", made)
 
 
