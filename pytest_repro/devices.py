@@ -9,8 +9,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_repro.core.devices import Share, parse_devices, shares_of_workers
-
 __all__ = ["assign", "device_lines", "is_distributed", "occupy_own"]
 
 _VARIABLE = "PYTEST_REPRO_DEVICE"
@@ -29,13 +27,15 @@ def occupy_own(options: Any) -> str:
         UsageError: It cannot be.
     """
     carried = os.environ.pop(_VARIABLE, "")
-    devices = parse_devices(getattr(options, "repro_option_devices", None) or "")
-    if not carried and (not devices or is_distributed(options)):
+    asked = getattr(options, "repro_option_devices", None) or ""
+    if not carried and (not asked or is_distributed(options)):
         return ""
     from pytest_repro.adapters.devices import occupy
+    from pytest_repro.core.devices import Share, parse_devices
 
     if carried:
         return occupy(Share.from_text(carried))
+    devices = parse_devices(asked)
     return occupy(Share(devices[0], 0, len(devices)))
 
 
@@ -46,6 +46,7 @@ def assign(devices: Sequence[int], specs: Sequence[Any]) -> None:
         UsageError: There are more workers than devices, or more devices than cores to divide.
     """
     from pytest_repro.adapters.devices import has_ascend, share_of_cores
+    from pytest_repro.core.devices import shares_of_workers
 
     shares = shares_of_workers(devices, [_host(spec) for spec in specs])
     for spec, share in zip(specs, shares, strict=True):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
-from pytest_repro.core.devices import parse_devices
 from pytest_repro.core.errors import SettingError
 from pytest_repro.core.words import (
     Distance,
@@ -259,6 +258,14 @@ class Settings:
     msprobe: str = ""
 
 
+def _devices(text: str) -> tuple[int, ...]:
+    if not text:
+        return ()
+    from pytest_repro.core.devices import parse_devices
+
+    return parse_devices(text)
+
+
 def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> Settings:
     """The settings of a run from the command line's and the ini file's texts.
 
@@ -300,7 +307,7 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         trace=choice("trace", TraceLevel),
         framework=choice("framework", Framework),
         isolate=choice("isolate", Switch) is Switch.ON,
-        devices=parse_devices(text("devices")),
+        devices=_devices(text("devices")),
         report=text("report"),
         summary=text("summary"),
         msprobe=text("msprobe"),
