@@ -154,6 +154,10 @@ class MindSporeAdapter:
         Returns:
             Same shape and dtype; bfloat16 as `ml_dtypes.bfloat16`, NaN payloads included.
         """
+        return np.array(self.peek(tensor), order="C", copy=True)
+
+    def peek(self, tensor: Any) -> NDArray[Any]:
+        """As `to_numpy`, but perhaps in MindSpore's own memory: read it before the next kernel."""
         array = np.asarray(tensor.asnumpy())
         if array.dtype.name == "bfloat16":
             import ml_dtypes
@@ -161,7 +165,7 @@ class MindSporeAdapter:
             # MindSpore may bring a bfloat16 of its own to numpy; both are the upper half of a
             # float32.
             array = array.view(np.uint16).view(ml_dtypes.bfloat16)
-        return np.array(array, order="C", copy=True)
+        return array
 
     def from_numpy(self, array: NDArray[Any]) -> Any:
         """A new Tensor of the array's dtype, shape and numbers, bit for bit."""

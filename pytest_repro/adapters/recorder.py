@@ -6,31 +6,22 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_repro.adapters.passing import PassingTensors, Pending
 from pytest_repro.adapters.values import TensorFramework
 from pytest_repro.core.dtypes import dtype_of
 from pytest_repro.core.errors import ValueRefused
-from pytest_repro.core.model import Digest
-from pytest_repro.core.record import make_record
 from pytest_repro.core.settings import TraceLevel
-from pytest_repro.core.trace import (
-    CellRecord,
-    SignalRecord,
-    StepRecord,
-    Trace,
-    make_trace,
-    measure_signal,
-)
+from pytest_repro.core.trace import CellRecord, StepRecord, Trace, make_trace
 
 __all__ = ["Recorder"]
 
 _MAX_DEPTH = 8
-_LEAST_SKETCHED = 64
-"""Elements below which statistics say as much as a sketch, which is as long as 16 numbers."""
 _FIRST_SIGNALS = ("sample", "model_output")
 _TIMES = ("timestep", "timesteps", "t")
 
@@ -42,28 +33,29 @@ class _Open:
     cell: Any
     number: int
     step: int
-    inputs: tuple[SignalRecord, ...]
+    inputs: tuple[Pending, ...]
 
 
 class Recorder:
     """Collects steps and calls in the order in which they end.
 
-    Every tensor is hashed when it passes by, before the next kernel can write into it. Statistics
-    are measured once for each digest: cells hand on what they were given.
+    Every tensor is read when it passes by, before the next kernel can write into it; its statistics
+    may still be in the making when the pipeline goes on.
     """
 
     def __init__(self, framework: TensorFramework) -> None:
         self._framework = framework
-        self._steps: list[StepRecord] = []
-        self._cells: list[CellRecord] = []
+        self._steps: list[Callable[[], StepRecord]] = []
+        self._cells: list[Callable[[], CellRecord]] = []
         self._open: list[_Open] = []
         self._positions: Counter[str] = Counter()
         self._call_count = 0
-        self._known: dict[Digest, SignalRecord] = {}
+        self._passing = PassingTensors()
 
     def trace(self, level: TraceLevel) -> Trace:
         """Everything so far."""
-        return make_trace(level, self._steps, self._cells)
+        self._passing.rest()
+        return make_trace(level, [step() for step in self._steps], [one() for one in self._cells])
 
     def step_listener(self, scheduler: str) -> Callable[[Mapping[str, Any]], Callable[[Any], None]]:
         """A listener for a `StepTap` on the scheduler of that name."""
@@ -83,13 +75,18 @@ class Recorder:
         self,
         scheduler: str,
         timestep: float | None,
-        signals: tuple[tuple[str, SignalRecord], ...],
+        signals: tuple[tuple[str, Pending], ...],
         result: Any,
     ) -> None:
         position = self._positions[scheduler]
         self._positions[scheduler] += 1
-        ends = self._named_signals((("result", result),))
-        self._steps.append(StepRecord(scheduler, position, timestep, (*signals, *ends)))
+        named = (*signals, *self._named_signals((("result", result),)))
+
+        def step() -> StepRecord:
+            measured = tuple((name, signal()) for name, signal in named)
+            return StepRecord(scheduler, position, timestep, measured)
+
+        self._steps.append(step)
 
     def call_began(self, name: str, cell: Any, args: Sequence[Any], kwargs: Any) -> None:
         """A cell is about to compute; its inputs are hashed before it can change them."""
@@ -104,20 +101,15 @@ class Recorder:
             begun = self._open.pop()
             if begun.cell is cell:
                 outputs = self._signals(output, sketched=True)
-                class_name = type(cell).__name__
-                self._cells.append(
-                    CellRecord(begun.number, begun.step, name, class_name, begun.inputs, outputs)
-                )
+                self._cells.append(partial(_cell_record, begun, name, outputs))
                 return
 
     def root_listener(self) -> _RootCalls:
         """A listener for `CellTaps` that records the calls of a lone cell as steps."""
         return _RootCalls(self)
 
-    def _named_signals(
-        self, named: Sequence[tuple[str, Any]]
-    ) -> tuple[tuple[str, SignalRecord], ...]:
-        signals: list[tuple[str, SignalRecord]] = []
+    def _named_signals(self, named: Sequence[tuple[str, Any]]) -> tuple[tuple[str, Pending], ...]:
+        signals: list[tuple[str, Pending]] = []
         for name, value in named:
             found = self._signals(value, sketched=True)
             signals.extend(
@@ -125,17 +117,16 @@ class Recorder:
             )
         return tuple(signals)
 
-    def _signals(self, value: Any, *, sketched: bool) -> tuple[SignalRecord, ...]:
+    def _signals(self, value: Any, *, sketched: bool) -> tuple[Pending, ...]:
         arrays = _arrays(value, self._framework, 0)
-        return tuple(self._signal(array, sketched=sketched) for array in arrays)
+        return tuple(self._passing.take(array, sketched=sketched) for array in arrays)
 
-    def _signal(self, array: NDArray[Any], *, sketched: bool) -> SignalRecord:
-        record = make_record(array)
-        sketched = sketched and array.size >= _LEAST_SKETCHED
-        known = self._known.get(record.digest)
-        if known is None or (sketched and not known.sketch):
-            known = self._known[record.digest] = measure_signal(record, sketched=sketched)
-        return known
+
+def _cell_record(begun: _Open, name: str, outputs: Sequence[Pending]) -> CellRecord:
+    inputs = tuple(signal() for signal in begun.inputs)
+    measured = tuple(signal() for signal in outputs)
+    class_name = type(begun.cell).__name__
+    return CellRecord(begun.number, begun.step, name, class_name, inputs, measured)
 
 
 class _RootCalls:
@@ -181,7 +172,7 @@ def _previous_sample(result: Any) -> Any:
 def _arrays(value: Any, framework: TensorFramework, depth: int) -> Iterator[NDArray[Any]]:
     """Tensors, arrays and numbers in ``value``, in order; anything else is passed over."""
     if framework.is_tensor(value):
-        yield from _storable(framework.to_numpy(value))
+        yield from _storable(framework.peek(value))
     elif isinstance(value, (np.ndarray, np.generic, bool, int, float)):
         yield from _storable(np.asarray(value))
     elif depth < _MAX_DEPTH and isinstance(value, Mapping):

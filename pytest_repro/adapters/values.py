@@ -25,7 +25,10 @@ class TensorFramework(Protocol):
         """Whether ``value`` is a tensor of the framework; must not import it."""
 
     def to_numpy(self, tensor: Any) -> np.ndarray[Any, Any]:
-        """The tensor's numbers, bit for bit."""
+        """The tensor's numbers, bit for bit, in memory of their own."""
+
+    def peek(self, tensor: Any) -> np.ndarray[Any, Any]:
+        """The tensor's numbers where they lie: to be read before the framework computes on."""
 
     def from_numpy(self, array: np.ndarray[Any, Any]) -> Any:
         """A new tensor of the array's dtype, shape and numbers."""
