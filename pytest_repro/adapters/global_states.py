@@ -18,7 +18,7 @@ import numpy as np
 
 from pytest_repro.adapters.randomness_event import EventKind
 
-__all__ = ["OWNERS", "SEEDINGS", "STATES", "holders_of"]
+__all__ = ["OWNERS", "SEEDINGS", "STATES"]
 
 _MT19937_BYTES = 2500
 """624 words and a position. Source: numpy random/src/mt19937/mt19937.h; CPython
@@ -140,19 +140,3 @@ SEEDINGS: dict[EventKind, Callable[[int], Callable[[], None]]] = {
 }
 """Each seeds a generator and returns what gives its old state back, kept numbers included."""
 OWNERS = {EventKind.NUMPY_GLOBAL: "numpy", EventKind.RANDOM_GLOBAL: "random"}
-
-
-def holders_of(kind: EventKind) -> list[str]:
-    """Modules outside numpy and the standard library that hold a function of the global state."""
-    owner: object = random._inst  # noqa: SLF001
-    if kind is EventKind.NUMPY_GLOBAL:
-        owner = np.random.mtrand._rand  # noqa: SLF001
-    found = []
-    for name, module in list(sys.modules.items()):
-        top = name.partition(".")[0]
-        if top in ("numpy", "random", "pytest_repro") or top in sys.stdlib_module_names:
-            continue
-        for attribute, value in list(getattr(module, "__dict__", {}).items()):
-            if getattr(value, "__self__", None) is owner and callable(value):
-                found.append(f"{name}.{attribute}")
-    return sorted(found)[:4]

@@ -20,6 +20,7 @@ import numpy.random.bit_generator as numpy_entropy
 import numpy.random.mtrand as numpy_legacy
 
 from pytest_repro.adapters.mindspore_primitives import DRAWING_PRIMITIVES
+from pytest_repro.adapters.random_by_name import ByName
 from pytest_repro.adapters.randomness_event import EventKind
 
 __all__ = ["Observer", "Patches"]
@@ -66,13 +67,11 @@ class Patches:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        self._modules = tuple(
-            _ModulePatches(patches)
-            for patches in (
-                _numpy_patches(observer),
-                _random_patches(observer),
-                *((patch,) for patch in _entropy_patches(observer)),
-            )
+        of_globals = (*_numpy_patches(observer),), (*_random_patches(observer),)
+        of_entropy = ((patch,) for patch in _entropy_patches(observer))
+        self._modules = tuple(map(_ModulePatches, (*of_globals, *of_entropy)))
+        self._by_name = ByName(
+            (patch.original, patch.replacement) for patches in of_globals for patch in patches
         )
         self._mindspore: tuple[_Patch, ...] = ()
         self._mindone: tuple[_Patch, ...] = ()
@@ -85,6 +84,7 @@ class Patches:
         self._mindone = self._renewed(tuple(_mindone_patches(self._observer)))
         for module in self._modules:
             module.install()
+        self._by_name.install()
         for patch in (*self._mindspore, *self._mindone):
             own = patch.name in vars(patch.owner)
             before = vars(patch.owner).get(patch.name)
@@ -107,6 +107,7 @@ class Patches:
                 setattr(owner, name, before)
             else:
                 delattr(owner, name)
+        self._by_name.remove()
         for module in self._modules:
             module.remove()
 

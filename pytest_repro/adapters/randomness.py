@@ -7,7 +7,6 @@ entered.
 
 from __future__ import annotations
 
-import linecache
 import threading
 import warnings
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pytest_repro.adapters.generator_misuse import explain_misuse, wrongly_handed
-from pytest_repro.adapters.global_states import OWNERS, SEEDINGS, STATES, holders_of
+from pytest_repro.adapters.global_states import OWNERS, SEEDINGS, STATES
 from pytest_repro.adapters.random_patches import Patches
 from pytest_repro.adapters.randomness_event import (
     EventKind,
@@ -30,6 +29,7 @@ from pytest_repro.adapters.randomness_event import (
     find_place,
     may_draw,
 )
+from pytest_repro.adapters.running_call import is_calling
 from pytest_repro.core.settings import RngMode
 
 __all__ = [
@@ -202,10 +202,11 @@ class RandomnessGuard:
             return
         if any(event.kind is kind for event in self.events):
             return
-        holders = holders_of(kind)
-        names = f": {', '.join(holders)}" if holders else ""
-        what = f"{OWNERS[kind]}'s global state was drawn from, by a function imported by name"
-        event = RandomnessEvent(kind, what + names, "", 0, "")
+        what = (
+            f"{OWNERS[kind]}'s global state was drawn from, by a function that was kept aside "
+            "before the test: in a class, a closure or a default argument"
+        )
+        event = RandomnessEvent(kind, what, "", 0, "")
         self.events.append(event)
         self._tell(event)
 
@@ -310,7 +311,5 @@ _SWITCH = _Switch()
 def _is_overwritten() -> bool:
     """Whether an unseeded generator is made only to be overwritten: unpickling, ``jumped``."""
     frame = direct_frame()
-    file = frame.f_code.co_filename
-    if file.replace("\\", "/").endswith("numpy/random/_pickle.py"):
-        return True
-    return ".jumped(" in linecache.getline(file, frame.f_lineno)
+    file = frame.f_code.co_filename.replace("\\", "/")
+    return file.endswith("numpy/random/_pickle.py") or is_calling(frame, "jumped")

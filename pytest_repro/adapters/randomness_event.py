@@ -66,7 +66,7 @@ class Place:
         package: Top-level name of its module.
         file, line: Where.
         called_from: As in `RandomnessEvent`.
-        importing: Whether an installed module was just being imported.
+        importing: Whether an installed module was just being imported, and drew or had it drawn.
     """
 
     package: str
@@ -120,9 +120,9 @@ def find_place(frame: FrameType, beyond: str = "") -> Place:
     called_from = ""
     if owner is not None and owner is not blamed:
         called_from = f"{shown_file(owner.f_code.co_filename)}:{owner.f_lineno}"
-    code = blamed.f_code
-    importing = code.co_name == "<module>" and _is_installed(code.co_filename)
-    return Place(_package(blamed), code.co_filename, blamed.f_lineno, called_from, importing)
+    importing = _is_importing(blamed, owner)
+    file = blamed.f_code.co_filename
+    return Place(_package(blamed), file, blamed.f_lineno, called_from, importing)
 
 
 def may_draw(place: Place, kind: EventKind) -> bool:
@@ -187,6 +187,19 @@ def _user_frame(frame: FrameType) -> FrameType | None:
             return at
         at = at.f_back
     return None
+
+
+def _is_importing(frame: FrameType, user: FrameType | None) -> bool:
+    """Whether an installed module is being imported between ``frame`` and the user's code."""
+    at: FrameType | None = frame
+    while at is not None and at is not user:
+        # A program that was started has such a frame as well, without the import around it.
+        around = "" if at.f_back is None else at.f_back.f_code.co_filename
+        is_module = at.f_code.co_name == "<module>" and _is_installed(at.f_code.co_filename)
+        if is_module and around.startswith("<frozen importlib"):
+            return True
+        at = at.f_back
+    return False
 
 
 def _package(frame: FrameType) -> str:

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import copy
 import gc
+import importlib
 import inspect
 import pickle
 import random
@@ -17,6 +18,7 @@ import time
 import types
 import uuid
 import weakref
+from pathlib import Path
 from random import random as random_by_name
 from typing import ClassVar
 
@@ -53,6 +55,7 @@ UNSEEDED = [
     lambda: np.random.Philox(),
     lambda: np.random.SFC64(),
     lambda: np.random.SeedSequence(),
+    lambda: np.random.default_rng().bit_generator.jumped(),  # what is jumped has no seed
     lambda: np.random.RandomState(),
     lambda: np.random.RandomState(seed=None),
     lambda: np.random.seed(),
@@ -62,10 +65,21 @@ GLOBAL = [
     (EventKind.NUMPY_GLOBAL, lambda: np.random.normal(size=3)),
     (EventKind.NUMPY_GLOBAL, lambda: np.random.sample()),
     (EventKind.NUMPY_GLOBAL, lambda: np.random.shuffle([1, 2, 3])),
+    (EventKind.NUMPY_GLOBAL, lambda: randn_by_name(3)),
+    (EventKind.RANDOM_GLOBAL, lambda: random_by_name()),
     (EventKind.RANDOM_GLOBAL, lambda: random.random()),
     (EventKind.RANDOM_GLOBAL, lambda: random.choice([1, 2])),
     (EventKind.RANDOM_GLOBAL, lambda: random.gauss(0.0, 1.0)),
 ]
+
+
+def jumped_by_name():
+    """Jumped without a line that says ``.jumped(``, and with a letter of two bytes before it."""
+    jump = np.random.PCG64(0).jumped
+    return ("é", jump(3))[1]
+
+
+KEPT_ASIDE = {"randn": np.random.randn, "random": random.random}
 PLANTED = [(EventKind.UNSEEDED, draw) for draw in UNSEEDED] + GLOBAL
 
 
@@ -84,6 +98,15 @@ CLEAN = [
     lambda: np.random.SeedSequence(0).spawn(3),
     lambda: np.random.default_rng(0).spawn(3),
     lambda: np.random.PCG64(0).jumped().random_raw(),
+    lambda: jumped_by_name().random_raw(),
+    lambda: (
+        np.random.PCG64(0)
+        .jumped()
+        .jumped(
+            2,
+        )
+        .random_raw()
+    ),
     lambda: NoiseBook().generator(0).standard_normal(3),
     lambda: copy.deepcopy(np.random.default_rng(0)).standard_normal(3),
     lambda: copy.deepcopy(NoiseBook().generator(0)).standard_normal(3),
@@ -144,28 +167,90 @@ def test_off_lets_everything_pass_also_inside_a_guard(kind, draw):
 
 
 @pytest.mark.parametrize(
-    ("draw", "kind", "held"),
+    ("kept", "kind", "owner"),
     [
-        (randn_by_name, EventKind.NUMPY_GLOBAL, "randn_by_name"),
-        (random_by_name, EventKind.RANDOM_GLOBAL, "random_by_name"),
+        (KEPT_ASIDE["randn"], EventKind.NUMPY_GLOBAL, "numpy"),
+        (KEPT_ASIDE["random"], EventKind.RANDOM_GLOBAL, "random"),
     ],
 )
-def test_a_function_imported_by_name_is_caught_at_the_end(draw, kind, held):
+def test_a_function_that_was_kept_aside_is_caught_at_the_end(kept, kind, owner):
     guard = guard_randomness("error")
-    with pytest.raises(RandomnessError, match="by a function imported by name") as caught, guard:
-        draw()
+    words = f"{owner}'s global state was drawn from, by a function that was kept aside"
+    # Seeded, so that numpy keeps no normal number from a draw before.
+    with isolated_globals(0), pytest.raises(RandomnessError, match=words), guard:
+        kept()
     assert [event.kind for event in guard.events] == [kind]
-    assert held in str(caught.value)
+
+
+BY_NAME = """
+from random import choice, random as draw
+from numpy.random import randn, seed
+def one(): return draw()
+def two(): return choice([1, 2])
+def three(): return randn(3)
+def fine(): seed(3)
+"""
+
+
+@pytest.fixture
+def by_name(tmp_path, monkeypatch):
+    """A module that holds functions of the global states by name."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "holds_by_name", raising=False)
+    (tmp_path / "holds_by_name.py").write_text(BY_NAME, encoding="utf-8")
+    importlib.invalidate_caches()
+    return lambda: importlib.import_module("holds_by_name")
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["loaded before", "loaded under a guard"])
+@pytest.mark.parametrize(("name", "line"), [("one", 4), ("two", 5), ("three", 6)])
+def test_a_function_imported_by_name_is_stopped_at_its_line(by_name, inside, name, line):
+    with guard_randomness("error") if inside else contextlib.nullcontext():
+        module = by_name()
+    event, message = stopped(getattr(module, name))
+    assert (Path(event.file).name, event.line) == ("holds_by_name.py", line)
+    assert f"holds_by_name.py:{line}" in message
+    with guard_randomness("error") as clean:
+        module.fine()
+    assert clean.events == []
+    assert module.draw is random.random
+    assert module.randn is np.random.randn
+
+
+def test_a_name_that_means_something_else_by_now_is_left_alone(by_name, monkeypatch):
+    module = by_name()
+    with guard_randomness("error"):
+        assert module.draw is random.random  # both stand in for it
+        assert module.draw is not KEPT_ASIDE["random"]
+        monkeypatch.setattr(module, "randn", len)
+    assert module.draw is random.random
+    assert module.randn is len
+    monkeypatch.undo()
+    with guard_randomness("error"):
+        pass
+    assert module.randn is np.random.randn  # and not what stood there when it was exchanged
+
+
+def test_a_module_with_functions_by_name_is_not_kept_alive(by_name):
+    module = by_name()
+    with guard_randomness("error"):
+        pass
+    gone = weakref.ref(module)
+    del sys.modules["holds_by_name"], module
+    gc.collect()
+    assert gone() is None
+    with guard_randomness("error"):
+        pass
 
 
 def test_a_draw_between_two_seedings_is_caught():
     def drawn_between_seeds():
         np.random.seed(7)
-        randn_by_name()
+        KEPT_ASIDE["randn"]()
         np.random.seed(7)
 
     _, message = stopped(drawn_between_seeds)
-    assert "imported by name" in message
+    assert "kept aside" in message
     with guard_randomness("error") as guard:
         np.random.seed(7)
         np.random.seed(7)
@@ -183,7 +268,7 @@ def test_an_error_that_the_test_swallows_comes_back_at_the_end():
 
 def test_an_error_of_the_test_itself_is_not_masked():
     def fails():
-        randn_by_name()
+        KEPT_ASIDE["randn"]()
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"), guard_randomness("error"):
@@ -323,6 +408,29 @@ def test_the_standard_library_may_draw_for_itself():
         with guard:
             space["draw"]()
         assert bool(guard.events) is caught
+
+
+@pytest.mark.parametrize(
+    ("installed", "imported", "caught"),
+    [(True, True, False), (True, False, True), (False, True, True)],
+    ids=["an installed module's import", "its function, called", "the project's own import"],
+)
+def test_what_an_import_draws_is_no_property_of_a_test(
+    tmp_path, monkeypatch, installed, imported, caught
+):
+    folder = tmp_path / ("site-packages" if installed else "src")
+    folder.mkdir()
+    source = "import numpy as np\ndef draw():\n    return np.random.default_rng().random()\n"
+    call = "CONSTANT = draw()\n" if imported else ""
+    (folder / "draws_as_it_loads.py").write_text(source + call, encoding="utf-8")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "draws_as_it_loads", raising=False)
+    guard = guard_randomness("warn", lambda event: None)
+    with guard:
+        module = importlib.import_module("draws_as_it_loads")
+        if not imported:
+            module.draw()
+    assert bool(guard.events) is caught
 
 
 def test_a_guard_is_cheap_to_enter():
@@ -641,7 +749,7 @@ def test_a_draw_beside_the_initialising_of_weights_is_still_caught(ms):
         nn.Dense(3, 4)
 
     _, message = stopped(drawn_between_layers)
-    assert "imported by name" in message
+    assert "draws from a global state" in message
 
 
 def test_randn_tensor_without_a_generator_names_the_line_in_mindone(mindone_utils):
