@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_repro.core.errors import UsageError
 from pytest_repro.devices import is_distributed
+from pytest_repro.uncaptured import without_capture
 
 if TYPE_CHECKING:
     from pytest_repro.core.artefact import Candidate
@@ -29,7 +29,7 @@ def require_terminal(config: Any) -> None:
             "--repro-update=ask asks on the terminal, and workers have none",
             next_step=f"leave -n and --dist out, or {_NEXT}",
         )
-    with _without_capture(config):
+    with without_capture(config):
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(
                 "--repro-update=ask asks on the terminal, and there is none",
@@ -51,23 +51,9 @@ def terminal_question(config: Any) -> Callable[[Candidate], bool]:
     questions = Questions(read, show)
 
     def wants(one: Candidate) -> bool:
-        with _without_capture(config):
+        with without_capture(config):
             if not questions.is_settled:
                 show("\n" + "\n".join(candidate_lines(one)) + "\n")
             return questions.wants(one)
 
     return wants
-
-
-@contextmanager
-def _without_capture(config: Any) -> Iterator[None]:
-    """The terminal itself instead of what pytest captures, as pdb has it."""
-    capture = config.pluginmanager.getplugin("capturemanager")
-    if capture is None:
-        yield
-        return
-    capture.suspend(in_=True)
-    try:
-        yield
-    finally:
-        capture.resume()

@@ -17,6 +17,7 @@ from pytest_repro.stashed import (
     KEYS,
     LINES,
     LOST,
+    NOTES,
     OF_WORKER,
     REPORTING,
     ROWS,
@@ -41,6 +42,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
         config.workeroutput["repro_faults"] = config.stash[FAULTS]
         config.workeroutput["repro_device"] = config.stash[DEVICES].get("", "")
         config.workeroutput["repro_keys"] = config.stash[KEYS]
+        config.workeroutput["repro_notes"] = config.stash[NOTES]
     elif not config.getoption("collectonly"):
         _count_losses(config)
         _write_reports(config)
@@ -89,13 +91,16 @@ def pytest_testnodedown(node: Any, error: object) -> None:
         stash[LOST].append(node.gateway.id)
     stash[FAULTS].extend(output.get("repro_faults", []))
     stash[KEYS].extend(output.get("repro_keys", []))
+    stash[NOTES].extend(output.get("repro_notes", []))
     if output.get("repro_device"):
         stash[DEVICES][node.gateway.id] = output["repro_device"]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     rows, faults = config.stash[ROWS], config.stash[FAULTS]
-    lines = [*_device_lines(config), *config.stash.get(LINES, [])]
+    notes = config.stash[NOTES]
+    # Every worker may have said the same.
+    lines = [*dict.fromkeys(notes), *_device_lines(config), *config.stash.get(LINES, [])]
     if rows or faults or lines:
         from pytest_repro.report.rows import Row
         from pytest_repro.report.terminal import closing_lines

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIXTURES",
+    "GENERATORS",
     "RUNNING",
     "Check",
     "repro_check",
@@ -44,6 +45,7 @@ FIXTURES = frozenset(
         "repro_unclip_image_variation",
     }
 )
+GENERATORS = frozenset({"repro_generator", "repro_generators"})
 RUNNING: list[pytest.Item | None] = []
 """The test of each run that is under way, innermost run last; its fixtures are in the making."""
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_repro.core.errors import CheckFailed, ReproError, UsageError
-from pytest_repro.fixtures import FIXTURES, RUNNING, Check
-from pytest_repro.stashed import ACTIVE, ISOLATED, ORIGIN, REPORTING, session_of
+from pytest_repro.fixtures import FIXTURES, GENERATORS, RUNNING, Check
+from pytest_repro.stashed import ACTIVE, ISOLATED, NOTES, ORIGIN, REPORTING, session_of
+from pytest_repro.uncaptured import without_capture
 
 if TYPE_CHECKING:
     from pytest_repro.active import ActiveTest
@@ -34,10 +35,30 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     if marks or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
         try:
             item.stash[ACTIVE] = active = _activate(item, marks)
+            if _may_draw(item):
+                _say_at_once(item.config, active.session.stream_note(active.spec.module))
             active.begin()
         except ReproError as error:
             raise _fault(item, error) from None
     return (yield)
+
+
+def _may_draw(item: pytest.Item) -> bool:
+    """Whether a test asks for our generators; a ``TestCase`` is given them unasked."""
+    asked = getattr(item, "fixturenames", ())
+    return not GENERATORS.isdisjoint(asked) or hasattr(getattr(item, "cls", None), "setUpClass")
+
+
+def _say_at_once(config: pytest.Config, note: str) -> None:
+    """Write a note to the terminal before the test runs, and keep it for the closing lines."""
+    if not note:
+        return
+    config.stash[NOTES].append(note)
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal is not None and not hasattr(config, "workerinput"):
+        with without_capture(config):
+            terminal.ensure_newline()
+            terminal.write_line(f"repro: {note}")
 
 
 def _activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:

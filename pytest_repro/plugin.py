@@ -45,6 +45,7 @@ from pytest_repro.stashed import (
     FAULTS,
     KEYS,
     LOST,
+    NOTES,
     OF_WORKER,
     ORIGIN,
     REPORTING,
@@ -129,6 +130,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[FAULTS] = []
     config.stash[KEYS] = []
     config.stash[LOST] = []
+    config.stash[NOTES] = []
     config.stash[OF_WORKER] = {}
     if DEVICES not in config.stash:  # xdist's workers load what -p names after the conftests
         _occupy_device(config, config.option)

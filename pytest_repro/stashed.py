@@ -25,6 +25,7 @@ __all__ = [
     "KEYS",
     "LINES",
     "LOST",
+    "NOTES",
     "OF_WORKER",
     "ORIGIN",
     "REPORTING",
@@ -45,6 +46,7 @@ ORIGIN: pytest.StashKey[Origin] = pytest.StashKey()
 ISOLATED: pytest.StashKey[IsolatedRun] = pytest.StashKey()
 DEVICES: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 KEYS: pytest.StashKey[list[str]] = pytest.StashKey()
+NOTES: pytest.StashKey[list[str]] = pytest.StashKey()
 LOST: pytest.StashKey[list[str]] = pytest.StashKey()
 OF_WORKER: pytest.StashKey[dict[str, list[dict[str, Any]]]] = pytest.StashKey()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_repro.adapters.store import Store
@@ -95,6 +96,11 @@ class References:
         if entry is None or entry.value != value or entry.noise != noise:
             return None
         return self.own_reference(check.module)
+
+    def nearest_manifest(self, module: str, reach: Distance) -> Path | None:
+        """Where the nearest manifest of a test module lies; ``None`` where there is none."""
+        paths = (self._store.manifest_path(key, module) for key, _ in self._order(reach))
+        return next((path for path in paths if path.is_file()), None)
 
     def own_reference(self, module: str) -> Reference:
         """Where our own key's baselines of a module lie."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_repro.core.policy import Policy, Resolved
     from pytest_repro.session.examination import Examination
     from pytest_repro.session.pipelines import Pipelines
+    from pytest_repro.session.stream_watch import StreamWatch
     from pytest_repro.session.writing import Writing
 
 __all__ = ["Session", "open_session"]
@@ -80,6 +81,7 @@ class Session:
         self._isolated = isolated
         self._clock = clock
         self.wants = wants
+        self._stream_watch: StreamWatch | None = None
         self._writing: Writing | None = None
         self._examined: set[str] = set()
         self._dump = _dump(settings.msprobe)
@@ -162,6 +164,20 @@ class Session:
         from pytest_repro.core.noise import Fresh
 
         return Fresh()
+
+    def stream_note(self, module: str) -> str:
+        """What to say before a test of ``module`` draws; ``""`` where the stream is the recorded.
+
+        Said of the nearest manifest, once, and not where recorded noise is replayed.
+        """
+        if self.settings.noise is NoiseMode.REPLAY or self._isolated:
+            return ""
+        if self._stream_watch is None:
+            from pytest_repro.session.stream_watch import StreamWatch
+
+            self._stream_watch = StreamWatch(self.store.shown)
+        manifest = self.references.nearest_manifest(module, self.settings.reference)
+        return self._stream_watch.note(manifest)
 
     def trial(self, spec: TestSpec, examination: Examination | None = None) -> Trial:
         """A fresh execution of a test: its first, or the one that an examination asks for."""
