@@ -121,6 +121,10 @@ class ActiveTest:
         """What surrounds the test's body: the guard against unseeded randomness."""
         return _Body(self, self.session.guard(self.spec))
 
+    def fixtures(self) -> AbstractContextManager[object]:
+        """What surrounds the making of the test's fixtures."""
+        return self.session.fixtures_guard(self.spec)
+
     @staticmethod
     def explain(failure: BaseException) -> str:
         """What a failure of mindone's says about a generator used wrongly; ``""`` where nothing."""

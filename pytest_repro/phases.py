@@ -30,6 +30,7 @@ __all__ = [
 # relies on their setup having run.
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    __tracebackhide__ = True
     RUNNING[-1:] = [item]
     marks = list(item.iter_markers("repro"))
     if marks or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
@@ -40,6 +41,8 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
             active.begin()
         except ReproError as error:
             raise _fault(item, error) from None
+        with active.fixtures():
+            return (yield)
     return (yield)
 
 

@@ -148,6 +148,7 @@ def _watched(
 ) -> Callable[..., _ANY]:
     @functools.wraps(original)
     def draw(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
         observer.moving(kind)
         observer.drawing(kind, what)
         try:
@@ -210,6 +211,7 @@ def _entropy_patches(observer: Observer) -> Iterator[_Patch]:
     entropy = numpy_entropy.randbits  # type: ignore[attr-defined]
 
     def randbits(count: int) -> Any:
+        __tracebackhide__ = True
         observer.drawing(EventKind.UNSEEDED, "a numpy generator was made without a seed")
         return entropy(count)
 
@@ -242,6 +244,7 @@ def _unseeded_legacy(observer: Observer, entropy: Callable[[int], Any]) -> type[
 
         @property
         def capsule(self) -> Any:
+            __tracebackhide__ = True
             if not self.seeded:
                 self.seeded = True
                 observer.drawing(EventKind.UNSEEDED, "a RandomState was made without a seed")
@@ -285,6 +288,7 @@ def _mindone_patches(observer: Observer) -> Iterator[_Patch]:
 
     @functools.wraps(original)
     def randn(size: Any, generator: Any = None, dtype: Any = None) -> Any:
+        __tracebackhide__ = True
         outer: FrameType | None = sys._getframe(1)  # noqa: SLF001
         if outer is not None and outer.f_code.co_name == "<listcomp>":  # before Python 3.12
             outer = outer.f_back

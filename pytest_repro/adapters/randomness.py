@@ -142,16 +142,21 @@ class RandomnessGuard:
     """
 
     def __init__(
-        self, mode: RngMode, on_event: Callable[[RandomnessEvent], None] | None = None
+        self,
+        mode: RngMode,
+        on_event: Callable[[RandomnessEvent], None] | None = None,
+        *,
+        globals_may_draw: bool = False,
     ) -> None:
         self.mode = mode
+        self._passing = _GLOBALS if globals_may_draw else frozenset()
         self.events: list[RandomnessEvent] = []
         self._on_event = on_event
         self._remembered: dict[EventKind, _Remembered] = {}
 
     def __enter__(self) -> RandomnessGuard:
         if self.mode is not RngMode.OFF:
-            for kind in STATES:
+            for kind in STATES.keys() - self._passing:
                 self._remember(kind)
         _SWITCH.enter(self)
         return self
@@ -162,7 +167,7 @@ class RandomnessGuard:
         _SWITCH.leave(self)
         if self.mode is RngMode.OFF:
             return
-        for source in STATES:
+        for source in tuple(self._remembered):
             self._compare(source)
         if self.mode is RngMode.ERROR and self.events and error is None:
             # Somebody caught the error on its way, or nothing but the state told of the draw.
@@ -170,6 +175,9 @@ class RandomnessGuard:
 
     def drawing(self, kind: EventKind, what: str) -> None:
         """Judge a draw that is about to happen; raises `RandomnessError` in mode ``error``."""
+        __tracebackhide__ = True
+        if kind in self._passing:
+            return
         beyond = "mindspore" if kind is EventKind.MINDSPORE_GLOBAL else ""
         place = find_place(direct_frame(), beyond)
         overwritten = kind is EventKind.UNSEEDED and _is_overwritten()
@@ -179,6 +187,7 @@ class RandomnessGuard:
 
     def handed(self, generator: object, count: int | None) -> None:
         """Judge what mindone was handed to draw with."""
+        __tracebackhide__ = True
         what = wrongly_handed(generator, count)
         if what and self.mode is not RngMode.OFF:
             self._report(find_place(direct_frame()).event(EventKind.MISUSE, what))
@@ -211,6 +220,7 @@ class RandomnessGuard:
         self._tell(event)
 
     def _report(self, event: RandomnessEvent) -> None:
+        __tracebackhide__ = True
         self.events.append(event)
         self._tell(event)
         if self.mode is RngMode.ERROR:
@@ -224,8 +234,14 @@ class RandomnessGuard:
             warnings.warn_explicit(text, RandomnessWarning, event.file or "?", event.line)
 
 
+_GLOBALS = frozenset({EventKind.NUMPY_GLOBAL, EventKind.RANDOM_GLOBAL, EventKind.MINDSPORE_GLOBAL})
+
+
 def guard_randomness(
-    mode: RngMode | str, on_event: Callable[[RandomnessEvent], None] | None = None
+    mode: RngMode | str,
+    on_event: Callable[[RandomnessEvent], None] | None = None,
+    *,
+    globals_may_draw: bool = False,
 ) -> RandomnessGuard:
     """A context manager that catches randomness which no seed of the test decides.
 
@@ -239,8 +255,10 @@ def guard_randomness(
             test have swallowed it), ``warn`` gives a `RandomnessWarning`, ``off`` lets
             everything pass, also inside another guard.
         on_event: Called with every event, in both modes, instead of the warning.
+        globals_may_draw: Let draws from global states pass, e.g. where `isolated_globals` has just
+            seeded them; a generator without a seed never does.
     """
-    return RandomnessGuard(RngMode(mode), on_event)
+    return RandomnessGuard(RngMode(mode), on_event, globals_may_draw=globals_may_draw)
 
 
 class _Switch:
@@ -278,6 +296,7 @@ class _Switch:
                 self._patches.remove()
 
     def drawing(self, kind: EventKind, what: str) -> None:
+        __tracebackhide__ = True
         stack = self._stack()
         if stack:
             stack[-1].drawing(kind, what)
@@ -294,6 +313,7 @@ class _Switch:
             guard.settle(kind)
 
     def handed(self, generator: object, count: int | None) -> None:
+        __tracebackhide__ = True
         stack = self._stack()
         if stack:
             stack[-1].handed(generator, count)

@@ -143,6 +143,7 @@ class NoiseBook:
         Raises:
             RandomnessError: It has already served another pipeline call.
         """
+        __tracebackhide__ = True
         self._note_raw_move(number)
         call = self.pipeline_call()
         if call is None:
@@ -235,6 +236,7 @@ def _recorded(name: str) -> Callable[..., object]:
 
     @wraps(plain)
     def method(self: LedgerGenerator, *args: Any, **kwargs: Any) -> object:
+        __tracebackhide__ = True
         with self.book.lock:
             # numpy's methods call each other (choice draws with random): one call is one draw.
             if self._drawing:

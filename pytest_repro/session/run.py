@@ -153,6 +153,13 @@ class Session:
         """Catch randomness that no seed of the test decides."""
         return guard_randomness(spec.rng)
 
+    def fixtures_guard(self, spec: TestSpec) -> AbstractContextManager[object]:
+        """Catch, while fixtures are made, generators that no seed decides.
+
+        Global states may draw there: every test starts from seeded ones.
+        """
+        return guard_randomness(spec.rng, globals_may_draw=True)
+
     def noise_source(self, spec: TestSpec) -> NoiseSource:
         """Where the generators' numbers of a test come from.
 

@@ -275,6 +275,17 @@ def test_an_error_of_the_test_itself_is_not_masked():
         fails()
 
 
+def test_where_global_states_may_draw_an_unseeded_generator_may_not():
+    with guard_randomness("error", globals_may_draw=True) as guard:
+        for _, draw in GLOBAL:
+            draw()
+        KEPT_ASIDE["randn"]()
+    assert guard.events == []
+    guard = guard_randomness("error", globals_may_draw=True)
+    with pytest.raises(RandomnessError, match="without a seed"), guard:
+        np.random.default_rng()
+
+
 def snapshot():
     names = [np.random, random, np.random.bit_generator, np.random.mtrand]
     return [dict(vars(module)) for module in names]

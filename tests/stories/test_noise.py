@@ -150,6 +150,7 @@ def test_randomness_without_a_seed_is_stopped_at_its_line(project, clean, plante
         ran = project.run(*arguments)
         assert ran.exit_code == 1
         assert f"test_story.py:{line}" in ran.failure
+        assert "random_patches.py" not in ran.failure  # no frame of ours explains it
         for words in named:
             assert words in ran.failure
         assert project.files() == before
@@ -184,6 +185,37 @@ def test_a_relaxed_guard_needs_a_reason_and_lets_pass(project):
     assert "np.random.randn" in project.run().failure
     assert project.run("-p", "no:warnings").exit_code == 1
     assert project.run("--repro-rng=off").exit_code == 0
+
+
+IN_A_FIXTURE = """
+    @pytest.fixture(scope="{scope}")
+    def latents():
+        return {draw}
+
+    @pytest.mark.repro{arguments}
+    def test_pipeline(latents, repro_check):
+        repro_check(latents, name="image")
+"""
+
+
+@pytest.mark.parametrize("scope", ["function", "module"])
+def test_a_fixture_without_a_seed_is_stopped_at_its_line(project, scope):
+    # Of a wide one the repeated run sees nothing: it is made once a process.
+    unseeded = "np.random.default_rng().standard_normal(3)"
+    project.write(IN_A_FIXTURE.format(scope=scope, draw=unseeded, arguments=""))
+    for arguments in ((), ("--repro-update",)):
+        ran = project.run(*arguments)
+        assert ran.exit_code == 1
+        assert "a numpy generator was made without a seed" in ran.failure
+        assert "where  test_story.py:8" in ran.failure
+        assert project.files() == {}
+    reason = '(rng="off", reason="one draw a process is wanted")'
+    project.write(IN_A_FIXTURE.format(scope="module", draw=unseeded, arguments=reason))
+    project.record()
+    for seeded in ("np.random.default_rng(0).standard_normal(3)", "np.random.randn(3)"):
+        project.write(IN_A_FIXTURE.format(scope=scope, draw=seeded, arguments=""))
+        project.record("--repro-update=all")
+        assert project.run().closing == ["1 check: 1 exact"]
 
 
 def test_mindspores_global_generator_is_stopped(project):
