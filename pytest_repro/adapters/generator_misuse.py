@@ -19,22 +19,31 @@ def wrongly_handed(generator: object, count: int | None) -> str:
             return _not_a_generator(wrong)
         if count is not None and len(generator) not in (1, count):
             return _miscounted(len(generator), count)
-        return ""
+        own = len({id(one) for one in generator})
+        return "" if own == len(generator) else _shared(own, len(generator))
     fine = generator is None or isinstance(generator, np.random.Generator)
     return "" if fine else _not_a_generator(generator)
 
 
 def _not_a_generator(value: object) -> str:
     kind = type(value).__name__
+    if kind == "Generator":  # of MindSpore, say
+        kind = f"{type(value).__module__.partition('.')[0]}.{kind}"
     article = "an" if kind[0] in "aeiouAEIOU" else "a"
     return f"{article} {kind} was handed to a pipeline as generator: its draws cannot be compared"
 
 
 def _miscounted(generators: int, images: int) -> str:
-    return (
-        f"{generators} generators were handed to a batch of {images} images: each image needs one "
-        "of its own, so that it can be made again alone"
-    )
+    were = "1 generator was" if generators == 1 else f"{generators} generators were"
+    return f"{were} handed to a batch of {images} images: {_ONE_EACH}"
+
+
+_ONE_EACH = "each image needs one of its own, so that it can be made again alone"
+
+
+def _shared(own: int, images: int) -> str:
+    only = "1 generator" if own == 1 else f"{own} generators"
+    return f"a list of {images} holds only {only}: {_ONE_EACH}"
 
 
 _NOT_A_GENERATOR = re.compile(r"'(\w+)' object has no attribute 'standard_normal'")

@@ -27,6 +27,7 @@ import pytest
 from numpy.random import default_rng as default_rng_by_name
 from numpy.random import randn as randn_by_name
 
+from pytest_repro.adapters.generator_misuse import wrongly_handed
 from pytest_repro.adapters.pipeline_calls import watch_pipeline_calls
 from pytest_repro.adapters.random_patches import Patches
 from pytest_repro.adapters.randomness import (
@@ -652,6 +653,34 @@ def test_nothing_of_a_call_stays_alive():
         Tensor.alive.clear()
 
 
+class Generator:
+    """Is called as numpy's is."""
+
+
+Generator.__module__ = "mindspore.common.generator"
+ONE, OTHER = NoiseBook().generator(0), NoiseBook().generator(0)
+
+
+@pytest.mark.parametrize(
+    ("generator", "count", "words"),
+    [
+        (Generator(), None, "a mindspore.Generator was handed to a pipeline as generator"),
+        ((ONE, OTHER), None, "a tuple was handed to a pipeline as generator"),
+        ([ONE], 3, ""),  # mindone takes a list of one for the generator itself
+        ([ONE, ONE], 2, "a list of 2 holds only 1 generator"),
+        ([ONE, OTHER, ONE], None, "a list of 3 holds only 2 generators"),
+        ([ONE, OTHER], 2, ""),  # equal seeds are the user's to choose
+        ([ONE], 1, ""),
+        (ONE, 4, ""),
+        (None, 4, ""),
+    ],
+)
+def test_what_a_pipeline_was_handed_is_judged_by_its_kind_and_number(generator, count, words):
+    said = wrongly_handed(generator, count)
+    assert said.startswith(words)
+    assert bool(said) is bool(words)
+
+
 def test_mindones_own_words_are_explained():
     text = (
         "You have passed a list of generators of length 2, but requested an effective batch size "
@@ -780,6 +809,10 @@ def test_randn_tensor_without_a_generator_names_the_line_in_mindone(mindone_util
         ([np.random.default_rng(0), 1, 2, 3], "an int was handed"),
         ([np.random.default_rng(0)] * 2, "2 generators were handed to a batch of 4 images"),
         ([np.random.default_rng(0)] * 5, "5 generators were handed to a batch of 4 images"),
+        (
+            [*[np.random.default_rng(0)] * 2, np.random.default_rng(1), np.random.default_rng(2)],
+            "a list of 4 holds only 3 generators: each image needs",
+        ),
     ],
 )
 def test_a_wrong_generator_is_recognised_by_name(mindone_utils, generator, words):
