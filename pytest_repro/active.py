@@ -69,6 +69,7 @@ class ActiveTest:
         self._isolation: AbstractContextManager[None] | None = None
         self._trial: Trial | None = None
         self._begun_s = time.monotonic()
+        session.attempt(spec)
 
     @property
     def trial(self) -> Trial:

@@ -42,16 +42,16 @@ class Examination:
         session: The run.
         trial: The first execution.
         failure: What the test itself raised, if it did; then nothing is recorded.
-        may_record: Whether this run of the test may write (not a rerun, an update is on).
+        is_rerun: Whether this is not the first attempt at the test; then nothing is recorded.
     """
 
     def __init__(
-        self, session: Session, trial: Trial, failure: BaseException | None, *, may_record: bool
+        self, session: Session, trial: Trial, failure: BaseException | None, *, is_rerun: bool
     ) -> None:
         self._session = session
         self._judging = Judging(session)
         self._failure = raised_by(failure)
-        self._may_record = may_record and failure is None
+        self._why_no_recording = _why_no_recording(failure, is_rerun)
         self._first = trial
         self._isolated: list[IsolatedTrial] = []
         self._repeats: list[Trial] = []
@@ -211,9 +211,17 @@ class Examination:
 
     def _plan(self, call: CheckCall) -> Plan:
         update = self._session.settings.update
-        if update is UpdateMode.NONE or not self._may_record:
+        if update is UpdateMode.NONE:
             return Plan(call, self._judging.judge(self._first.spec, call))
+        if self._why_no_recording:
+            return Plan(call, self._unrecorded(self._judging.judge(self._first.spec, call)))
         return self._plan_recording(call, update)
+
+    def _unrecorded(self, outcome: Outcome) -> Outcome:
+        """The outcome of a check that was to be recorded, saying why it was not."""
+        if outcome.verdict is not Verdict.MISSING:
+            return outcome
+        return replace(outcome, detail=(*outcome.detail, self._why_no_recording))
 
     def _plan_recording(self, call: CheckCall, update: UpdateMode) -> Plan:
         check = call.observation.check
@@ -292,3 +300,9 @@ class Examination:
                 detail = (said,) if said and verdict is not Verdict.UNCHANGED else ()
                 outcomes[position] = replace(outcomes[position], verdict=verdict, detail=detail)
         self._session.flush_if_due()
+
+
+def _why_no_recording(failure: BaseException | None, is_rerun: bool) -> str:
+    if is_rerun:
+        return "not recorded: this is a further attempt at the test, after one that failed"
+    return "" if failure is None else "not recorded: the test itself failed"

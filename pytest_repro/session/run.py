@@ -83,7 +83,7 @@ class Session:
         self.wants = wants
         self._stream_watch: StreamWatch | None = None
         self._writing: Writing | None = None
-        self._examined: set[str] = set()
+        self._attempts: dict[str, int] = {}
         self._dump = _dump(settings.msprobe)
         self._artefacts = None
         if settings.report:
@@ -245,13 +245,16 @@ class Session:
             for call in calls
         )
 
+    def attempt(self, spec: TestSpec) -> None:
+        """A test begins, for the first time in this run or because something runs it again."""
+        self._attempts[spec.place] = self._attempts.get(spec.place, 0) + 1
+
     def examine(self, trial: Trial, failure: BaseException | None) -> Examination:
-        """Start judging a test; a second examination of the same test is a rerun: no recording."""
-        may_record = trial.spec.place not in self._examined
-        self._examined.add(trial.spec.place)
+        """Start judging a test; in a further attempt at the same test nothing is recorded."""
+        is_rerun = self._attempts.get(trial.spec.place, 0) > 1
         from pytest_repro.session.examination import Examination
 
-        return Examination(self, trial, failure, may_record=may_record)
+        return Examination(self, trial, failure, is_rerun=is_rerun)
 
     def keep_artefacts(
         self, examination: Examination, outcomes: Sequence[Outcome]

@@ -113,6 +113,66 @@ def test_a_rerun_never_records(project):
     assert project.files() != {}
 
 
+FIRST_FIXTURE_FAILS = """
+    runs = []
+
+    @pytest.fixture
+    def fragile():
+        runs.append(1)
+        assert len(runs) > {failing}, "not up yet"
+
+    @pytest.mark.repro
+    def test_fragile(fragile, repro_generator, repro_check):
+        repro_check(repro_generator.standard_normal(3), name="noise")
+"""
+
+
+def test_a_rerun_after_a_fixture_failed_never_records(project):
+    pytest.importorskip("pytest_rerunfailures")
+    project.write(FIRST_FIXTURE_FAILS.format(failing=1))
+    ran = project.run_apart("--reruns", "3", "--repro-update")
+    assert ran.exit_code == 1
+    assert "not recorded: this is a further attempt at the test" in ran.text
+    assert project.files() == {}
+    project.write(FIRST_FIXTURE_FAILS.format(failing=0))
+    assert project.run_apart("--reruns", "3", "--repro-update").exit_code == 0
+    assert project.files() != {}
+
+
+def test_a_test_that_fails_itself_says_why_nothing_was_recorded(project):
+    project.write(FLAKY.format(failing=1))
+    ran = project.run("--repro-update")
+    assert "not recorded: the test itself failed" in ran.failure
+    assert "not recorded" not in project.run().failure
+    assert project.files() == {}
+
+
+def test_a_plugin_that_runs_tests_again_by_itself_never_records(project):
+    # As `flaky` does it: the phases of one item again and again, in one process.
+    project.conftest("""
+        import pytest
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            for _ in range(3):
+                reports = runtestprotocol(item, nextitem=nextitem, log=False)
+                if not any(one.failed for one in reports):
+                    break
+            for one in reports:
+                item.ihook.pytest_runtest_logreport(report=one)
+            return True
+    """)
+    project.write(FLAKY.format(failing=1))
+    ran = project.run("--repro-update")
+    assert ran.verdicts == {"test_flaky::noise": "missing"}
+    assert "not recorded: this is a further attempt at the test" in ran.failure
+    assert project.files() == {}
+    project.write(FLAKY.format(failing=0))
+    assert project.run("--repro-update").exit_code == 0
+    assert project.files() != {}
+
+
 def test_a_rerun_of_a_recorded_test_is_judged(project):
     pytest.importorskip("pytest_rerunfailures")
     project.write(FLAKY.format(failing=0))
