@@ -22,6 +22,7 @@ from pytest_repro.adapters.fresh_process import (
     run_in_fresh_process,
 )
 from pytest_repro.core.errors import IsolationError
+from pytest_repro.core.shell_words import shell_word
 from pytest_repro.phases import own_id
 from pytest_repro.stashed import ISOLATED
 
@@ -113,7 +114,7 @@ def _unserved(item: pytest.Item, how: str, reasons: tuple[str, ...]) -> Isolatio
     return IsolationError(
         f"{item.nodeid}: its run in a fresh process {how}, before the test was over",
         facts=("nothing was judged or recorded", *reasons),
-        next_step=f"run it alone: pytest {item.nodeid!r}; or leave out --repro-isolate",
+        next_step=f"run it alone: pytest {shell_word(item.nodeid)}; or leave out --repro-isolate",
     )
 
 

@@ -14,6 +14,7 @@ from pytest_repro.core.model import (
     Outcome,
     Verdict,
 )
+from pytest_repro.core.shell_words import shell_word
 
 __all__ = ["MAX_LINES", "failure_text", "nothing_checked"]
 
@@ -112,8 +113,8 @@ def _operators(outcome: Outcome) -> str:
     where = target.cell or "every cell"
     test = f"{outcome.check.module}::{outcome.check.test}"
     if not outcome.dump_config:
-        return f"msprobe, step {target.step}, {where}: pytest {test!r} --repro-report DIR"
-    return f"msprobe: pytest {test!r} --repro-msprobe {outcome.dump_config}"
+        return f"msprobe, step {target.step}, {where}: pytest {shell_word(test)} --repro-report DIR"
+    return f"msprobe: pytest {shell_word(test)} --repro-msprobe {outcome.dump_config}"
 
 
 def _reference_rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
@@ -222,9 +223,9 @@ def _used(outcome: Outcome) -> str:
 def _next(outcome: Outcome) -> str:
     test = f"{outcome.check.module}::{outcome.check.test}"
     if outcome.verdict is Verdict.NONDETERMINISTIC:
-        return f"find what differs from run to run; nothing is recorded: pytest {test!r}"
+        return f"find what differs from run to run; nothing is recorded: pytest {shell_word(test)}"
     if outcome.verdict is Verdict.CORRUPT:
         return "repair the file as said above; a broken baseline is never overwritten silently"
     if outcome.verdict is Verdict.MISSING:
-        return f"pytest {test!r} --repro-update   (then commit the baseline)"
-    return f"pytest {test!r} --repro-update   (accepts it; then review the diff)"
+        return f"pytest {shell_word(test)} --repro-update   (then commit the baseline)"
+    return f"pytest {shell_word(test)} --repro-update   (accepts it; then review the diff)"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,22 @@ def test_the_longest_of_all_texts_keeps_its_last_line():
         assert len(lines) <= MAX_LINES
         assert any(line.startswith("  next ") for line in lines)
         assert (lines[-1].startswith("and ")) == (count == 40)
+
+
+@pytest.mark.parametrize("part", ["plain", "a'b\"c", "\u65e5\u672c", "$(touch planted)"])
+def test_the_next_command_does_in_a_shell_what_it_says_whatever_the_test_is_called(project, part):
+    project.write(f"""
+        @pytest.mark.repro
+        @pytest.mark.parametrize("part", [{part!r}, "other"])
+        def test_named(part, repro_check):
+            repro_check(np.zeros(2), name="value")
+    """)
+    failures = project.run().failures
+    (text,) = (text for name, text in failures.items() if "other" not in name)
+    (line,) = re.findall(r"(?m)^  next +(pytest .*?)   \(", text)
+    command = f'pytest() {{ "{sys.executable}" -m pytest -p no:xdist "$@"; }}\n{line}'
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=project.folder, capture_output=True, text=True, check=False
+    )
+    assert "1 check: 1 recorded" in done.stdout, done.stdout + done.stderr
+    assert not (project.folder / "planted").exists()
