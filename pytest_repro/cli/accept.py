@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_repro.cli.arguments import add_check_glob, add_json, add_place
+from pytest_repro.cli.arguments import add_json, add_place
 from pytest_repro.cli.command import Context
 from pytest_repro.cli.reports import read_folder
 from pytest_repro.core.artefact import Candidate, Claim
@@ -29,7 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interactive", action="store_true", help="Ask about every check, and write what you take."
     )
-    add_check_glob(parser)
+    parser.add_argument(
+        "--check",
+        metavar="GLOB",
+        default="*",
+        help="Only checks that match: a whole id is that check alone, '*' stands for anything, and "
+        "another text without '*' for every check that contains it.",
+    )
     add_place(parser)
     add_json(parser)
 
@@ -59,7 +65,9 @@ def accept_(context: Context) -> ExitCode:
 
 
 def _chosen(report: ReadReport, pattern: str) -> list[Claim]:
-    chosen = [one for one in report.kept if selects(pattern, one.check)]
+    # The page proposes whole ids; one must not take along the checks whose ids go on from there.
+    chosen = [one for one in report.kept if one.check == pattern]
+    chosen = chosen or [one for one in report.kept if selects(pattern, one.check)]
     if report.kept and not chosen:
         names = tuple(one.check for one in report.kept[:8])
         raise UsageError(f"--check: {pattern!r} selects none of the report's checks", facts=names)

@@ -131,6 +131,21 @@ def test_check_picks_and_a_second_accept_changes_nothing(here, capsys):
     assert "1 drift" in run_pytest(here, MACHINE_A).stdout
 
 
+def test_a_whole_id_accepts_that_check_and_none_whose_id_goes_on(here, capsys):
+    text = (here / "test_toy.py").read_text()
+    more = '    repro_check(value * np.float32(2), name="value*more")\n'
+    (here / "test_toy.py").write_text(text + more)
+    run_pytest(here, MACHINE_A, "--repro-report", "report")
+    whole = "test_toy.py::test_noise[2]::value"
+    assert accept(here, "--check", whole) == 0
+    assert "1 check would be accepted" in capsys.readouterr().out
+    assert accept(here, "--check", f"{whole}*more") == 0
+    assert "1 check would be accepted" in capsys.readouterr().out
+    # The control: a part of an id still stands for every check that contains it.
+    assert accept(here, "--check", whole.removesuffix("e")) == 0
+    assert "2 checks would be accepted" in capsys.readouterr().out
+
+
 def test_interactive_takes_what_was_answered_and_stops_without_an_answer(here, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("what\nn\ny\n"))
     assert accept(here, "--interactive") == 0
