@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_repro.adapters.policy_file import load_policy
 from pytest_repro.adapters.store import Store
 from pytest_repro.cli.output import Output
 from pytest_repro.core.errors import ExitCode, UsageError
+from pytest_repro.core.policy import Policy
 
 __all__ = ["Command", "Context", "Example"]
 
@@ -59,6 +61,16 @@ class Context:
     def target(self) -> Store:
         """The same for a command that writes, which may be the first to do so."""
         return Store(self.root / self.arguments.baselines, root=self.root)
+
+    def policy(self) -> Policy:
+        """The tolerances that people decided on, beside these baselines.
+
+        Raises:
+            SettingError: The file is there and cannot be used.
+        """
+        store = self.store()
+        path = store.folder / "policy.yaml"
+        return load_policy(path, shown=store.shown(path))
 
     def text(self, name: str) -> str:
         """A text argument; ``""`` when it was not given."""

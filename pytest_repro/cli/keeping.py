@@ -7,13 +7,12 @@ import time
 from collections.abc import Sequence
 
 from pytest_repro.adapters.inventory import delete_files
-from pytest_repro.adapters.policy_file import load_policy
 from pytest_repro.adapters.pytest_collection import collect_tests
 from pytest_repro.cli.command import Context
 from pytest_repro.cli.completion import completion_script
 from pytest_repro.cli.showing import explanation_lines
 from pytest_repro.core.errors import ExitCode, UsageError
-from pytest_repro.core.policy import Policy, explain, unmatched
+from pytest_repro.core.policy import explain, unmatched
 from pytest_repro.report.tables import Column, Table, count_text, json_text
 from pytest_repro.session.integrity import Finding, verify
 from pytest_repro.session.selection import Entry, entries, one_check, select_keys
@@ -27,7 +26,7 @@ _LISTED = 20
 
 def policy_explain(context: Context) -> ExitCode:
     """Which rule of the policy decides what about a check."""
-    policy = _policy(context)
+    policy = context.policy()
     explanation = explain(policy, _check_id(context))
     if context.has("json"):
         decisions = [
@@ -51,7 +50,7 @@ def policy_explain(context: Context) -> ExitCode:
 
 def policy_check(context: Context) -> ExitCode:
     """Rules of the policy that match no stored check."""
-    store, policy = context.store(), _policy(context)
+    store, policy = context.store(), context.policy()
     ids = sorted({str(entry.check) for entry in entries(store, select_keys(store))})
     idle = unmatched(policy, ids)
     if context.has("json"):
@@ -64,12 +63,6 @@ def policy_check(context: Context) -> ExitCode:
     rules, checks = count_text(len(policy.rules), "rule"), count_text(len(ids), "check")
     context.output.line(f"{rules} against {checks}: {len(idle):,} without a match")
     return ExitCode.DIFFERENT if idle else ExitCode.OK
-
-
-def _policy(context: Context) -> Policy:
-    store = context.store()
-    path = store.folder / "policy.yaml"
-    return load_policy(path, shown=store.shown(path))
 
 
 def _check_id(context: Context) -> str:

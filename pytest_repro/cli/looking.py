@@ -142,8 +142,9 @@ def matrix(context: Context) -> ExitCode:
     """Which keys agree on which checks."""
     store = context.store()
     keys = select_keys(store, context.text("key"))
+    far = context.policy() if context.has("far") else None
     found = upkeep.matrix_of(
-        store, keys, context.text("check"), far=context.has("far"), track=context.output.track
+        store, keys, context.text("check"), far=far, track=context.output.track
     )
     _write_file(context, "html", lambda: matrix_html(found))
     _write_file(context, "json", lambda: matrix_json(found))

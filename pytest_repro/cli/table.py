@@ -87,7 +87,8 @@ COMMANDS: tuple[Command, ...] = (
         "matrix",
         "Show which environments agree on which checks.",
         "Show for every check which keys hold equal bits, and over all checks how often two\n"
-        "framework versions and two kinds of hardware agree.",
+        "framework versions and two kinds of hardware agree; with --far also how far they are\n"
+        "apart, and whether that is within the tolerance.",
         arguments.matrix,
         looking.matrix,
         (

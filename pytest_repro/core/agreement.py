@@ -1,13 +1,15 @@
 """Owns agreement: which keys hold equal bits for a check, and how far apart the others are.
 
-Measures only; nothing here says whether a distance is good or bad.
+Measures and counts; `standing` says whether a distance is within a tolerance.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from pytest_repro.core.model import (
     IndexEntry,
     TensorRecord,
     TensorSummary,
+    Verdict,
 )
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "Matrix",
     "MatrixRow",
     "PairCount",
+    "Stored",
     "agreement_of",
     "farthest",
     "leaf_distances",
@@ -65,12 +69,22 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class PairCount:
-    """How often two keys agree: checks that both hold, and those of equal bits among them."""
+    """How often two keys agree.
+
+    Attributes:
+        first, second: The keys.
+        shared: Checks that both hold.
+        exact: Those of equal bits among them.
+        within: Those that differ by no more than the tolerance; 0 where none was asked for.
+        drift: Those that differ by more.
+    """
 
     first: EnvironmentKey
     second: EnvironmentKey
     shared: int
     exact: int
+    within: int = 0
+    drift: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +112,20 @@ class LeafDistance:
 
 @dataclass(frozen=True, slots=True)
 class GroupDistance:
-    """The largest distance of a check's tensors between two groups of equal keys, by number."""
+    """The largest distance of a check's tensors between two groups of equal keys, by number.
+
+    Attributes:
+        first, second: The groups; the first counts as the baseline.
+        distance: Of the tensor that moved farthest.
+        standing: How a run that observed the second would be judged by the first: ``within``,
+            ``drift``, ``missing`` where the envelope is too wide to tell; ``None`` where the noise
+            is not the same, or nothing was judged.
+    """
 
     first: int
     second: int
     distance: LeafDistance
+    standing: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,32 +168,49 @@ def agreement_of(check: CheckId, entries: Mapping[EnvironmentKey, IndexEntry]) -
     return Agreement(check, tuple(tuple(group) for group in groups.values()), len(noises) <= 1)
 
 
-def pair_counts(
-    agreements: Sequence[Agreement], keys: Sequence[EnvironmentKey]
-) -> tuple[PairCount, ...]:
+def pair_counts(rows: Sequence[MatrixRow], keys: Sequence[EnvironmentKey]) -> tuple[PairCount, ...]:
     """How often each two of ``keys`` agree, over all checks; pairs in the order of ``keys``."""
     numbers = {key: column for column, key in enumerate(keys)}
-    groups = np.full((len(keys), len(agreements)), -1, dtype=np.int32)
-    for row, agreement in enumerate(agreements):
-        for number, group in enumerate(agreement.groups):
+    groups = np.full((len(keys), len(rows)), -1, dtype=np.int32)
+    for at, row in enumerate(rows):
+        for number, group in enumerate(row.agreement.groups):
             for key in group:
-                groups[numbers[key], row] = number
+                groups[numbers[key], at] = number
+    standings = _standings(rows)
     return tuple(
-        _pair(keys[first], keys[second], groups[first], groups[second])
+        _pair((keys[first], keys[second]), groups[first], groups[second], standings)
         for first in range(len(keys))
         for second in range(first + 1, len(keys))
     )
 
 
+def _standings(rows: Sequence[MatrixRow]) -> Counter[tuple[frozenset[EnvironmentKey], Verdict]]:
+    """How often two keys of unequal bits have which standing, whichever of them came first."""
+    counted: Counter[tuple[frozenset[EnvironmentKey], Verdict]] = Counter()
+    for row in rows:
+        for one in row.distances:
+            if one.standing is None:
+                continue
+            sides = row.agreement.groups[one.first], row.agreement.groups[one.second]
+            counted.update((frozenset(pair), one.standing) for pair in product(*sides))
+    return counted
+
+
 def _pair(
-    first: EnvironmentKey,
-    second: EnvironmentKey,
+    pair: tuple[EnvironmentKey, EnvironmentKey],
     groups: np.ndarray[tuple[int], np.dtype[np.int32]],
     others: np.ndarray[tuple[int], np.dtype[np.int32]],
+    standings: Mapping[tuple[frozenset[EnvironmentKey], Verdict], int],
 ) -> PairCount:
     shared = (groups >= 0) & (others >= 0)
     equal = shared & (groups == others)
-    return PairCount(first, second, int(np.count_nonzero(shared)), int(np.count_nonzero(equal)))
+    return PairCount(
+        *pair,
+        int(np.count_nonzero(shared)),
+        int(np.count_nonzero(equal)),
+        standings.get((frozenset(pair), Verdict.WITHIN), 0),
+        standings.get((frozenset(pair), Verdict.DRIFT), 0),
+    )
 
 
 def leaf_distances(

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from pytest_repro.core.agreement import LeafDistance, Matrix, MatrixRow, PairCount
-from pytest_repro.core.model import CheckId, EnvironmentKey
+from pytest_repro.core.agreement import GroupDistance, Matrix, MatrixRow
+from pytest_repro.core.model import CheckId, EnvironmentKey, Verdict
 from pytest_repro.report.matrix_page import PAGE
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
 
@@ -21,6 +21,18 @@ __all__ = ["letters", "matrix_html", "matrix_json", "matrix_lines", "matrix_tabl
 _ROWS = 200
 """A terminal shows checks up to here one by one; more are counted by pattern."""
 
+_DRIFT, _UNKNOWN = "!", "?"
+_MARK: dict[Verdict | None, str] = {
+    Verdict.WITHIN: "",
+    Verdict.DRIFT: _DRIFT,
+    None: _UNKNOWN,
+    Verdict.MISSING: _UNKNOWN,
+}
+_STANDING = {
+    Verdict.WITHIN: "within its tolerance",
+    Verdict.DRIFT: "more than its tolerance allows",
+    Verdict.MISSING: "its envelope is too wide to tell",
+}
 _COLDEST, _HOTTEST = -8.0, 0.0
 """log10(rel_l2) at the ends of the heat map's scale: float32's rounding, and all digits lost."""
 
@@ -64,19 +76,32 @@ def matrix_lines(matrix: Matrix) -> list[str]:
     """What the letters mean, and what the whole comes to; the last line is the sum."""
     if not matrix.keys:
         return ["no key has a baseline"]
-    exact = sum(row.agreement.is_exact for row in matrix.rows)
-    shared = sum(len(row.agreement.groups) > 1 for row in matrix.rows)
     lines = [f"{number:>3}  {key}" for number, key in enumerate(matrix.keys, 1)]
-    lines += ["equal letters in a row: equal bits; '.': not recorded; '~': an estimate", ""]
+    lines += ["equal letters in a row: equal bits; '.': not recorded; '~': an estimate"]
+    if matrix.measured:
+        lines += [
+            f"'{_DRIFT}': farther from A than its tolerance allows; '{_UNKNOWN}': the envelope is "
+            "too wide to tell, or other noise"
+        ]
+    return [*lines, "", _sum(matrix)]
+
+
+def _sum(matrix: Matrix) -> str:
+    exact = sum(row.agreement.is_exact for row in matrix.rows)
+    differing = [row for row in matrix.rows if len(row.agreement.groups) > 1]
     verb = "agrees" if exact == 1 else "agree"
-    return [*lines, f"{count_text(exact, 'check')} {verb} exactly everywhere, {shared:,} differ"]
+    text = f"{count_text(exact, 'check')} {verb} exactly everywhere, {len(differing):,} differ"
+    if not (matrix.measured and differing):
+        return text
+    within = sum(all(one.standing is Verdict.WITHIN for one in row.distances) for row in differing)
+    return f"{text}, {within:,} of them by no more than the tolerance"
 
 
 def matrix_tables(matrix: Matrix) -> tuple[Table, ...]:
     """The checks (or their patterns, where there are very many), then each axis that has pairs."""
     heads = tuple(Column(str(number), right=True) for number in range(1, len(matrix.keys) + 1))
     shown = _by_check(matrix, heads) if len(matrix.rows) <= _ROWS else _by_pattern(matrix, heads)
-    axes = (_axis_table(axis, matrix.pairs) for axis in _AXES)
+    axes = (_axis_table(axis, matrix) for axis in _AXES)
     return (shown, *(table for table in axes if table.rows))
 
 
@@ -86,7 +111,7 @@ def _by_check(matrix: Matrix, heads: tuple[Column, ...]) -> Table:
         columns += (Column("farthest rel_l2", right=True),)
     rows = []
     for row in matrix.rows:
-        cells = (f"{row.agreement.check}{_noise(row)}", *_pattern(row, matrix.keys))
+        cells = (f"{row.agreement.check}{_noise(row)}", *_pattern(row, matrix))
         rows.append((*cells, _farthest(row)) if matrix.measured else cells)
     return Table(columns, tuple(rows))
 
@@ -95,7 +120,7 @@ def _by_pattern(matrix: Matrix, heads: tuple[Column, ...]) -> Table:
     patterns: Counter[tuple[str, ...]] = Counter()
     first: dict[tuple[str, ...], CheckId] = {}
     for row in matrix.rows:
-        pattern = _pattern(row, matrix.keys)
+        pattern = _pattern(row, matrix)
         patterns[pattern] += 1
         first.setdefault(pattern, row.agreement.check)
     rows = tuple(
@@ -107,11 +132,17 @@ def _by_pattern(matrix: Matrix, heads: tuple[Column, ...]) -> Table:
     return Table((Column("checks", right=True), *heads, Column("for example")), rows, title)
 
 
-def _pattern(row: MatrixRow, keys: Sequence[EnvironmentKey]) -> tuple[str, ...]:
-    named = {
-        key: letters(number) for number, group in enumerate(row.agreement.groups) for key in group
-    }
-    return tuple(named.get(key, ".") for key in keys)
+def _pattern(row: MatrixRow, matrix: Matrix) -> tuple[str, ...]:
+    numbers = {key: number for number, group in enumerate(row.agreement.groups) for key in group}
+    marks = _marks(row) if matrix.measured else {}
+    found = (numbers.get(key) for key in matrix.keys)
+    return tuple(f"{letters(number)}{marks.get(number, '')}" for number in found)
+
+
+def _marks(row: MatrixRow) -> dict[int | None, str]:
+    """What stands behind the letter of a group that is not within the tolerance of the first."""
+    from_first = (one for one in row.distances if one.first == 0)
+    return {one.second: _MARK[one.standing] for one in from_first}
 
 
 def _noise(row: MatrixRow) -> str:
@@ -127,27 +158,26 @@ def _farthest(row: MatrixRow) -> str:
     return ("~" if distance.is_estimate else "") + number_text(distance.rel_l2)
 
 
-def _axis_table(axis: _Axis, pairs: Sequence[PairCount]) -> Table:
-    shared: Counter[tuple[str, str]] = Counter()
-    exact: Counter[tuple[str, str]] = Counter()
-    for pair in pairs:
+def _axis_table(axis: _Axis, matrix: Matrix) -> Table:
+    summed: dict[tuple[str, str], Counter[str]] = {}
+    for pair in matrix.pairs:
         if axis.same(pair.first) == axis.same(pair.second) and pair.shared:
-            place = (axis.differs(pair.first), axis.differs(pair.second))
-            shared[place] += pair.shared
-            exact[place] += pair.exact
-    rows = tuple(
-        (
-            first,
-            second,
-            f"{exact[first, second]:,} of {count:,}",
-            _share(exact[first, second], count),
-        )
-        for (first, second), count in shared.items()
-    )
-    columns = (
-        Column(""), Column(""), Column("exact", right=True), Column("share", right=True)
-    )  # fmt: skip
+            counted = summed.setdefault(
+                (axis.differs(pair.first), axis.differs(pair.second)), Counter()
+            )
+            for name in ("shared", "exact", "within", "drift"):
+                counted[name] += getattr(pair, name)
+    heads = ("exact", "share", *(("within", "drift") if matrix.measured else ()))
+    rows = tuple((*place, *_counted(counted, heads)) for place, counted in summed.items())
+    columns = (Column(""), Column(""), *(Column(head, right=True) for head in heads))
     return Table(columns, rows, axis.title)
+
+
+def _counted(counted: Counter[str], heads: Sequence[str]) -> tuple[str, ...]:
+    cells = {name: f"{count:,}" for name, count in counted.items()}
+    cells["share"] = _share(counted["exact"], counted["shared"])
+    cells["exact"] = f"{counted['exact']:,} of {counted['shared']:,}"
+    return tuple(cells[head] for head in heads)
 
 
 def _share(part: int, whole: int) -> str:
@@ -182,6 +212,7 @@ def _plain_row(row: MatrixRow) -> dict[str, object]:
                 "rel_l2": one.distance.rel_l2,
                 "is_estimate": one.distance.is_estimate,
                 "incomparable": one.distance.incomparable,
+                "standing": one.standing,
             }
             for one in row.distances
         ],
@@ -202,7 +233,7 @@ def matrix_html(matrix: Matrix) -> str:
     body = "\n".join(_html_row(row, matrix.keys) for row in matrix.rows)
     parts = {
         "SUMMARY": html.escape(matrix_lines(matrix)[-1]),
-        "AXES": "".join(_html_axis(axis, matrix.pairs) for axis in _AXES),
+        "AXES": "".join(_html_axis(axis, matrix) for axis in _AXES),
         "GROUPS": groups,
         "HEADS": heads,
         "BODY": body,
@@ -217,20 +248,25 @@ def _html_row(row: MatrixRow, keys: Sequence[EnvironmentKey]) -> str:
 
 
 def _html_cells(row: MatrixRow, keys: Sequence[EnvironmentKey]) -> Iterator[str]:
-    from_first = {one.second: one.distance for one in row.distances if one.first == 0}
+    from_first = {one.second: one for one in row.distances if one.first == 0}
     numbers = {key: number for number, group in enumerate(row.agreement.groups) for key in group}
+    marks = _marks(row)
     for key in keys:
         number = numbers.get(key)
-        distance = None if number is None else from_first.get(number)
-        title = "" if distance is None else f' title="{html.escape(_apart(key, distance))}"'
-        kind = _heat(number, None if distance is None else distance.rel_l2)
-        yield f'<td class="{kind}"{title}>{letters(number)}</td>'
+        apart = None if number is None else from_first.get(number)
+        title = "" if apart is None else f' title="{html.escape(_apart(key, apart))}"'
+        kind = _heat(number, None if apart is None else apart.distance.rel_l2)
+        mark = marks.get(number, "")
+        kind += " drift" if mark == _DRIFT else ""
+        yield f'<td class="{kind}"{title}>{letters(number)}{mark}</td>'
 
 
-def _apart(key: EnvironmentKey, distance: LeafDistance) -> str:
+def _apart(key: EnvironmentKey, apart: GroupDistance) -> str:
+    distance = apart.distance
     about = "about " if distance.is_estimate else ""
     size = distance.incomparable or f"rel_l2 {about}{number_text(distance.rel_l2)}"
-    return f"{key}: {size} from A"
+    standing = "not judged" if apart.standing is None else _STANDING[apart.standing]
+    return f"{key}: {size} from A, {standing}"
 
 
 def _heat(number: int | None, rel_l2: float | None) -> str:
@@ -247,12 +283,14 @@ def _heat(number: int | None, rel_l2: float | None) -> str:
     return f"h{round(min(max(power, _COLDEST), _HOTTEST) - _COLDEST)}"
 
 
-def _html_axis(axis: _Axis, pairs: Sequence[PairCount]) -> str:
-    table = _axis_table(axis, pairs)
+def _html_axis(axis: _Axis, matrix: Matrix) -> str:
+    table = _axis_table(axis, matrix)
     if not table.rows:
         return ""
+    heads = "".join(f'<th scope="col">{html.escape(one.title)}</th>' for one in table.columns)
     rows = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
         for row in table.rows
     )
-    return f"<table><caption>{html.escape(axis.title)}</caption>{rows}</table>\n"
+    title = html.escape(axis.title)
+    return f'<table class="axis"><caption>{title}</caption><tr>{heads}</tr>{rows}</table>\n'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Protocol, TypeVar
 
 from pytest_repro.adapters.store import Store
@@ -19,16 +20,20 @@ from pytest_repro.core.agreement import (
     pair_counts,
 )
 from pytest_repro.core.artefact import Judged
+from pytest_repro.core.judgement import Chosen, choose_tolerance
 from pytest_repro.core.model import (
     Baseline,
     CheckId,
     Digest,
+    Distance,
     EnvironmentKey,
     IndexEntry,
     TensorRecord,
     TensorSummary,
 )
+from pytest_repro.core.policy import Policy, resolve
 from pytest_repro.core.sensitivity import Sensitivity, sensitivity_of
+from pytest_repro.core.standing import standing_of
 from pytest_repro.core.words import Word
 from pytest_repro.session.selection import Entry, entries, entries_by_check, index_of
 
@@ -253,31 +258,45 @@ def matrix_of(
     keys: Sequence[EnvironmentKey],
     pattern: str = "*",
     *,
-    far: bool = False,
+    far: Policy | None = None,
     track: Track[Agreement] = _untracked,
 ) -> Matrix:
     """Which keys agree on which checks; with ``far`` also how far the others are apart.
 
     Without ``far`` only index lines are read. Distances are measured once for each two groups of
-    equal keys, with the first key of the earlier group as baseline.
+    equal keys, with the first key of the earlier group as baseline, and judged by the tolerance of
+    that baseline: by its envelope, or by what ``far`` says of the check. What a test writes down
+    itself stands in no baseline and is not known here.
     """
     held = entries_by_check(store, keys, pattern)
     agreements = [agreement_of(check, entries) for check, entries in held.items()]
     rows = tuple(
-        MatrixRow(one, _group_distances(store, one) if far else ())
-        for one in (track(agreements, "measuring") if far else agreements)
+        MatrixRow(one, () if far is None else _group_distances(store, one, far))
+        for one in (agreements if far is None else track(agreements, "measuring"))
     )
-    return Matrix(tuple(keys), rows, pair_counts(agreements, keys), far)
+    return Matrix(tuple(keys), rows, pair_counts(rows, keys), far is not None)
 
 
-def _group_distances(store: Store, agreement: Agreement) -> tuple[GroupDistance, ...]:
-    tensors = [store.baseline(group[0], agreement.check).tensors for group in agreement.groups]
+def _group_distances(
+    store: Store, agreement: Agreement, policy: Policy
+) -> tuple[GroupDistance, ...]:
+    baselines = [store.baseline(group[0], agreement.check) for group in agreement.groups]
+    resolved = resolve(policy, str(agreement.check))
     found: list[GroupDistance] = []
-    for first, before in enumerate(tensors):
-        for second in range(first + 1, len(tensors)):
-            distance = farthest(leaf_distances(before, tensors[second], store.tensor))
-            if distance is not None:
-                found.append(GroupDistance(first, second, distance))
+    for first, second in combinations(range(len(baselines)), 2):
+        before, after = baselines[first], baselines[second]
+        leaves = leaf_distances(before.tensors, after.tensors, store.tensor)
+        distance = farthest(leaves)
+        if distance is None:
+            continue
+
+        def choose(summary: TensorSummary, no_envelope: str = before.no_envelope) -> Chosen:
+            return choose_tolerance((), resolved, Distance.ANY, summary, no_envelope)
+
+        standing = None
+        if before.index.noise == after.index.noise:
+            standing = standing_of(leaves, before.tensors, after.tensors, store.tensor, choose)
+        found.append(GroupDistance(first, second, distance, standing))
     return tuple(found)
 
 

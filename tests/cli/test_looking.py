@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -147,6 +148,24 @@ def test_matrix_shows_groups_axes_and_distances(tmp_path, capsys):
     (check,) = _json(capsys)["checks"]
     (distance,) = check["distances"]
     assert distance["rel_l2"] == _rel_l2(CLEAN, CLEAN * np.float32(1 + 1e-6))
+
+
+def test_matrix_far_says_what_is_within_the_envelope_and_what_a_policy_forbids(tmp_path, capsys):
+    fill(tmp_path)
+    image = ["matrix", "--far", "--check", "image"]
+    assert run(tmp_path, *image) == 0
+    assert "1 differ, 1 of them by no more than the tolerance" in capsys.readouterr().out
+    rule = "schema: 1\nrules:\n  - check: '*'\n    tolerance: {rel_l2: 1.0e-7}\n    reason: x\n"
+    (tmp_path / "baselines" / "policy.yaml").write_text(rule)
+    assert run(tmp_path, *image) == 0
+    out = capsys.readouterr().out
+    assert "1 differ, 0 of them by no more than the tolerance" in out
+    assert re.search(r"test_ddim::image +A +A +B! ", out)
+    assert re.search(r"avx2-2c +cpu-x86_64-sse41-2c +0 of 1 +0.0% +0 +1$", out, re.MULTILINE)
+    (tmp_path / "baselines" / "policy.yaml").write_text("schema: 1\nrule: []\n")
+    assert run(tmp_path, *image) == 2
+    assert "policy.yaml" in capsys.readouterr().err
+    assert run(tmp_path, "matrix") == 0  # nothing is judged, so nothing is asked
 
 
 def test_matrix_marks_estimates_and_writes_both_files(tmp_path, capsys):

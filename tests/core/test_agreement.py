@@ -8,10 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.core.agreement import agreement_of, farthest, leaf_distances, pair_counts
+from pytest_repro.core.agreement import (
+    GroupDistance,
+    LeafDistance,
+    MatrixRow,
+    agreement_of,
+    farthest,
+    leaf_distances,
+    pair_counts,
+)
 from pytest_repro.core.compare import summary_of
 from pytest_repro.core.digest import digest_text
-from pytest_repro.core.model import CheckId, EnvironmentKey, IndexEntry
+from pytest_repro.core.model import CheckId, EnvironmentKey, IndexEntry, Verdict
 from pytest_repro.core.record import make_record
 
 KEYS = tuple(EnvironmentKey(f"cpu-{n}", "numpy-1") for n in range(4))
@@ -49,13 +57,38 @@ def test_pairs_count_only_checks_that_both_hold():
     agreements = [_agreement("aab."), _agreement("aaa.", name="b"), _agreement("ab.b", name="c")]
     counts = {
         (pair.first, pair.second): (pair.shared, pair.exact)
-        for pair in pair_counts(agreements, KEYS)
+        for pair in pair_counts([MatrixRow(one) for one in agreements], KEYS)
     }
     assert counts[KEYS[0], KEYS[1]] == (3, 2)
     assert counts[KEYS[0], KEYS[2]] == (2, 1)
     assert counts[KEYS[1], KEYS[3]] == (1, 1)
     assert counts[KEYS[2], KEYS[3]] == (0, 0)
     assert len(counts) == 6
+
+
+def test_pairs_count_how_each_two_keys_stand_whichever_group_came_first():
+    near, far = (
+        GroupDistance(0, 1, LeafDistance("", 1e-6), standing)
+        for standing in (Verdict.WITHIN, Verdict.DRIFT)
+    )
+    unknown = GroupDistance(0, 1, LeafDistance("", 1e-6), Verdict.MISSING)
+    rows = [
+        MatrixRow(_agreement("abba"), (near,)),
+        MatrixRow(_agreement("aabb", name="b"), (far,)),
+        MatrixRow(_agreement("ab..", name="c"), (unknown,)),
+    ]
+    counts = {
+        (KEYS.index(pair.first), KEYS.index(pair.second)): (pair.exact, pair.within, pair.drift)
+        for pair in pair_counts(rows, KEYS)
+    }
+    assert counts == {
+        (0, 1): (1, 1, 0),
+        (0, 2): (0, 1, 1),
+        (0, 3): (1, 0, 1),
+        (1, 2): (1, 0, 1),
+        (1, 3): (0, 1, 1),
+        (2, 3): (1, 1, 0),
+    }
 
 
 def _sides(first, second):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -17,7 +18,7 @@ from pytest_repro.core.agreement import (
     pair_counts,
 )
 from pytest_repro.core.digest import digest_text
-from pytest_repro.core.model import CheckId, EnvironmentKey, IndexEntry
+from pytest_repro.core.model import CheckId, EnvironmentKey, IndexEntry, Verdict
 from pytest_repro.report.matrix import (
     letters,
     matrix_html,
@@ -45,7 +46,7 @@ def _row(name, values, *distances):
 
 
 def _matrix(*rows, measured=False):
-    return Matrix(KEYS, rows, pair_counts([row.agreement for row in rows], KEYS), measured)
+    return Matrix(KEYS, rows, pair_counts(rows, KEYS), measured)
 
 
 def _text(matrix):
@@ -91,27 +92,55 @@ def test_many_checks_are_counted_by_pattern():
 
 
 def test_the_farthest_distance_and_what_is_incomparable_are_shown():
-    far = GroupDistance(0, 1, LeafDistance("", 3e-7))
-    farther = GroupDistance(0, 2, LeafDistance("", 2e-3))
-    odd = GroupDistance(0, 1, LeafDistance("", math.inf, incomparable="dtype float32 and float64"))
+    far = GroupDistance(0, 1, LeafDistance("", 3e-7), Verdict.WITHIN)
+    farther = GroupDistance(0, 2, LeafDistance("", 2e-3), Verdict.DRIFT)
+    incomparable = LeafDistance("", math.inf, incomparable="dtype float32 and float64")
+    odd = GroupDistance(0, 1, incomparable, Verdict.DRIFT)
     matrix = _matrix(_row("a", "xyzz", far, farther), _row("b", "xyyy", odd), measured=True)
     rows = matrix_tables(matrix)[0].rows
     assert [row[-1] for row in rows] == ["0.002", "dtype float32 and float64"]
     page = matrix_html(matrix)
-    assert '<td class="h1" title="cpu-avx/mindspore-2.9.0: rel_l2 3e-07 from A">B</td>' in page
-    assert '<td class="h5"' in page
+    near = "cpu-avx/mindspore-2.9.0: rel_l2 3e-07 from A, within its tolerance"
+    assert f'<td class="h1" title="{near}">B</td>' in page
+    assert re.search(r'<td class="h5 drift" title="[^"]* more than its tolerance allows">C!', page)
     assert "dtype float32 and float64 from A" in page
 
 
+def test_what_is_beyond_its_tolerance_or_cannot_be_told_is_marked_and_counted():
+    standings = (Verdict.WITHIN, Verdict.DRIFT, Verdict.MISSING, None)
+    rows = [
+        _row(str(one), "xyxy", GroupDistance(0, 1, LeafDistance("", 1e-6), one))
+        for one in standings
+    ]
+    matrix = _matrix(*rows, _row("same", "xxxx"), measured=True)
+    checks, versions, hardware = matrix_tables(matrix)
+    assert [row[2] for row in checks.rows] == ["B", "B!", "B?", "B?", "A"]
+    assert [column.title for column in versions.columns[2:]] == [
+        "exact",
+        "share",
+        "within",
+        "drift",
+    ]
+    assert versions.rows[0][2:] == ("2 of 10", "20.0%", "2", "2")
+    assert hardware.rows[0][2:] == ("10 of 10", "100.0%", "0", "0")
+    wanted = "1 check agrees exactly everywhere, 4 differ, 1 of them by no more than the tolerance"
+    assert matrix_lines(matrix)[-1] == wanted
+    assert wanted in matrix_html(matrix)
+    # The control: where nothing was measured, nothing is said of tolerances.
+    plain = "\n".join(matrix_lines(_matrix(*rows[:0], _row("a", "xyxy"))))
+    assert "tolerance" not in plain
+
+
 def test_json_names_groups_distances_and_pairs():
-    far = GroupDistance(0, 1, LeafDistance("x", 0.5))
+    far = GroupDistance(0, 1, LeafDistance("x", 0.5), Verdict.WITHIN)
     document = json.loads(matrix_json(_matrix(_row("a", "xy..", far), measured=True)))
     assert document["keys"] == [str(key) for key in KEYS]
     (check,) = document["checks"]
     assert check["groups"] == [[str(KEYS[0])], [str(KEYS[1])]]
     assert check["distances"][0]["rel_l2"] == 0.5
-    pair = {"first": str(KEYS[0]), "second": str(KEYS[1]), "shared": 1, "exact": 0}
-    assert document["pairs"][0] == pair
+    assert check["distances"][0]["standing"] == "within"
+    counts = {"shared": 1, "exact": 0, "within": 1, "drift": 0}
+    assert document["pairs"][0] == {"first": str(KEYS[0]), "second": str(KEYS[1])} | counts
 
 
 class _Page(HTMLParser):
