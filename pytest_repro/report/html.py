@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from markupsafe import Markup
 
 from pytest_repro.core.errors import BaselineError
 from pytest_repro.core.model import Digest, TensorRecord
-from pytest_repro.core.words import Verdict
+from pytest_repro.core.words import Gate, Verdict
 from pytest_repro.report.pictures import TensorView, view_tensors
 
 __all__ = ["MAX_BYTES", "page_text"]
@@ -72,8 +73,18 @@ def page_text(document: Mapping[str, Any], tensors: Tensors) -> str:
     )
 
 
-def _urgency(entry: Mapping[str, Any]) -> tuple[int, float, str]:
-    return _ORDER[entry["verdict"]], -float(entry.get("share", 0.0)), str(entry["check"])
+def _urgency(entry: Mapping[str, Any]) -> tuple[int, float, float, str]:
+    share = float(entry.get("share", 0.0))
+    # Under our own key every share is infinite: there the distance says which to look at first.
+    # The value gate comes before any distance: another dtype or shape, NaN in other places.
+    far = math.inf if entry.get("gate") == str(Gate.VALUE) else _far(entry)
+    return _ORDER[entry["verdict"]], -share, -far, str(entry["check"])
+
+
+def _far(entry: Mapping[str, Any]) -> float:
+    """rel_l2 of the tensor that moved farthest; 0.0 where none was measured."""
+    sizes = [float(one["rel_l2"]) for _, one in entry.get("differences", ())]
+    return max((size for size in sizes if not math.isnan(size)), default=0.0)
 
 
 def _trimmed(
@@ -84,6 +95,8 @@ def _trimmed(
     left = _DETAIL_BYTES
     for check in checks:
         entry = {name: one for name, one in check.items() if name not in _UNSHOWN}
+        if far := _far(check):
+            entry["rel_l2"] = far if math.isfinite(far) else str(far)
         if entry.get("draws"):
             text = "\n".join(entry["draws"])
             if text not in known:

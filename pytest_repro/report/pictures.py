@@ -57,7 +57,8 @@ class TensorView:
         pictures: In the order in which they stand side by side.
         largest: What the brightest place of the difference stands for.
         histogram: Of the difference, over places finite on both sides; ``None`` without any.
-        note: Why something is not shown; ``""`` when all is.
+        note: Why something is not shown, or what is shown of more; ``""`` when it is all of it.
+        has_odd: Whether places that are NaN or infinite on one side only stand in the map.
     """
 
     path: str
@@ -65,6 +66,7 @@ class TensorView:
     largest: float = 0.0
     histogram: Histogram | None = None
     note: str = ""
+    has_odd: bool = False
 
 
 def view_tensors(
@@ -83,7 +85,9 @@ def view_tensors(
     images = is_image(sides[0].shape)
     values = [one.astype(np.float64) for one in sides]
     difference = None if len(values) < 2 else _difference(*values)
+    note = ""
     if images:
+        note = _batch_note(values[0], difference)
         values, difference = _one_image(values, difference)
         pictures = _image_pictures(values, _labels(baseline, observed), sides[0].dtype)
     else:
@@ -92,7 +96,9 @@ def view_tensors(
         return TensorView(path, pictures, note="there is no other side to compare with")
     largest = _largest(difference)
     last = _difference_image(difference, largest) if images else _heat_map(difference, largest)
-    return TensorView(path, (*pictures, last), largest, _histogram(difference))
+    has_odd = not images and not bool(np.isfinite(difference).all())
+    note = note if images else _map_note(difference.shape)
+    return TensorView(path, (*pictures, last), largest, _histogram(difference), note, has_odd)
 
 
 def _difference(baseline: _Floats, observed: _Floats) -> _Floats:
@@ -122,16 +128,41 @@ def _one_image(
     values: list[_Floats], difference: _Floats | None
 ) -> tuple[list[_Floats], _Floats | None]:
     """One image, channels last; of a batch the one that differs most."""
-    number = 0
-    if values[0].ndim == 4 and difference is not None:
-        size = np.nan_to_num(np.abs(difference), posinf=np.inf)
-        number = int(np.argmax(size.reshape(size.shape[0], -1).max(axis=1)))
+    number = _shown_image(values[0], difference)
 
     def picked(array: _Floats) -> _Floats:
         array = array[number] if array.ndim == 4 else array
         return array if array.shape[2] in (1, 3) else np.moveaxis(array, 0, 2)
 
     return [picked(one) for one in values], None if difference is None else picked(difference)
+
+
+def _shown_image(values: _Floats, difference: _Floats | None) -> int:
+    if values.ndim < 4 or difference is None:
+        return 0
+    size = np.where(np.isnan(difference), np.inf, np.abs(difference))
+    return int(np.argmax(size.reshape(size.shape[0], -1).max(axis=1)))
+
+
+def _batch_note(values: _Floats, difference: _Floats | None) -> str:
+    if values.ndim < 4 or values.shape[0] < 2:
+        return ""
+    number = _shown_image(values, difference)
+    why = ", the one that differs most; the histogram is of it" if difference is not None else ""
+    return f"image {number} of {values.shape[0]}, counted from 0{why}"
+
+
+def _map_note(shape: tuple[int, ...]) -> str:
+    """How the axes of an array lie in its map."""
+    if len(shape) < 2:
+        return "folded into rows" if math.prod(shape) > 1 else ""
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    if rows == 1:
+        return "folded into rows" if columns > 1 else ""
+    text = f"rows: {' x '.join(map(str, shape[:-1]))}, columns: {columns}"
+    if max(rows, columns) > _MAP_SIDE:
+        text += "; each place is the largest of its block"
+    return text
 
 
 def _image_pictures(

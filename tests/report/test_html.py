@@ -133,6 +133,18 @@ def test_the_most_urgent_checks_stand_first():
     assert [re.search(r"test_(\d)", one)[1] for one in order] == ["2", "1", "3", "0"]
 
 
+def test_among_equal_shares_the_farthest_stands_first_and_the_value_gate_before_all():
+    def far(number, rel_l2, **more):
+        moved = [["", FIGURES], ["deeper", {**FIGURES, "rel_l2": rel_l2}]]
+        return {**drifted(number), "share": "inf", "differences": moved} | more
+
+    checks = [far(1, 0.1), far(2, 0.5), far(3, "inf"), far(4, 0.0, gate="value"), far(5, "nan")]
+    data = data_of(page_text(document(checks), nothing))["checks"]
+    order = [re.search(r"test_(\d)", one["check"])[1] for one in data]
+    assert order == ["3", "4", "2", "1", "5"]
+    assert [one["rel_l2"] for one in data] == ["inf", 0.01, 0.5, 0.1, 0.01]
+
+
 def test_equal_ledgers_are_embedded_once():
     data = data_of(page_text(document([drifted(number) for number in range(30)]), nothing))
     assert len(data["ledgers"]) == 3
@@ -180,6 +192,29 @@ def test_an_image_is_drawn_as_it_is_and_one_changed_pixel_stays_visible():
     assert view.largest == 1.0
     same = view_tensors("", baseline, baseline)
     assert not pixels(same.pictures[-1]).any()
+
+
+def test_it_is_said_which_image_of_a_batch_is_shown_and_how_an_array_lies_in_its_map():
+    batch = np.zeros((3, 16, 16, 3))
+    moved, broken = batch.copy(), batch.copy()
+    moved[2, 0, 0, 0] = 0.5
+    broken[1, 0, 0, 0] = np.nan
+    broken[2, 0, 0, 0] = 0.5
+    assert view_tensors("", batch, moved).note.startswith("image 2 of 3, counted from 0, the one")
+    assert view_tensors("", batch, broken).note.startswith("image 1 of 3")
+    assert view_tensors("", None, batch).note == "there is no other side to compare with"
+    assert view_tensors("", batch[:1], batch[:1]).note == ""
+    notes = {
+        (4, 77, 768): "rows: 4 x 77, columns: 768; each place is the largest of its block",
+        (7, 90): "rows: 7, columns: 90",
+        (1, 90): "folded into rows",
+        (90,): "folded into rows",
+        (): "",
+    }
+    for shape, note in notes.items():
+        view = view_tensors("", np.zeros(shape), np.ones(shape))
+        assert (view.note, view.has_odd) == (note, False)
+    assert view_tensors("", np.zeros(3), np.array([0, np.inf, 1])).has_odd
 
 
 def test_channels_first_and_minus_one_to_one_are_understood():
@@ -301,9 +336,8 @@ def test_the_page_works_in_a_browser(tmp_path):
     for part in ("Why", "Growth over the steps", "Tensor", "Figures", "Noise", "Environments"):
         assert part in out["parts"][0]
     assert out["svg"] == [41, 8]
-    assert out["command"] == [
-        "pytest-repro accept DIR --check 'tests/test_x.py::test_19::value' --yes"
-    ]
+    check = "'tests/test_x.py::test_19::value'"
+    assert out["command"] == [f"pytest-repro accept '{tmp_path}' --check {check} --yes"]
     assert out["facts"] == [1]
     assert out["ready"] == ["yes", "pytest-repro report"]
 

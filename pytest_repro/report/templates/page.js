@@ -19,10 +19,18 @@ const numberOf = (value) => (typeof value === "string" ? Number(value.replace("i
 const figure = (value) => {
   const number = numberOf(value);
   if (number === null || number === undefined) return "-";
-  return Number.isFinite(number) ? String(Number(number.toPrecision(4))) : String(value);
+  if (!Number.isFinite(number)) return String(value);
+  return Number.isSafeInteger(number) ? String(number) : String(Number(number.toPrecision(4)));
 };
 const shareOf = (check) => numberOf(check.share ?? 0);
+// The value gate comes before any distance: another dtype or shape, NaN in other places.
+const farOf = (check) => (check.gate === "value" ? Infinity : numberOf(check.rel_l2 ?? 0));
+// Infinity - Infinity is NaN, and NaN || next is the next: equal shares are told apart by distance.
+const larger = (of, one, two) => of(two.check) - of(one.check) || 0;
 const quoted = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
+
+// Opened from a disk the page knows its folder, and the command can be copied as it stands.
+const FOLDER = location.protocol === "file:" ? decodeURIComponent(location.pathname).replace(/\/[^/]*$/, "") : "";
 
 const order = DATA.checks.map((check, position) => ({ check, position }));
 let chosen = [];
@@ -43,7 +51,8 @@ function matches(check) {
 
 const SORTS = {
   urgency: (one, two) => one.position - two.position,
-  share: (one, two) => shareOf(two.check) - shareOf(one.check) || one.position - two.position,
+  share: (one, two) => larger(shareOf, one, two) || larger(farOf, one, two) || one.position - two.position,
+  far: (one, two) => larger(farOf, one, two) || one.position - two.position,
   check: (one, two) => (one.check.check < two.check.check ? -1 : 1),
 };
 
@@ -65,13 +74,18 @@ function extend() {
   at("shown").textContent = `${shown} of ${chosen.length} shown`;
 }
 
-function item(check) {
+function size(check) {
   const share = shareOf(check);
+  const used = !share ? "" : Number.isFinite(share) ? `${figure(share)} of tolerance` : "exact wanted";
+  return [check.rel_l2 === undefined ? "" : `rel_l2 ${figure(check.rel_l2)}`, used].filter(Boolean).join(", ");
+}
+
+function item(check) {
   const row = el("button", { type: "button", class: "row", "aria-expanded": "false" },
     el("span", { class: `v-${check.verdict}` }, check.verdict),
     el("span", { class: "quiet" }, check.cause ?? ""),
     el("span", { class: "name" }, check.check),
-    el("span", { class: "share" }, !share ? "" : Number.isFinite(share) ? `${figure(share)} of tolerance` : "exact wanted"));
+    el("span", { class: "share" }, size(check)));
   const box = el("div", { class: "check" }, row);
   row.addEventListener("click", () => toggle(check, row, box));
   return box;
@@ -124,7 +138,7 @@ function view(one) {
   const parts = [];
   const images = one.pictures.map((picture) => {
     const scale = Math.max(1, Math.floor(192 / Math.max(picture.width, picture.height)));
-    const label = { map: "difference, dark is none", difference: "difference" }[picture.label] ?? picture.label;
+    const label = picture.label === "map" ? "difference" : picture.label;
     return el("figure", {},
       el("img", { src: `data:image/png;base64,${picture.png}`, width: picture.width * scale,
         height: picture.height * scale, alt: `${picture.label} of ${one.path || "the value"}`,
@@ -132,10 +146,18 @@ function view(one) {
       el("figcaption", {}, label));
   });
   if (images.length) parts.push(el("div", { class: "pictures" }, ...images));
+  if (one.pictures.some((picture) => picture.label === "map")) parts.push(...scale(one));
   if (images.length && one.largest) parts.push(slider(one, images));
   if (one.histogram) parts.push(el("p", { class: "quiet" }, "How many elements differ by how much (observed - baseline, logarithmic counts)"), histogram(one.histogram));
   if (one.note) parts.push(el("p", { class: "quiet" }, one.note));
   return section(one.path ? `Tensor ${one.path}` : "Tensor", ...parts);
+}
+
+function scale(one) {
+  const odd = one.has_odd ? el("span", { class: "odd" }, "NaN or infinite on one side only") : null;
+  if (!one.largest) return odd ? [el("p", { class: "scale" }, odd)] : [];
+  const colours = el("span", { class: "colours", "aria-hidden": "true" });
+  return [el("p", { class: "scale" }, "0 ", colours, el("span", { class: "top" }, figure(one.largest)), odd)];
 }
 
 function slider(one, images) {
@@ -145,7 +167,8 @@ function slider(one, images) {
   const show = () => {
     const factor = 2 ** Number(input.value);
     target.style.filter = `brightness(${factor})`;
-    words.textContent = ` full brightness from ${figure(one.largest / factor)}`;
+    words.textContent = factor > 1 ? ` ${figure(factor)} times: all above ${figure(one.largest / factor)} is at its brightest`
+      : ` brightest is ${figure(one.largest)}`;
   };
   input.addEventListener("input", show);
   show();
@@ -201,8 +224,10 @@ function growth(points) {
 function figures(check) {
   return (check.differences ?? []).map(([path, one]) => {
     const worst = (place) => place && `${figure(place.amount)} at (${place.index.join(", ")}): baseline ${place.baseline}, observed ${place.observed}`;
+    const odd = (place) => place && `${place.count} ${place.count === 1 ? "place disagrees" : "places disagree"}, first (${place.index.join(", ")}): baseline ${place.baseline}, observed ${place.observed}`;
     const rows = [
       ["differ", one.statistics_only ? "the baseline's tensor is absent: statistics only" : `${one.differing_count} of ${one.element_count} elements`],
+      ["NaN and inf", odd(one.non_finite)],
       ["worst abs", worst(one.worst_abs)], ["worst rel", worst(one.worst_rel)], ["worst ulp", worst(one.worst_ulp)],
       ["over all", `rel_l2 ${figure(one.rel_l2)}, mean abs ${figure(one.mean_abs)}, cosine ${figure(one.cosine)}, psnr ${figure(one.psnr_db)} dB`],
     ].filter(([, value]) => value);
@@ -235,25 +260,27 @@ function environments(check) {
     el("td", {}, before ? old.get(name) || "absent" : "no baseline"), el("td", {}, seen.get(name) || "absent")));
   const head = el("thead", {}, el("tr", {}, ...["fact (* changes bits)", "baseline", "observed"].map((one) => el("th", { scope: "col" }, one))));
   const count = names.filter(differs).length;
-  return [el("details", {}, el("summary", {}, before ? `${count} of ${names.length} facts differ` : `${names.length} facts`), el("table", {}, head, el("tbody", {}, ...rows)))];
+  return [el("details", count ? { open: "" } : {}, el("summary", {}, before ? `${count} of ${names.length} facts differ` : `${names.length} facts`), el("table", {}, head, el("tbody", {}, ...rows)))];
 }
 
 function accept(check) {
   if (!(check.runs >= 2) || check.verdict === "nondeterministic" || check.verdict === "corrupt") {
     return check.runs ? [el("p", { class: "quiet" }, "Cannot be accepted: it was not seen bitwise alike twice.")] : [];
   }
-  const command = `pytest-repro accept DIR --check ${quoted(check.check)} --yes`;
+  const command = `pytest-repro accept ${FOLDER ? quoted(FOLDER) : "DIR"} --check ${quoted(check.check)} --yes`;
   const button = el("button", { type: "button" }, "Copy");
   button.addEventListener("click", async () => {
     try { await navigator.clipboard.writeText(command); button.textContent = "Copied"; }
     catch { button.textContent = "Select the text and copy it"; }
   });
-  return [el("p", {}, "DIR is this report's folder; without --yes it only shows what would change."), el("pre", {}, command), button];
+  const place = FOLDER ? "Run it in the project's folder" : "DIR is this report's folder; run it in the project's";
+  return [el("p", {}, `${place}. Without --yes it only shows what would change.`), el("pre", { class: "command" }, command), button];
 }
 
 function move(step) {
   const rows = [...document.querySelectorAll(".row")];
-  const now = rows.indexOf(document.activeElement);
+  // From inside an open check, too: its row is where we are.
+  const now = rows.indexOf(document.activeElement.closest(".check")?.querySelector(".row"));
   rows[Math.min(rows.length - 1, Math.max(0, now + step))]?.focus();
 }
 
@@ -270,10 +297,12 @@ for (const chip of document.querySelectorAll(".chip")) {
   });
 }
 document.addEventListener("keydown", (event) => {
-  if (event.target.matches("input, select")) return;
+  if (event.target.matches("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "/") { event.preventDefault(); at("search").focus(); }
-  if (event.key === "ArrowDown" || event.key === "j") { event.preventDefault(); move(1); }
-  if (event.key === "ArrowUp" || event.key === "k") { event.preventDefault(); move(-1); }
+  // Arrows scroll, as everywhere, unless a closed row has the focus: an open check is read.
+  const arrows = event.target.matches(".row[aria-expanded=false]");
+  if (event.key === "j" || (arrows && event.key === "ArrowDown")) { event.preventDefault(); move(1); }
+  if (event.key === "k" || (arrows && event.key === "ArrowUp")) { event.preventDefault(); move(-1); }
 });
 choose();
 document.documentElement.dataset.ready = "yes";
