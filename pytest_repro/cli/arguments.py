@@ -104,8 +104,8 @@ def matrix(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--far",
         action="store_true",
-        help="Also measure how far keys are apart, and judge it by envelope and policy; reads every "
-        "tensor of a check that differs.",
+        help="Also measure how far keys are apart, and judge it by envelope and policy; reads "
+        "every tensor of a check that differs.",
     )
     parser.add_argument("--html", metavar="FILE", help="Write a heat map as one HTML page.")
     parser.add_argument("--json", metavar="FILE", help="Write JSON; '-' writes it instead of text.")
