@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -188,6 +190,124 @@ def test_a_tampered_manifest_is_refused(here, capsys, edit):
     assert accept(here, "--yes") == 3
     assert "manifest" in capsys.readouterr().err
     assert baselines(here) == before
+
+
+def seal_anew(folder: Path, change=lambda document: None) -> None:
+    """What a forger does who knows how the digests of a report are made."""
+
+    def sealed(document):
+        change(document)
+        found = sorted((folder / "report").rglob("*.yaml"))
+        document["files"] |= {
+            path.relative_to(folder / "report").as_posix(): hashlib.sha256(
+                path.read_bytes()
+            ).hexdigest()
+            for path in found
+        }
+
+    change_document(folder, sealed, reseal=True)
+
+
+def manifest_of(folder: Path) -> Path:
+    return next((folder / "report" / "observed").rglob("*.yaml"))
+
+
+def tensor_of(folder: Path) -> Path:
+    return next((folder / "report" / "observed").rglob("*.safetensors"))
+
+
+def _edit(pattern, new):
+    def forge(folder: Path) -> None:
+        path = manifest_of(folder)
+        text, count = re.subn(pattern, new, path.read_text(), count=1)
+        assert count
+        path.write_text(text)
+
+    return forge
+
+
+def _other_bytes(folder: Path) -> None:
+    """One tensor's bytes under another's name."""
+    one, two = sorted((folder / "report" / "observed").rglob("*.safetensors"))
+    one.write_bytes(two.read_bytes())
+
+
+def _linked(find):
+    def forge(folder: Path) -> None:
+        path = find(folder)
+        outside = folder.parent / f"outside{path.suffix}"
+        path.rename(outside)
+        path.symlink_to(outside)
+
+    return forge
+
+
+def _moved(folder: Path) -> None:
+    path = manifest_of(folder)
+    path.rename(path.with_name("test_other.yaml"))
+
+    def rename(document):
+        document["files"].clear()
+
+    seal_anew(folder, rename)
+
+
+def _stray(folder: Path) -> None:
+    (tensor_of(folder).parent / "run.sh").write_text("true")
+
+
+def _claims(**more):
+    def change(document):
+        document["checks"][0].update(more)
+
+    return change
+
+
+FORGED = {
+    "a digest": _edit(r"[0-9a-f]{64}", "ab" * 32),
+    "a statistic": _edit(r"max: [-0-9.e+]+", "max: 9.0"),
+    "a dtype": _edit(r"float32", "float64"),
+    "a key": _edit(r"key: \S+", "key: ../../../evil"),
+    "a module": _edit(r"test_toy\.py", "../../evil.py"),
+    "bytes": _other_bytes,
+    "a manifest that is a link": _linked(manifest_of),
+    "a tensor that is a link": _linked(tensor_of),
+    "a manifest of another place": _moved,
+    "a file that nothing names": _stray,
+}
+CLAIMED = {
+    "a key that leads out": _claims(key="../../evil"),
+    "a check that leads out": _claims(check="../../evil.py::test::value"),
+    "a manifest that leads out": lambda document: document["files"].update(
+        {"../../x.yaml": "0" * 64}
+    ),
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+def test_a_report_that_was_sealed_anew_is_refused_for_what_it_holds(here, capsys, forge):
+    outside = sorted(here.parent.rglob("*"))
+    before = baselines(here)
+    forge(here)
+    seal_anew(here)
+    assert accept(here, "--yes") == 3
+    assert "Traceback" not in capsys.readouterr().err
+    assert baselines(here) == before
+    assert not [path for path in here.parent.rglob("*evil*") if path not in outside]
+
+
+@pytest.mark.parametrize("claim", CLAIMED.values(), ids=CLAIMED)
+def test_a_claim_that_leads_out_of_the_report_is_refused(here, capsys, claim):
+    before = baselines(here)
+    seal_anew(here, claim)
+    assert accept(here, "--yes") == 3
+    assert baselines(here) == before
+
+
+def test_the_control_a_report_that_is_sealed_anew_unchanged_is_accepted(here, capsys):
+    seal_anew(here)
+    assert accept(here, "--yes") == 0
+    assert "2 checks accepted" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '{"kind": "pytest-repro report"}'])
