@@ -305,3 +305,44 @@ def test_summaries_count_the_fewest_disagreements_about_nan():
     assert back.non_finite.count == 3
     same = replace(summary_of("", make_record(holes)), path="y")
     assert compare_summaries(same, same).non_finite is None
+
+
+def test_summaries_measure_against_the_baseline_s_own_size():
+    near, far = np.full(512, 1.0, "<f4"), np.full(512, 3.0, "<f4")
+    near[0], far[0] = 2.0, 5.0
+    before, after = (summary_of("", make_record(array)) for array in (near, far))
+    exact = difference(near, far, "<f4")
+    forth, back = compare_summaries(before, after), compare_summaries(after, before)
+    assert forth.mean_abs == back.mean_abs
+    norms = [np.linalg.norm(array) for array in (near, far)]
+    assert forth.rel_l2 / back.rel_l2 == pytest.approx(norms[1] / norms[0], rel=1e-6)
+    assert forth.rel_l2 == pytest.approx(exact.rel_l2, rel=0.3)  # a sketch estimates
+
+
+@pytest.mark.parametrize("shape", [(0,), (), (3, 2)])
+def test_summaries_of_equal_tensors_differ_nowhere(shape):
+    one = summary_of("", make_record(np.ones(shape, "<f4")))
+    seen = compare_summaries(one, one)
+    assert (seen.element_count, seen.differing_count) == (math.prod(shape), 0)
+    assert (seen.mean_abs, seen.rel_l2, seen.cosine, seen.psnr_db) == (0.0, 0.0, 0.0, math.inf)
+    assert (seen.worst_abs, seen.worst_rel, seen.worst_ulp, seen.non_finite) == (None,) * 4
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fewest"),
+    [
+        ([math.nan] * 2 + [1.0], [math.nan] * 3, 1),
+        ([math.nan] * 3, [math.nan] * 2 + [1.0], 1),
+        ([math.nan] * 2 + [1.0], [math.inf] * 2 + [1.0], 2),
+        ([math.nan, math.inf, 1.0], [math.inf, -math.inf, math.inf], 2),
+    ],
+)
+def test_only_what_came_or_went_counts_as_a_disagreement_about_nan(before, after, fewest):
+    one, other = (summary_of("", make_record(np.array(array))) for array in (before, after))
+    assert compare_summaries(one, other).non_finite.count == fewest
+
+
+def test_a_range_that_float64_cannot_hold_still_has_its_psnr():
+    # The range is twice 1.7e308, and one difference of 1.7e308 among four has half of it as rms.
+    seen = difference([1.7e308, -1.7e308, 0.0, 0.0], [1.7e308, -1.7e308, 1.7e308, 0.0], "<f8")
+    assert seen.psnr_db == pytest.approx(20 * math.log10(2 / 0.5), rel=1e-12)
