@@ -84,7 +84,7 @@ def _places(tree: ast.Module) -> Iterator[tuple[str, int, ast.AST]]:
 
 def _inside(node: ast.AST, place: str, line: int) -> Iterator[tuple[str, int, ast.AST]]:
     for field, value in ast.iter_fields(node):
-        if field in ("annotation", "returns", "decorator_list", "type_comment", "keywords_"):
+        if field in ("annotation", "returns", "decorator_list", "type_comment"):
             continue
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or _is_left_alone(child):
@@ -118,11 +118,25 @@ def _changed(node: ast.AST) -> Iterator[ast.AST]:
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
     ):
         yield ast.Pass()
+    yield from _changed_condition(node)
+
+
+def _changed_condition(node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, (ast.If, ast.While)):
+        if _is_bare(node.test):
+            yield _with(node, test=_negated(node.test))
+    elif isinstance(node, ast.comprehension):
+        for place, condition in enumerate(node.ifs):
+            if _is_bare(condition):
+                ifs = [*node.ifs[:place], _negated(condition), *node.ifs[place + 1 :]]
+                yield _with(node, ifs=ifs)
 
 
 def _changed_expression(node: ast.expr) -> Iterator[ast.AST]:
-    if isinstance(node, ast.Compare) and len(node.ops) == 1:
-        yield ast.Compare(node.left, [_COMPARISONS[type(node.ops[0])]()], node.comparators)
+    if isinstance(node, ast.Compare):
+        for place, operator in enumerate(node.ops):
+            ops = [*node.ops[:place], _COMPARISONS[type(operator)](), *node.ops[place + 1 :]]
+            yield ast.Compare(node.left, ops, node.comparators)
     elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS and not _is_type(node):
         yield ast.BinOp(node.left, _OPERATORS[type(node.op)](), node.right)
     elif isinstance(node, ast.BoolOp):
@@ -135,6 +149,19 @@ def _changed_expression(node: ast.expr) -> Iterator[ast.AST]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
         value = not node.value if isinstance(node.value, bool) else node.value + 1
         yield ast.Constant(value)
+
+
+def _is_bare(condition: ast.expr) -> bool:
+    """Whether nothing else changes what the condition says."""
+    return not isinstance(condition, (ast.Compare, ast.BoolOp, ast.UnaryOp))
+
+
+def _negated(condition: ast.expr) -> ast.expr:
+    return ast.UnaryOp(ast.Not(), condition)
+
+
+def _with(node: ast.AST, **changed: object) -> ast.AST:
+    return type(node)(**{**dict(ast.iter_fields(node)), **changed})
 
 
 def _is_type(node: ast.BinOp) -> bool:
