@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.fault_rules import Reference, Rule, Ruling, make_reference, rule_on
-from benchmarks.fault_runs import DISTURBED_RUNS, LEAVES, Kept, Run, kept_in, load_kept
+from benchmarks.fault_runs import LEAVES, Kept, Run, disturbed_runs, kept_in, load_kept
 from pytest_repro.core.compare import compare_records
 from pytest_repro.core.digest import digest_leaves
 from pytest_repro.core.record import make_record
@@ -166,9 +166,7 @@ def references_of(work: Path, run: Run, clean: Sequence[CleanRun]) -> dict[Place
 
 
 def _measured(work: Path, run: Run, clean: CleanRun) -> Reference:
-    folder = clean.place.folder(work)
-    paths = (kept_in(folder, run.name, f"disturbed-{at}") for at in range(DISTURBED_RUNS))
-    return make_reference(clean.kept, [load_kept(path) for path in paths])
+    return make_reference(clean.kept, disturbed_runs(clean.place.folder(work), run.name))
 
 
 def judge_faults(

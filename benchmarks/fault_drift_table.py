@@ -19,7 +19,7 @@ def drift_lines(home: Place, drifts: Sequence[Drift]) -> Iterator[str]:
     yield ""
     yield (
         f"MindSpore {home.version}, {home.cores} cores, all ordered pairs of SIMD "
-        "levels; predicted is the baseline's envelope (largest of four disturbed runs). Smallest "
+        "levels; predicted is the baseline's envelope (largest of its disturbed runs). Smallest "
         "to largest."
     )
     yield ""

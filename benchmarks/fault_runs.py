@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.core.envelope import DISTURBANCE_SEED
+from pytest_repro.core.compare import compare_records
+from pytest_repro.core.envelope import DISTURBANCE_SEED, FEWEST_RUNS, runs_wanted
 from pytest_repro.core.generator import Disturbed, NoiseBook
+from pytest_repro.core.record import make_record
 from tests.faults.catalogue import FAULTS
 from tests.faults.fault import DDIM, UNCLIP, Fault
 
@@ -29,6 +31,7 @@ __all__ = [
     "Kept",
     "Run",
     "compute",
+    "disturbed_runs",
     "kept_in",
     "launch_one_by_one",
     "load_kept",
@@ -39,7 +42,6 @@ __all__ = [
 LEAVES = ("image", "sample", "prediction")
 """What a run is judged by, as in tests/models: the image, and the last latents before clipping."""
 
-DISTURBED_RUNS = 4
 PRIOR_STEPS = 2
 """Of UnCLIP's prior, in every run of it."""
 
@@ -118,6 +120,14 @@ def load_kept(path: Path) -> Kept:
         return Kept(arrays, str(stored["noise"]), float(stored["input_rel_l2"]))
 
 
+def disturbed_runs(folder: Path, run: str) -> list[Kept]:
+    """The disturbed runs that are kept, in their order."""
+    found: list[Kept] = []
+    while (path := kept_in(folder, run, f"disturbed-{len(found)}")).exists():
+        found.append(load_kept(path))
+    return found
+
+
 def load_pipeline(run: Run) -> Any:
     """The pipeline of a run."""
     from pytest_repro.pipelines import load_ddim, load_unclip, parse_source
@@ -165,11 +175,12 @@ class _Task:
         return nullcontext() if self.fault is None else self.fault.inject(pipeline)
 
 
-def _tasks(job: str, run: Run, faults: tuple[str, ...]) -> Iterator[_Task]:
+def _tasks(job: str, run: Run, faults: tuple[str, ...], folder: Path) -> Iterator[_Task]:
     if job == "disturbed":
-        for number in range(DISTURBED_RUNS):
-            source = Disturbed(DISTURBANCE_SEED + number, "float32")
-            yield _Task(f"disturbed-{number}", NoiseBook(source))
+        # As many as a recording makes, which depends on those that were made: one at a time.
+        while (at := len(kept := disturbed_runs(folder, run.name))) < _wanted(folder, run, kept):
+            source = Disturbed(DISTURBANCE_SEED + at, "float32")
+            yield _Task(f"disturbed-{at}", NoiseBook(source))
     elif job == "faults":
         for fault in FAULTS:
             if run.pipeline in fault.pipelines and (not faults or fault.name in faults):
@@ -179,18 +190,30 @@ def _tasks(job: str, run: Run, faults: tuple[str, ...]) -> Iterator[_Task]:
         yield _Task(job, NoiseBook())
 
 
-def _work(folder: Path, run: Run, jobs: tuple[str, ...], faults: tuple[str, ...]) -> None:
-    pending = [
-        task
-        for job in jobs
-        for task in _tasks(job, run, faults)
-        if not kept_in(folder, run.name, task.what).exists()
+def _wanted(folder: Path, run: Run, disturbed: list[Kept]) -> int:
+    if len(disturbed) < FEWEST_RUNS:
+        return FEWEST_RUNS
+    clean = load_kept(kept_in(folder, run.name, "clean"))
+    moved = [
+        [_rel_l2(clean.arrays[leaf], one.arrays[leaf]) for one in disturbed] for leaf in LEAVES
     ]
-    pipeline = load_pipeline(run) if pending else None
-    for task in pending:
+    return runs_wanted(moved, FEWEST_RUNS)
+
+
+def _rel_l2(baseline: NDArray[Any], observed: NDArray[Any]) -> float:
+    return compare_records(make_record(baseline), make_record(observed)).rel_l2
+
+
+def _work(folder: Path, run: Run, jobs: tuple[str, ...], faults: tuple[str, ...]) -> None:
+    pipeline = None
+    for task in (task for job in jobs for task in _tasks(job, run, faults, folder)):
+        path = kept_in(folder, run.name, task.what)
+        if path.exists():
+            continue
+        pipeline = load_pipeline(run) if pipeline is None else pipeline
         with task.injected(pipeline):
             kept = _execute(run, pipeline, task.book)
-        save_kept(kept_in(folder, run.name, task.what), kept)
+        save_kept(path, kept)
 
 
 def _arguments() -> argparse.Namespace:

@@ -8,7 +8,47 @@ from dataclasses import asdict
 from pytest_repro.core.model import Difference, Envelope
 from pytest_repro.core.settings import DISTURBANCE_SEED
 
-__all__ = ["DISTURBANCE_SEED", "envelope_from"]
+__all__ = [
+    "ALIKE",
+    "DISTURBANCE_SEED",
+    "FEWEST_RUNS",
+    "MOST_RUNS",
+    "envelope_from",
+    "runs_wanted",
+]
+
+FEWEST_RUNS = 4
+"""Fewer disturbed runs cannot show whether they move a tensor by like amounts."""
+
+MOST_RUNS = 16
+"""Runs after which the largest movement is trusted even where it has one degree of freedom."""
+
+ALIKE = 1.25
+"""Largest over smallest movement up to which runs count as alike."""
+
+
+def runs_wanted(moved_rel_l2: Sequence[Sequence[float]], asked: int) -> int:
+    """How many disturbed runs an envelope takes, by those that were made.
+
+    ``asked`` and at least `FEWEST_RUNS` where every tensor moved by like amounts in all of them;
+    else at least `MOST_RUNS`. What was unlike once stays so, hence the answer never falls.
+
+    Why: rounding moves a tensor linearly, so that a movement is the norm of a random vector, whose
+    spread depends on how many directions it has: ``v = (sum w)^2 / sum w^2`` of the eigenvalues
+    ``w`` of its covariance, the effective degrees of freedom of Satterthwaite, "An approximate
+    distribution of estimates of variance components", Biometrics Bulletin 2(6), 1946. With hundreds
+    (DDIM) all runs move it alike. With one or two (UnCLIP: 1.2 to 1.4) the largest of four runs may
+    be small by chance: a result that moves as they do is then beyond four times the largest in up
+    to 0.4 % of recordings, by this rule in 0.003 %. ``docs/measure/envelope_choice.py`` measures
+    and computes these figures.
+
+    Args:
+        moved_rel_l2: A sequence a tensor: its movement in each run, in any order.
+        asked: The least number of runs, above 0.
+    """
+    # Every pair, because max and min overlook a NaN.
+    alike = all(a <= ALIKE * b for one in moved_rel_l2 for a in one for b in one)
+    return max(asked, FEWEST_RUNS if alike else MOST_RUNS)
 
 
 def envelope_from(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_repro.core.compare import compare_records
 from pytest_repro.core.envelope import envelope_from
+from pytest_repro.core.judgement import factor_of
 from pytest_repro.core.model import Envelope, TensorRecord
+from pytest_repro.core.policy import Resolved
 from pytest_repro.core.settings import Settings
 from pytest_repro.core.step_envelope import StepEnvelope, measure_steps
+from pytest_repro.core.tolerance_measured import ceiling, proves_nothing
 from pytest_repro.core.trace import Trace
 from pytest_repro.session.trial import Trial
 
@@ -61,6 +64,22 @@ class Disturbing:
             input_rel_l2=sum(sizes) / len(sizes),
         )
 
+    def movements(self, name: str, resolved: Resolved) -> Iterator[tuple[float, ...]]:
+        """How far (rel_l2) each tensor of a check moved in each run, where that decides anything:
+        it has an envelope, and not one that is too wide for a fallback already.
+
+        Args:
+            name: The check.
+            resolved: What the policy says of it.
+        """
+        for path, clean in self._first.calls[name].observation.tensors:
+            envelope = self.envelope(name, path)
+            limit = ceiling(clean.dtype) if resolved.ceiling is None else resolved.ceiling
+            if envelope is None or proves_nothing(envelope, factor_of((), resolved), limit):
+                continue
+            moved = [_leaf(run.trial, name, path) for run in self._runs]
+            yield tuple(compare_records(clean, one).rel_l2 for one in moved if one is not None)
+
     def step_envelope(self, name: str, clean: Trace | None) -> StepEnvelope | None:
         """How far each step before a check moved, where its pipelines were watched."""
         calls = [run.trial.calls.get(name) for run in self._runs]
@@ -76,7 +95,7 @@ class Disturbing:
             return self._why_none()
         for number, run in enumerate(self._runs, 1):
             if fact := self._unlike(name, run):
-                return f"disturbed run {number} of {self._settings.envelope} {fact}"
+                return f"disturbed run {number} {fact}"
         return ""
 
     def _why_none(self) -> str:

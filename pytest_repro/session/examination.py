@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_repro.core.artefact import Candidate
+from pytest_repro.core.envelope import runs_wanted
 from pytest_repro.core.errors import BaselineError
 from pytest_repro.core.model import (
     Baseline,
@@ -179,7 +180,19 @@ class Examination:
             return False
         if self._disturbed and all(map(self._disturbing().absence, recorded)):
             return False  # no check can have an envelope any more, and a run may take minutes
-        return len(self._disturbed) < self._session.settings.envelope
+        return len(self._disturbed) < self._runs_wanted(recorded)
+
+    def _runs_wanted(self, recorded: Iterable[str]) -> int:
+        """How many disturbed runs the checks to be recorded take, by those that were made."""
+        asked = self._session.settings.envelope
+        if not asked or len(self._disturbed) < asked:
+            return asked
+        disturbing = self._disturbing()
+        moved: list[tuple[float, ...]] = []
+        for name in recorded:
+            resolved = self._session.resolve(self._plans[name].call.observation.check)
+            moved += disturbing.movements(name, resolved)
+        return runs_wanted(moved, asked)
 
     def _all_adopted(self) -> bool:
         """Whether every check to be recorded has equal bits and an envelope in another release."""

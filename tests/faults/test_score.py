@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import fault_score
+from benchmarks import fault_runs, fault_score
 from benchmarks.fault_baselines import recorded_run, stored_drifts
 from benchmarks.fault_counting import CleanRun, Place, count_alarms
 from benchmarks.fault_rules import Rule, make_reference, rule_on
-from benchmarks.fault_runs import DISTURBED_RUNS, RUNS, Kept, kept_in, load_kept, save_kept
+from benchmarks.fault_runs import RUNS, Kept, disturbed_runs, kept_in, load_kept, save_kept
+from pytest_repro.core.envelope import FEWEST_RUNS, MOST_RUNS
 from pytest_repro.core.words import Distance
 from tests.faults.catalogue import FAULTS
 
@@ -45,7 +46,7 @@ def _kept(seed=0, moved=0.0, noise="a", **arrays):
     return Kept({name: array.astype(np.float32) for name, array in moves.items()}, noise, 6e-8)
 
 
-def _disturbed(count=DISTURBED_RUNS):
+def _disturbed(count=FEWEST_RUNS):
     return [_kept(seed=10 + at, moved=8 * _ULP) for at in range(count)]
 
 
@@ -98,6 +99,26 @@ def test_a_run_reads_back_as_it_was_kept(tmp_path):
     assert (found.noise, found.input_rel_l2) == ("b", 6e-8)
     assert all(np.array_equal(found.arrays[name], _kept().arrays[name]) for name in found.arrays)
     assert [one.name for one in path.parent.iterdir()] == ["clean.npz"]
+
+
+@pytest.mark.parametrize(("sizes", "runs"), [([8], FEWEST_RUNS), ([8, 1], MOST_RUNS)])
+def test_as_many_runs_are_disturbed_as_a_recording_disturbs(tmp_path, monkeypatch, sizes, runs):
+    """Four that move it alike are enough; else more, also where an earlier process stopped."""
+    monkeypatch.setattr(fault_runs, "load_pipeline", lambda run: None)
+    made = []
+
+    def execute(run, pipeline, book):
+        made.append(book.source.seed)
+        return _kept(seed=len(made), moved=sizes[len(made) % len(sizes)] * _ULP)
+
+    monkeypatch.setattr(fault_runs, "_execute", execute)
+    save_kept(kept_in(tmp_path, _RUN.name, "clean"), _kept())
+    fault_runs._work(tmp_path, _RUN, ("disturbed",), ())
+    assert len(disturbed_runs(tmp_path, _RUN.name)) == len(set(made)) == runs
+    kept_in(tmp_path, _RUN.name, f"disturbed-{runs - 1}").unlink()
+    fault_runs._work(tmp_path, _RUN, ("disturbed",), ())
+    assert len(made) == runs + 1
+    assert made[-1] == made[-2]
 
 
 def test_alarms_are_counted_apart_for_releases_and_for_other_hardware():

@@ -103,7 +103,7 @@ def test_what_a_disturbed_run_raised_is_recorded_and_said(project):
     project.write(RAISES.format(before=_keeping("first.npy"), after="", factor=1))
     ran = project.record()
     assert ran.verdicts == {"test_image::image": "recorded"}
-    said = "disturbed run 1 of 4 raised ValueError: not my noise"
+    said = "disturbed run 1 raised ValueError: not my noise"
     assert ran.closing[1:] == [
         "recorded without an envelope: test_story.py::test_image::image",
         f"  because {said}",
@@ -125,6 +125,56 @@ def test_what_is_raised_after_the_check_leaves_its_envelope(project):
     assert "rel_l2_max" in project.manifest.read_text(encoding="utf-8")
 
 
+COUNTED = """
+    import itertools
+    SIZES = itertools.cycle({sizes})
+
+    @pytest.mark.repro
+    def test_image(repro_generator, repro_check):
+        noise = repro_generator.standard_normal((8, 8)).astype("float32")
+        open("runs", "a").write("x")
+        moved = noise[0, 0] != np.random.Generator(np.random.PCG64(0)).standard_normal(
+            (8, 8)).astype("float32")[0, 0]
+        size = next(SIZES) if moved else 0
+        repro_check(np.ones(64, "float32") + np.float32(size), name="image")
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes", "runs"),
+    [
+        ([], "[1e-6]", 4),
+        ([], "[1e-6, 2e-6]", 16),
+        (["--repro-envelope=1"], "[1e-6]", 4),
+        (["--repro-envelope=1"], "[1e-6, 2e-6]", 16),
+        (["--repro-envelope=6"], "[1e-6]", 6),
+        (["--repro-envelope=18"], "[1e-6, 2e-6]", 18),
+        ([], "[0.5, 0.1]", 4),  # no fallback is judged by so wide an envelope
+        (["--repro-envelope=0"], "[1e-6, 2e-6]", 0),
+    ],
+)
+def test_the_noise_is_disturbed_until_the_runs_say_enough(project, options, sizes, runs):
+    project.write(COUNTED.format(sizes=sizes))
+    assert project.record(*options).verdicts == {"test_image::image": "recorded"}
+    assert len((project.folder / "runs").read_text()) == 2 + runs  # recorded and repeated
+    text = project.manifest.read_text(encoding="utf-8")
+    assert re.findall(r", runs: (\d+), seed", text) == ([str(runs)] if runs else [])
+
+
+def test_a_ceiling_of_the_policy_decides_whether_more_runs_matter(project):
+    project.policy("""\
+        schema: 1
+        rules:
+          - check: "*"
+            ceiling: 1.0
+            factor: 1
+            reason: "planted"
+    """)
+    project.write(COUNTED.format(sizes="[0.5, 0.1]"))
+    project.record()
+    assert len((project.folder / "runs").read_text()) == 2 + 16
+
+
 def _keeping(name):
     """Raise where the noise is not that of the first run."""
     return (
@@ -143,7 +193,7 @@ def _keeping(name):
         (
             "--repro-envelope=2",
             "np.ones(3 + int(repro_generator.random() != 0.6369616873214543))",
-            "run 1 of 2 gave another value: float64 (3,) became float64 (4,)",
+            "disturbed run 1 gave another value: float64 (3,) became float64 (4,)",
         ),
     ],
 )
@@ -163,7 +213,7 @@ def test_another_seed_disturbs_otherwise_and_leaves_every_verdict(project):
     project.write(RAISES.format(before="noise = noise.cumsum()", after="", factor=3))
     project.record()
     texts = {"20260": project.manifest.read_text(encoding="utf-8")}
-    for seed in ("1", "7"):
+    for seed in ("100", "200"):
         project.record("--repro-update=all", f"--repro-envelope-seed={seed}")
         texts[seed] = project.manifest.read_text(encoding="utf-8")
         assert f"seed: {seed}," in texts[seed]
