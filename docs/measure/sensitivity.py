@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.fault_runs import launch_one_by_one
 from benchmarks.page import replace_section, table
 from pytest_repro.core.compare import compare_records, summary_of
 from pytest_repro.core.envelope import DISTURBANCE_SEED, envelope_from
@@ -190,6 +191,7 @@ def _key() -> EnvironmentKey:
     adapter = MindSporeAdapter()
     adapter.enable_determinism()
     adapter.seed_globals(0)
+    launch_one_by_one()
     return observe_environment(root=ROOT, extra={}, mindspore=adapter).key
 
 
