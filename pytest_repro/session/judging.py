@@ -170,6 +170,8 @@ class Judging:
         hopeless = next((one.chosen for one in leaves if one.chosen.proves_nothing), None)
         passes = all(leaf.passes for leaf in leaves)
         tolerance, origin = described(leaves)
+        # Where nothing can be judged, no number may suggest that something was, or what would pass.
+        judged = leaves if hopeless is None else ()
         return Outcome(
             check=call.observation.check,
             verdict=_verdict(passes, hopeless),
@@ -178,10 +180,10 @@ class Judging:
             observation=call.observation,
             baseline=baseline,
             differences=tuple((leaf.path, leaf.difference) for leaf in leaves),
-            uses=leaves[0].uses if leaves else (),
+            uses=judged[0].uses if judged else (),
             tolerance=tolerance,
             tolerance_origin=origin,
-            passing_tolerance=passing_tolerance(leaves[0].difference) if leaves else "",
+            passing_tolerance=passing_tolerance(judged[0].difference) if judged else "",
             detail=_sentences(leaves, hopeless),
             called_at=call.called_at,
         )
