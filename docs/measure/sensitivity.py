@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 from benchmarks.fault_runs import launch_one_by_one
 from benchmarks.page import replace_section, table
 from pytest_repro.core.compare import compare_records, summary_of
-from pytest_repro.core.envelope import DISTURBANCE_SEED, envelope_from
+from pytest_repro.core.envelope import (
+    DISTURBANCE_SEED,
+    FEWEST_RUNS,
+    MOST_RUNS,
+    envelope_from,
+    runs_wanted,
+)
 from pytest_repro.core.generator import Disturbed, NoiseBook
 from pytest_repro.core.model import CheckId, EnvironmentKey
 from pytest_repro.core.record import make_record
@@ -29,9 +35,9 @@ from pytest_repro.core.sensitivity import Sensitivity, least_probability, sensit
 from pytest_repro.pipelines.conditioning import on_rails
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNS = 4
 _PAGE = ROOT / "docs" / "sensitivity.md"
 _TRAINED = ROOT / "tests" / "models" / "digits"
+_SIZE = "input_rel_l2"
 Arrays = dict[str, NDArray[Any]]
 Execution = Callable[[NoiseBook], Arrays]
 _NO_KEY = EnvironmentKey("any", "any-0")
@@ -85,17 +91,15 @@ class Kept:
 
 
 def execute_all(case: Case, execute: Execution, folder: Path) -> None:
-    """Run clean, then disturbed; each run is kept at once in ``folder``, and never made twice."""
-    for at in range(RUNS + 1):
+    """Run clean, then disturbed, as often as a recording would; what is kept is not made again."""
+    while not is_kept(folder, case):
+        at = len(_runs(folder, case))
+        book = NoiseBook(Disturbed(DISTURBANCE_SEED + at - 1, case.dtype)) if at else NoiseBook()
+        arrays = execute(book)
         path = _kept_in(folder, case, at)
-        if not path.exists():
-            book = (
-                NoiseBook(Disturbed(DISTURBANCE_SEED + at - 1, case.dtype)) if at else NoiseBook()
-            )
-            arrays = execute(book)
-            partial = path.with_suffix(".partial.npz")
-            np.savez(partial, input_rel_l2=np.array(book.input_rel_l2), **arrays)
-            partial.replace(path)
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, **{_SIZE: np.array(book.input_rel_l2)}, **arrays)
+        partial.replace(path)
 
 
 def _kept_in(folder: Path, case: Case, run: int) -> Path:
@@ -104,18 +108,34 @@ def _kept_in(folder: Path, case: Case, run: int) -> Path:
 
 def is_kept(folder: Path, case: Case) -> bool:
     """Whether all runs of ``case`` are."""
-    return all(_kept_in(folder, case, at).exists() for at in range(RUNS + 1))
+    clean, *disturbed = _runs(folder, case) or [{}]
+    if len(disturbed) < FEWEST_RUNS:
+        return False
+    names = clean.keys() - {_SIZE}
+    moved = [[_rel_l2(clean[name], one[name]) for one in disturbed] for name in names]
+    return len(disturbed) >= runs_wanted(moved, FEWEST_RUNS)
+
+
+def _rel_l2(baseline: NDArray[Any], observed: NDArray[Any]) -> float:
+    return compare_records(make_record(baseline), make_record(observed)).rel_l2
+
+
+def _runs(folder: Path, case: Case) -> list[Arrays]:
+    """What is kept of ``case``: clean, then disturbed, in their order."""
+    runs: list[Arrays] = []
+    while (path := _kept_in(folder, case, len(runs))).exists():
+        with np.load(path) as stored:
+            runs.append({name: stored[name] for name in stored.files})
+    return runs
 
 
 def load_kept(folder: Path, case: Case) -> Kept:
     """What `execute_all` kept: the clean run first."""
-    runs = []
-    for at in range(RUNS + 1):
-        with np.load(_kept_in(folder, case, at)) as stored:
-            runs.append({name: stored[name] for name in stored.files})
-    sizes = [float(run.pop("input_rel_l2")) for run in runs]
-    moved = {name: np.stack([run[name] for run in runs[1:]]) for name in runs[0]}
-    return Kept(runs[0], moved, sum(sizes) / RUNS)
+    clean, *disturbed = _runs(folder, case)
+    clean.pop(_SIZE)
+    sizes = [float(one.pop(_SIZE)) for one in disturbed]
+    moved = {name: np.stack([one[name] for one in disturbed]) for name in clean}
+    return Kept(clean, moved, sum(sizes) / len(sizes))
 
 
 def sensitivity(case: Case, kept: Kept, name: str) -> Sensitivity:
@@ -209,7 +229,7 @@ def _measure_all(folder: Path, cases: Sequence[Case]) -> None:
 
 
 _HEAD = (
-    "network", "dtype", "steps", "noise moved", "image rel_l2", "amplification", "digits left",
+    "network", "dtype", "steps", "runs", "noise moved", "image rel_l2", "amplification", "digits left",
     "on two values", "PSNR of the rest", "prediction rel_l2", "amplification", "digits left",
 )  # fmt: skip
 
@@ -221,6 +241,7 @@ def _row(case: Case, kept: Kept) -> tuple[str, ...]:
         case.network,
         case.dtype,
         str(case.steps),
+        str(len(kept.moved["image"])),
         f"{kept.input_rel_l2:.1e}",
         *_cells(sensitivity(case, kept, "image")),
         f"{on_rails(image).mean():.0%}",
@@ -238,10 +259,10 @@ def lines(found: Mapping[Case, Kept], key: str) -> list[str]:
     """The section of the page, measured under ``key``."""
     lacking = [case.name for case in CASES if case not in found]
     return [
-        f"Measured under `{key}`, {RUNS} disturbed runs each "
-        f"(seeds {DISTURBANCE_SEED} to {DISTURBANCE_SEED + RUNS - 1} of the signs). With "
-        f"{RUNS} runs, at least {least_probability(RUNS):.0%} of all disturbances leave as many "
-        "digits, at a confidence of 95 %.",
+        f"Measured under `{key}`, by as many disturbed runs as a recording makes (the first with the "
+        f"signs of seed {DISTURBANCE_SEED}). With {FEWEST_RUNS} runs, at least "
+        f"{least_probability(FEWEST_RUNS):.0%} of all disturbances leave as many digits, with "
+        f"{MOST_RUNS} runs {least_probability(MOST_RUNS):.0%}, at a confidence of 95 %.",
         "",
         *table(_HEAD, [_row(case, kept) for case, kept in found.items()]),
         "",
