@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from pytest_repro.adapters.store import Store
+from pytest_repro.core.digest import digest_array
 from pytest_repro.core.generator import LedgerGenerator, NoiseBook
 
 SUITE = """
@@ -15,6 +19,14 @@ SUITE = """
         latents = repro_generator.standard_normal((1, 3, 4))
         scale = repro_generator.random(2)
         repro_check((latents * scale[0]).astype("float32"), name="image")
+"""
+RECORDED = Path(__file__).with_name("recorded_by_numpy_1_26")
+"""The baselines of `WALD`, recorded with --repro-noise=store by numpy 1.26.4."""
+WALD = """
+    @pytest.mark.repro
+    def test_wald(repro_generator, repro_check):
+        latents = repro_generator.standard_normal((2, 3))
+        repro_check(latents * repro_generator.wald(1.0, 1.0, 3), name="image")
 """
 
 
@@ -50,6 +62,26 @@ def test_another_stream_is_noise_when_it_draws_and_exact_when_it_replays(stored,
     before = stored.files()
     assert stored.run("--repro-noise=replay").verdicts == {"test_pipeline::image": "exact"}
     assert stored.files() == before
+
+
+def test_numpys_own_changed_stream_is_named_and_replayed(project):
+    """numpy 2.4.6 draws other bits from `wald` than numpy 1.26.4 does: the real case."""
+    shutil.copytree(RECORDED, project.baselines)
+    store = Store(project.baselines, root=project.folder)
+    (key,) = store.keys()
+    (baseline,) = store.manifest(key, "test_story.py")
+    drawn = np.random.Generator(np.random.PCG64(0))
+    drawn.standard_normal((2, 3))
+    again = digest_array("float64", drawn.wald(1.0, 1.0, 3)) == baseline.ledger.draws[1].digest
+    assert again is {"1.26.4": True, "2.4.6": False}.get(np.__version__, again)
+    project.write(WALD)
+    ran = project.run()
+    assert ran.verdicts == {"test_wald::image": "exact" if again else "drift"}
+    if not again:
+        assert "gate noise, cause noise" in ran.failure
+        assert f"same calls, other bits: numpy 1.26.4 -> {np.__version__}" in ran.failure
+        assert "baseline  wald (3,) float64" in ran.failure
+    assert project.run("--repro-noise=replay").verdicts == {"test_wald::image": "exact"}
 
 
 def test_another_seed_replays_too(stored):
