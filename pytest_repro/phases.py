@@ -30,7 +30,6 @@ __all__ = [
 # relies on their setup having run.
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
-    __tracebackhide__ = True
     RUNNING[-1:] = [item]
     marks = list(item.iter_markers("repro"))
     if marks or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
@@ -41,6 +40,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
             active.begin()
         except ReproError as error:
             raise _fault(item, error) from None
+        __tracebackhide__ = True  # only now: a fault of ours has no other frame to be shown by
         with active.fixtures():
             return (yield)
     return (yield)

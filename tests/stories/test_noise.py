@@ -179,6 +179,7 @@ def test_a_relaxed_guard_needs_a_reason_and_lets_pass(project):
     ran = project.run("--repro-update")
     assert ran.exit_code == 1
     assert "needs a reason" in ran.failure
+    assert "hidden" not in ran.failure
     project.write(legacy.replace("seed=0", 'seed=0, rng="off", reason="only a progress bar"'))
     project.record()
     project.write(legacy)
@@ -208,6 +209,7 @@ def test_a_fixture_without_a_seed_is_stopped_at_its_line(project, scope):
         assert ran.exit_code == 1
         assert "a numpy generator was made without a seed" in ran.failure
         assert "where  test_story.py:8" in ran.failure
+        assert "phases.py" not in ran.failure
         assert project.files() == {}
     reason = '(rng="off", reason="one draw a process is wanted")'
     project.write(IN_A_FIXTURE.format(scope="module", draw=unseeded, arguments=reason))
