@@ -115,8 +115,8 @@ class Check:
             images: One array or tensor, the images along its first axis.
             alone: Makes one image alone: ``lambda generator: pipeline(generator=generator)[0]``.
                 Called once an image, with a fresh generator.
-            name: Name of the check of the batch, whose envelope is the tolerance; without a
-                baseline or envelope the fallback tolerance of the dtype stands.
+            name: Of the check that was made of the batch before; its envelope is the tolerance.
+                Without a baseline or envelope the fallback tolerance of the dtype stands.
             seeds: One an image, as given to `repro_generators`; by default the test's seed, that
                 plus 1, ...
             tolerance: Instead of the envelope.

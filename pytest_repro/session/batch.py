@@ -81,12 +81,20 @@ def check_batch(
 
     Raises:
         CheckFailed: The noise of an image differs in one bit, or the image exceeds the tolerance.
-        UsageError: The images are no array of that many images, or `alone` gives another kind.
+        UsageError: There is no check of that name yet, the images are no array of that many
+            images, or `alone` gives another kind.
         SettingError: The tolerance is wrong.
     """
     if not isinstance(trial.book.source, Fresh):
         return ()
     check = CheckId(trial.spec.module, trial.spec.test, name)
+    if name not in trial.calls:
+        # Another name would find no envelope, and a weaker tolerance would stand in for it.
+        raise UsageError(
+            f"{check}: a batch is proved after the check of that name, whose envelope it takes",
+            facts=(f"checked so far: {', '.join(trial.calls) or 'nothing'}",),
+            next_step=f"repro_check(images, name={name!r}) before repro_check.batch",
+        )
     batch = _split(images, framework, str(check))
     seeds = tuple(range(trial.spec.seed, trial.spec.seed + len(batch))) if seeds is None else seeds
     if len(seeds) != len(batch):

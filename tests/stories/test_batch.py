@@ -53,6 +53,14 @@ SUITE = """
 
     def test_shape(repro_generators, repro_check):
         proved(repro_check, pipeline(repro_generators(4)), lambda one: pipeline(one)[0, 0])
+
+    def test_misspelt(repro_generators, repro_check):
+        images = pipeline(repro_generators(4))
+        repro_check(images, name="image")
+        repro_check.batch(images, pipeline, "imgae")
+
+    def test_unchecked(repro_generators, repro_check):
+        repro_check.batch(pipeline(repro_generators(4)), pipeline)
 """
 NOISE = {
     "test_order": "image 0, draw 1 of 1: other bits: drawn in the batch from PCG64(10), alone from "
@@ -68,7 +76,8 @@ NOISE = {
 def test_a_batch_is_proved_by_its_images(project):
     project.write(SUITE)
     recorded = project.run("--repro-update")
-    assert recorded.failures.keys() == {*NOISE, "test_gross", "test_tolerance", "test_shape"}
+    misused = {"test_tolerance", "test_shape", "test_misspelt", "test_unchecked"}
+    assert recorded.failures.keys() == {*NOISE, "test_gross", *misused}
     ran = project.run()
     assert ran.failures.keys() == {*recorded.failures, "test_fine"}, ran.text
     for test, words in NOISE.items():
@@ -81,6 +90,8 @@ def test_a_batch_is_proved_by_its_images(project):
     assert "measured envelope x 4" in ran.failures["test_fine"]
     assert "tolerance  exact, from repro_check.batch" in ran.failures["test_tolerance"]
     assert "image 0 made alone is of another kind" in ran.failures["test_shape"]
+    assert "checked so far: image" in ran.failures["test_misspelt"]
+    assert "checked so far: nothing" in ran.failures["test_unchecked"]
     stored = project.manifest.read_text(encoding="utf-8")
     recorded_tests = {test for test in ("test_clean", "test_seeds", "test_fine", *NOISE)
                       if f"{test}::image" in stored}  # fmt: skip
