@@ -17,6 +17,7 @@ from pytest_repro.core.errors import UsageError
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from pytest_repro.adapters.randomness import Isolation
     from pytest_repro.core.artefact import Artefact
     from pytest_repro.core.model import Outcome
     from pytest_repro.session.batch import BatchImage, Maker
@@ -66,7 +67,7 @@ class ActiveTest:
         self.outcomes: tuple[Outcome, ...] = ()
         self.artefacts: tuple[Artefact, ...] = ()
         self.idle = False
-        self._isolation: AbstractContextManager[None] | None = None
+        self._isolation: Isolation | None = None
         self._trial: Trial | None = None
         self._begun_s = time.monotonic()
         session.attempt(spec)
@@ -121,6 +122,16 @@ class ActiveTest:
     def body(self) -> AbstractContextManager[None]:
         """What surrounds the test's body: the guard against unseeded randomness."""
         return _Body(self, self.session.guard(self.spec))
+
+    def hold_globals(self) -> None:
+        """Until `release_globals`, what others do to global states is none of the test's."""
+        if self._isolation is not None:
+            self._isolation.hold()
+
+    def release_globals(self) -> None:
+        """Give the global states back that the test left or began with."""
+        if self._isolation is not None:
+            self._isolation.release()
 
     def fixtures(self) -> AbstractContextManager[object]:
         """What surrounds the making of the test's fixtures."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,9 +42,41 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
         except ReproError as error:
             raise _fault(item, error) from None
         __tracebackhide__ = True  # only now: a fault of ours has no other frame to be shown by
-        with active.fixtures():
+        active.hold_globals()
+        with active.fixtures(), _undisturbed(item, "setup", active):
             return (yield)
     return (yield)
+
+
+@contextmanager
+def _undisturbed(item: pytest.Item, name: str, active: ActiveTest) -> Iterator[None]:
+    """Let a step of a test find the global states where its last step left them.
+
+    Plugins (pytest-randomly) seed global states in hooks of a phase; a repeated run has no such
+    hooks, and would see others. What a hook does between the steps is undone as the step begins.
+
+    Args:
+        item: The test.
+        name: pytest's method for the step, ``setup`` or ``runtest``.
+        active: Holds the states.
+    """
+    own, step = vars(item).get(name), getattr(item, name)
+
+    def undisturbed() -> object:
+        __tracebackhide__ = True
+        active.release_globals()
+        try:
+            return step()
+        finally:
+            active.hold_globals()
+
+    setattr(item, name, undisturbed)
+    try:
+        yield
+    finally:
+        delattr(item, name)
+        if own is not None:
+            setattr(item, name, own)
 
 
 def _may_draw(item: pytest.Item) -> bool:
@@ -101,7 +134,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     failure: BaseException | None = None
     _equip(item, active)
     try:
-        with active.body():
+        with active.body(), _undisturbed(item, "runtest", active):
             yield
         failure = item_failure(item)
     except pytest.skip.Exception:

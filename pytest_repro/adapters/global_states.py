@@ -18,7 +18,7 @@ import numpy as np
 
 from pytest_repro.adapters.randomness_event import EventKind
 
-__all__ = ["OWNERS", "SEEDINGS", "STATES"]
+__all__ = ["OWNERS", "SEEDINGS", "STATES", "kept_number", "put_back"]
 
 _MT19937_BYTES = 2500
 """624 words and a position. Source: numpy random/src/mt19937/mt19937.h; CPython
@@ -140,3 +140,29 @@ SEEDINGS: dict[EventKind, Callable[[int], Callable[[], None]]] = {
 }
 """Each seeds a generator and returns what gives its old state back, kept numbers included."""
 OWNERS = {EventKind.NUMPY_GLOBAL: "numpy", EventKind.RANDOM_GLOBAL: "random"}
+
+
+def kept_number(kind: EventKind) -> float | None:
+    """The normal number that a generator kept for its next call, if any."""
+    if kind is EventKind.RANDOM_GLOBAL:
+        gauss: float | None = random._inst.gauss_next  # type: ignore[attr-defined]  # noqa: SLF001
+        return gauss
+    state: Any = np.random.mtrand._rand.get_state(legacy=False)  # noqa: SLF001
+    return float(state["gauss"]) if state["has_gauss"] else None
+
+
+def put_back(kind: EventKind, state: object, kept: float | None) -> None:
+    """Give a generator the state that `STATES` read, and the number that it kept.
+
+    Where the state was not read from memory (another interpreter or bit generator) it stays.
+    """
+    if not isinstance(state, bytes):
+        return
+    if kind is EventKind.NUMPY_GLOBAL:
+        bits = np.random.get_bit_generator()
+        if type(bits) is np.random.MT19937:
+            _give_numpy_back(bits, state, kept)
+        return
+    address = _random_address()
+    if address is not None:
+        _give_random_back(address, state, kept)

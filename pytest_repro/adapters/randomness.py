@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -19,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pytest_repro.adapters.generator_misuse import explain_misuse, wrongly_handed
-from pytest_repro.adapters.global_states import OWNERS, SEEDINGS, STATES
+from pytest_repro.adapters.global_states import OWNERS, SEEDINGS, STATES, kept_number, put_back
 from pytest_repro.adapters.random_patches import Patches
 from pytest_repro.adapters.randomness_event import (
     EventKind,
@@ -35,6 +34,7 @@ from pytest_repro.core.settings import RngMode
 __all__ = [
     "EventKind",
     "GlobalState",
+    "Isolation",
     "RandomnessEvent",
     "RandomnessGuard",
     "RandomnessWarning",
@@ -43,6 +43,7 @@ __all__ = [
     "isolated_globals",
 ]
 
+_READ = tuple(STATES.items())
 _SEED_BOUND = 2**32
 """numpy's legacy generator takes seeds below this."""
 
@@ -67,9 +68,7 @@ class GlobalState(Protocol):
         ...
 
 
-def isolated_globals(
-    seed: int, mindspore: GlobalState | None = None
-) -> AbstractContextManager[None]:
+def isolated_globals(seed: int, mindspore: GlobalState | None = None) -> Isolation:
     """Seed ``random``, numpy's legacy state and MindSpore; give every state back at the end.
 
     Also after an exception, and each one even where giving back another fails.
@@ -78,18 +77,39 @@ def isolated_globals(
         seed: At least 0; numpy's legacy state gets its remainder by 2**32.
         mindspore: The framework's state, where it is installed.
     """
-    return _Isolation(seed, mindspore)
+    return Isolation(seed, mindspore)
 
 
-class _Isolation:
-    """Written out rather than as a generator: it stands around every test."""
+class Isolation:
+    """Seeded global states from its entry to its exit; use `isolated_globals`.
 
-    __slots__ = ("_mindspore", "_seed", "_undo")
+    Written out rather than as a generator: it stands around every test.
+    """
+
+    __slots__ = ("_held", "_mindspore", "_seed", "_undo")
 
     def __init__(self, seed: int, mindspore: GlobalState | None) -> None:
         self._seed = seed
         self._mindspore = mindspore
         self._undo: list[Callable[[], object]] = []
+        self._held: dict[EventKind, tuple[object, float | None]] = {}
+
+    def hold(self) -> None:
+        """Remember the states of numpy and ``random`` for `release`; others may move them now."""
+        self._held = {kind: (state := read(), self._kept(kind, state)) for kind, read in _READ}
+
+    def _kept(self, kind: EventKind, state: object) -> float | None:
+        # To ask costs more than all else here, and who was not moved since has what it had.
+        known, kept = self._held.get(kind, (state, None))
+        return kept if known == state else kept_number(kind)
+
+    def release(self) -> None:
+        """Give them the states that they had at `hold`."""
+        for kind, (state, kept) in self._held.items():
+            if STATES[kind]() != state:
+                _SWITCH.moving(kind)
+                put_back(kind, state, kept)
+                _SWITCH.drew(kind)
 
     def __enter__(self) -> None:
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_repro.adapters.mindspore import MindSporeAdapter
-from pytest_repro.adapters.randomness import guard_randomness, isolated_globals
+from pytest_repro.adapters.randomness import Isolation, guard_randomness, isolated_globals
 from pytest_repro.adapters.store import Store
 from pytest_repro.core.check import CheckId, Digest, EnvironmentKey, Outcome, Reference
 from pytest_repro.core.settings import Framework, NoiseMode, Settings, UpdateMode
@@ -145,7 +145,7 @@ class Session:
         """Where our own key's baselines of a module lie."""
         return self.references.own_reference(module)
 
-    def isolation(self, spec: TestSpec) -> AbstractContextManager[None]:
+    def isolation(self, spec: TestSpec) -> Isolation:
         """Seed every global generator for one test and give all of them back afterwards."""
         return isolated_globals(spec.seed, self._mindspore)
 

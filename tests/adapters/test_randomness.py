@@ -500,6 +500,51 @@ def test_globals_are_seeded_and_given_back():
         assert random.random() != draws[0][0]
 
 
+def test_what_others_do_while_the_globals_are_held_is_undone():
+    isolation = isolated_globals(3)
+    with isolation:
+        fresh = np.random.randn(2).tobytes(), random.random()
+    with isolation:
+        isolation.hold()
+        np.random.seed(77)
+        random.seed(77)
+        isolation.release()
+        assert (np.random.randn(2).tobytes(), random.random()) == fresh
+        isolation.hold()
+        isolation.release()
+        assert (np.random.randn(2).tobytes(), random.random()) != fresh
+
+
+def test_a_number_kept_for_the_next_call_is_held_too():
+    def drawn(between):
+        isolation = isolated_globals(3)
+        with isolation:
+            isolation.hold()
+            isolation.release()
+            np.random.randn(3)
+            random.gauss(0.0, 1.0)
+            isolation.hold()
+            between()
+            isolation.release()
+            return np.random.randn(2).tobytes(), random.gauss(0.0, 1.0)
+
+    def reseed():
+        np.random.seed(77)
+        random.seed(77)
+
+    assert drawn(reseed) == drawn(lambda: None)
+
+
+def test_a_guard_does_not_take_the_giving_back_for_a_draw():
+    isolation = isolated_globals(3)
+    with isolation, guard_randomness("error") as guard:
+        isolation.hold()
+        np.random.seed(77)
+        random.seed(77)
+        isolation.release()
+    assert guard.events == []
+
+
 def test_globals_are_given_back_after_an_exception():
     framework = Framework()
     before = globals_now(framework)

@@ -133,6 +133,80 @@ def test_the_guarded_test_starts_from_the_same_global_states(project):
     assert project.run().verdicts == {"test_noise::value": "exact"}
 
 
+RESEEDING = """
+    import itertools, random
+    import numpy as np
+    import pytest
+
+    SEEDS = itertools.count(1000 * {run})
+
+    def reseed():
+        seed = next(SEEDS)
+        random.seed(seed)
+        np.random.seed(seed)
+
+    def pytest_runtest_setup(item):
+        reseed()
+
+    def pytest_runtest_call(item):
+        reseed()
+
+    def pytest_runtest_teardown(item):
+        reseed()
+"""
+
+
+def test_plugins_that_seed_global_states_in_their_hooks_change_nothing(project):
+    """As pytest-randomly does, with another seed in every run."""
+    project.write("""
+        @pytest.fixture
+        def legacy():
+            return np.random.randn(3) + random.random()
+
+        @pytest.mark.repro
+        def test_fixture(legacy, repro_check):
+            repro_check(legacy)
+
+        @pytest.mark.repro(rng="off", reason="as the initialising of weights draws")
+        def test_body(legacy, repro_check):
+            repro_check(np.random.randn(2) + random.random())
+
+        class TestCase(__import__("unittest").TestCase):
+            @pytest.mark.repro(rng="off", reason="as above")
+            def test_method(self):
+                self.repro_check(np.random.randn(2))
+
+        def test_unmarked():
+            print("unmarked", random.random())
+    """)
+    said = set()
+    for run in range(3):
+        project.conftest(RESEEDING.format(run=run))
+        ran = project.run("-s", "--repro-update=missing" if run == 0 else "--repro-runs=2")
+        assert ran.exit_code == 0, ran.text
+        assert set(ran.verdicts.values()) == {"exact" if run else "recorded"}
+        said.add(next(line for line in ran.text.splitlines() if "unmarked" in line))
+    assert len(said) == 3  # the hooks were heard where we have no say
+
+
+def test_an_items_own_steps_are_what_runs_and_stays(project):
+    project.conftest("""
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                item.runtest = lambda item=item, plain=item.runtest: (print("theirs"), plain())
+
+        def pytest_runtest_teardown(item):
+            item.runtest()
+    """)
+    project.write("""
+        @pytest.mark.repro
+        def test_it(repro_check):
+            repro_check(np.zeros(2))
+    """)
+    project.record()
+    assert project.run("-s").text.count("theirs") >= 1
+
+
 def test_the_order_and_number_of_reports_stay_pytests_own(project):
     project.write(SCOPES)
     ran = project.run("--repro-update", "-v", "--setup-show")
