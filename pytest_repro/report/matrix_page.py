@@ -37,7 +37,7 @@ the row's A, one shade a power of ten.</p>
 <td class="h1">1e-7</td><td class="h2">1e-6</td><td class="h3">1e-5</td><td class="h4">1e-4</td>
 <td class="h5">1e-3</td><td class="h6">1e-2</td><td class="h7">0.1</td>
 <td class="h8">1 or incomparable</td><td class="u">other bits, not measured</td>
-<td class="drift">!: more than A's tolerance allows</td></tr></table>
+<td class="n drift">!: more than A's tolerance allows</td></tr></table>
 <table class="map"><caption>checks against environments</caption>
 <thead><tr><th></th>@GROUPS@</tr><tr><th></th>@HEADS@</tr></thead>
 <tbody>

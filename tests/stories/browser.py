@@ -27,6 +27,31 @@ _OPTIONS = (
     "--window-size=1280,1000",
 )  # fmt: skip
 
+# The least ratio of the lightness of a text and of what it stands on (WCAG 2.1), and whose it is.
+_LEAST_CONTRAST = r"""(() => {
+  const light = (text) => {
+    const parts = text.match(/[0-9.]+/g).map(Number).slice(0, 3).map((one) => one / 255);
+    const [r, g, b] = parts.map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const clear = (color) => /, 0\)$/.test(color);
+  const ground = (one) => {
+    for (; one; one = one.parentElement) {
+      const color = getComputedStyle(one).backgroundColor;
+      if (!clear(color)) return color;
+    }
+    return matchMedia("(prefers-color-scheme: dark)").matches ? "rgb(18, 18, 18)" : "rgb(255, 255, 255)";
+  };
+  const found = [];
+  for (const one of document.querySelectorAll("body *")) {
+    const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || !one.getClientRects().length) continue;
+    const sides = [light(getComputedStyle(one).color), light(ground(one))].sort((x, y) => x - y);
+    found.push([(sides[1] + 0.05) / (sides[0] + 0.05), one.textContent.trim()]);
+  }
+  return found.sort((x, y) => x[0] - y[0])[0];
+})()"""  # noqa: E501
+
 
 class Browser:
     """One window; a context manager.
@@ -85,6 +110,11 @@ class Browser:
         actions += [{"type": "keyUp", "value": holding}] if holding else []
         keyboard = {"type": "key", "id": "keyboard", "actions": actions}
         self._ask("POST", "/actions", {"actions": [keyboard]})
+
+    def least_contrast(self) -> tuple[float, str]:
+        """How well the faintest text can be read, and which it is."""
+        ratio, text = self.run(_LEAST_CONTRAST)
+        return ratio, text
 
     def complaints(self) -> list[str]:
         """What the browser wrote to its console: errors, and what its policy forbade."""

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.cli.stores import fill, run
 from tests.stories.browser import CONTROL, DOWN, ENTER, HOME, RIGHT, TAB, WHY_NOT, Browser
 
 pytest.importorskip("jinja2", reason="the page needs the extra `report`")
@@ -135,4 +136,23 @@ def test_everything_is_found_filtered_and_sorted_and_nothing_of_a_test_is_run(pr
         # One file: the pictures stand in it, and nothing else was fetched.
         loaded = "performance.getEntriesByType('resource').map((one) => one.name.slice(0, 5))"
         assert set(browser.run(loaded)) <= {"data:"}
+        assert browser.complaints() == []
+
+
+@pytest.mark.parametrize("options", [(), ("--force-dark-mode",)], ids=["light", "dark"])
+def test_the_matrix_can_be_read_light_and_dark(tmp_path, options):
+    fill(tmp_path)
+    policy = "schema: 1\nrules:\n  - check: '*image'\n    tolerance: exact\n    reason: x\n"
+    (tmp_path / "baselines" / "policy.yaml").write_text(policy)
+    page = tmp_path / "matrix.html"
+    assert run(tmp_path, "matrix", "--far", "--html", str(page)) == 0
+    assert 'drift" title' in page.read_text()
+    with Browser(tmp_path, *options) as browser:
+        browser.open(page)
+        ratio, text = browser.least_contrast()
+        assert ratio >= 4.5, text  # WCAG 2.1, level AA
+        # The control: dark on dark, or light on light, is seen.
+        faint = "document.querySelector('h1').style.color = 'rgb(121, 121, 121)'"
+        browser.run(faint)
+        assert browser.least_contrast()[0] < 4.5
         assert browser.complaints() == []
