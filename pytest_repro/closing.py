@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -45,7 +45,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
         config.workeroutput["repro_notes"] = config.stash[NOTES]
     elif not config.getoption("collectonly"):
         _count_losses(config)
-        _write_reports(config)
+        _write_reports(config, session)
     if config.stash.get(FAULTS, []) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     CONFIGS.pop()
@@ -71,17 +71,29 @@ def _count_losses(config: pytest.Config) -> None:
     config.stash[FAULTS].append(loss_text(lost, gone))
 
 
-def _write_reports(config: pytest.Config) -> None:
+def _write_reports(config: pytest.Config, session: pytest.Session) -> None:
     if REPORTING not in config.stash:
         return
     from datetime import datetime, timezone
 
     idle = [row["check"] for row in config.stash[ROWS] if not row["verdict"]]
     made_at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Who reads the report alone must see that it may not be all of the suite.
+    notes = [*config.stash[FAULTS], *_cut_short(session)]
     try:
-        config.stash[LINES] = config.stash[REPORTING].write(idle, made_at)
+        config.stash[LINES] = config.stash[REPORTING].write(idle, made_at, notes)
     except ReproError as error:
         config.stash[FAULTS].append(str(error))
+
+
+def _cut_short(session: pytest.Session) -> Iterator[str]:
+    """Why not every test may have run, in sentences."""
+    stopped = session.shouldfail or session.shouldstop
+    if stopped:
+        yield f"pytest stopped before the last test: {stopped}"
+    elif session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
+        why = "errors while collecting, by hand or by a fault"
+        yield f"pytest was cut short (exit code {int(session.exitstatus)}): {why}"
 
 
 @pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed

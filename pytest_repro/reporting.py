@@ -114,14 +114,20 @@ class Reporting:
         for row in rows:
             self._checks[row["check"]] = {**self._checks[row["check"]], "verdict": row["verdict"]}
 
-    def write(self, idle: Iterable[str], made_at: str) -> list[str]:
+    def write(self, idle: Iterable[str], made_at: str, notes: Iterable[str] = ()) -> list[str]:
         """Write everything, and say where, in lines for the terminal.
+
+        Args:
+            idle: Marked tests that checked nothing.
+            made_at: UTC, ISO 8601.
+            notes: What the report lacks, in sentences, beside what is known here.
 
         Raises:
             StoreError: The folder or the summary cannot be written.
         """
         from pytest_repro.report.summary import summary_text
 
+        self._notes.extend(notes)
         lines = []
         entries = sorted(self._checks.values(), key=lambda one: str(one["check"]))
         if self.folder is not None:
@@ -132,7 +138,8 @@ class Reporting:
         if self._summary is not None:
             try:
                 self._summary.parent.mkdir(parents=True, exist_ok=True)
-                self._summary.write_text(summary_text(entries, sorted(idle)), encoding="utf-8")
+                text = summary_text(entries, sorted(idle), self._notes)
+                self._summary.write_text(text, encoding="utf-8")
             except OSError as error:
                 raise _unwritable(self._summary, error) from error
         return lines

@@ -14,12 +14,15 @@ _LISTED = 50
 _SPECIAL = str.maketrans({one: f"\\{one}" for one in "\\`*_{}[]<>()#+-.!|~&"})
 
 
-def summary_text(entries: Sequence[Mapping[str, Any]], idle: Sequence[str]) -> str:
+def summary_text(
+    entries: Sequence[Mapping[str, Any]], idle: Sequence[str], notes: Sequence[str] = ()
+) -> str:
     """Counts by verdict, the checks that failed, the fallbacks, the tests that checked nothing.
 
     Args:
         entries: The checks of a report (`artefact.Entry`), as primitives.
         idle: Marked tests that checked nothing.
+        notes: What the run lacks, in sentences.
     """
     lines = ["## pytest-repro", "", _counts(entries), ""]
     failing = [one for one in entries if not Verdict(one["verdict"]).passes]
@@ -29,7 +32,8 @@ def summary_text(entries: Sequence[Mapping[str, Any]], idle: Sequence[str]) -> s
         lines += [""]
     if len(failing) > _LISTED:
         lines += [f"and {len(failing) - _LISTED} more that failed", ""]
-    lines += [f"- {line}" for line in (*_fallbacks(entries), *_idle(idle))]
+    said = (*map(_escape, notes), *_fallbacks(entries), *_idle(idle))
+    lines += [f"- {line}" for line in said]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

@@ -178,6 +178,32 @@ def test_collecting_only_leaves_an_earlier_report_alone(project, report):
     assert (report / "report.json").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("broken", "arguments", "words"),
+    [
+        ("import no_such_module_anywhere", (), "cut short (exit code 2): errors while collecting"),
+        ("def test_first(): assert False", ("-x",), "stopped before the last test: stopping after"),
+        ("def test_first(): raise KeyboardInterrupt", (), "cut short (exit code 2)"),
+        ("def test_fine(): assert True", (), ""),
+    ],
+)
+def test_who_reads_the_report_alone_sees_that_not_every_test_ran(
+    project, report, broken, arguments, words
+):
+    project.write(TWO)
+    project.write(broken, name="test_a_broken.py")
+    project.run_apart("-p", "no:xdist", "--repro-report=report", "--repro-summary=s.md", *arguments)
+    notes = read(report)["notes"]
+    summary = (project.folder / "s.md").read_text().replace("\\", "")
+    if words:
+        assert words in " ".join(notes)
+        assert words in summary
+        assert words in (report / "index.html").read_text()
+    else:
+        assert notes == []  # the control
+        assert "cut short" not in summary
+
+
 def test_two_workers_leave_the_report_of_one_process(project, report):
     for number in range(4):
         project.write(TWO, name=f"test_{number}.py")

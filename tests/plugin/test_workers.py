@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -75,6 +76,8 @@ def test_a_worker_killed_while_it_records_loses_nothing_that_was_stored_and_it_i
     assert ran.exit_code == 1
     assert "worker gw" in ran.text
     assert re.search(r"worker gw\d lost", "\n".join(ran.closing))
+    notes = json.loads((project.folder / "r" / "report.json").read_text())["notes"]
+    assert re.search(r"worker gw\d lost", " ".join(notes))
     said = counts(ran)
     # What it called updated is stored, and what is not stored is called what it is.
     after = project.run("-k", "fast")
