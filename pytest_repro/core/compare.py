@@ -148,7 +148,7 @@ def _element(
 
 def _text(record: TensorRecord, flat_index: int, *, with_bits: bool = False) -> str:
     dtype = DTYPES[record.dtype]
-    element = record.array.reshape(-1)[flat_index : flat_index + 1]
+    element = record.array.ravel()[flat_index : flat_index + 1]
     text = element_text(dtype, element)
     return f"{text} ({bits_text(dtype, element)})" if with_bits else text
 

@@ -36,7 +36,7 @@ def digest_array(dtype_name: str, array: NDArray[Any]) -> Digest:
     shape = ",".join(str(length) for length in array.shape)
     hasher = hashlib.sha256(f"{_TENSOR}\n{dtype_name}\n{shape}\n".encode("ascii"))
     # Through uint8, because the buffer protocol knows no bfloat16; flat, because it casts no 0-d.
-    hasher.update(array.reshape(-1).view(np.uint8).data)
+    hasher.update(array.ravel().view(np.uint8).data)
     return Digest(hasher.hexdigest())
 
 

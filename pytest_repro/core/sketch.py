@@ -135,7 +135,7 @@ _TABLE_SIGNS = np.where(
 def _project(tables: NDArray[Any]) -> list[float]:
     """Projection j adds the entries of its table under the signs of row j."""
     signed = tables[:, np.newaxis, :] * _TABLE_SIGNS
-    return [float(projection) for projection in np.add.reduce(signed, axis=2).reshape(-1)]
+    return [float(projection) for projection in np.add.reduce(signed, axis=2).ravel()]
 
 
 def _rounded(value: float) -> float:

@@ -151,7 +151,7 @@ def kept_work_arrays(size: int, count: int) -> tuple[NDArray[np.float64], ...]:
 
 def blocks_of(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
     """Flat views of ``BLOCK_ELEMENTS`` elements at most, each with the index of its first one."""
-    flat = array.reshape(-1)
+    flat = array.ravel()
     for start in range(0, flat.size, BLOCK_ELEMENTS):
         yield start, flat[start : start + BLOCK_ELEMENTS]
 

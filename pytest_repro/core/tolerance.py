@@ -52,10 +52,10 @@ __all__ = [
     "without_elements",
 ]
 
-# A power may round to 1.0 although the bound is exceeded by one ULP of a dB.
 EXACT = "exact"
 """The measure of a tolerance that allows nothing, as `ToleranceUse` names it."""
 
+# A power may round to 1.0 although the bound is exceeded by one ULP of a dB.
 _ABOVE_ONE = math.nextafter(1.0, math.inf)
 _DIGITS = 3
 _LARGEST_EXPONENT = 300.0

@@ -43,7 +43,7 @@ def elementwise_share(
             ),
         )
     atol, rtol = tolerance.atol or 0.0, tolerance.rtol or 0.0
-    blocks = _blocks(baseline.reshape(-1), observed.reshape(-1))
+    blocks = _blocks(baseline.ravel(), observed.ravel())
     return max((_block_share(atol, rtol, one, other) for one, other in blocks), default=0.0)
 
 
