@@ -7,7 +7,6 @@ Strings are left alone (golden texts hold the wording), and so are annotations, 
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -43,33 +42,39 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One fault: where it is, what stood there, what stands there now, and the whole module."""
+    """One fault: where it is, what stood there and what stands there now.
+
+    ``number`` and ``variant`` tell which node of ``source`` is changed into what.
+    """
 
     line: int
     place: str
     before: str
     after: str
-    tree: ast.Module
+    source: str
+    number: int
+    variant: int
 
     @property
     def name(self) -> str:
         """What tells it from the others of its module, also after lines have moved."""
         return f"{self.place}: {self.before} -> {self.after}"
 
+    def tree(self) -> ast.Module:
+        """The whole module with the fault in it."""
+        harmed = ast.parse(self.source)
+        _, _, old = list(_places(harmed))[self.number]
+        _replace(harmed, old, list(_changed(old))[self.variant])
+        return ast.fix_missing_locations(harmed)
+
 
 def mutants_of(source: str) -> Iterator[Mutant]:
     """Every fault of a module's source, in the order of its text."""
-    tree = ast.parse(source)
-    for number, (place, statement_line, node) in enumerate(_places(tree)):
-        for variant in range(len(list(_changed(node)))):
-            harmed = copy.deepcopy(tree)
-            _, _, old = list(_places(harmed))[number]
-            new = list(_changed(old))[variant]
-            before, after = ast.unparse(old), ast.unparse(new)
-            _replace(harmed, old, new)
-            ast.fix_missing_locations(harmed)
-            line = getattr(node, "lineno", statement_line)
-            yield Mutant(line, place, _short(before), _short(after), harmed)
+    for number, (place, statement_line, node) in enumerate(_places(ast.parse(source))):
+        line = getattr(node, "lineno", statement_line)
+        for variant, new in enumerate(_changed(node)):
+            before, after = _short(ast.unparse(node)), _short(ast.unparse(new))
+            yield Mutant(line, place, before, after, source, number, variant)
 
 
 def _short(text: str) -> str:

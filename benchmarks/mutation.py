@@ -32,6 +32,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import functools
 import hashlib
 import importlib.abc
 import importlib.util
@@ -291,21 +292,15 @@ class _Answering:
 
     def __init__(self, line: socket.socket) -> None:
         self._lines = line.makefile("rw")
-        self._mutants: dict[str, dict[str, Mutant]] = {}
 
     def pytest_runtestloop(self, session):
         items = {item.nodeid: item for item in session.items}
         for question in self._lines:
             module, name, tests, limit_s = json.loads(question)
-            tree = self._mutant(module, name).tree if name else None
+            tree = named_mutants(_file(module))[name].tree() if name else None
             answer = self._answer(module, tree, [items[test] for test in tests], limit_s)
             print(json.dumps(answer), file=self._lines, flush=True)
         return True
-
-    def _mutant(self, module: str, name: str) -> Mutant:
-        if module not in self._mutants:
-            self._mutants[module] = named_mutants(_file(module))
-        return self._mutants[module][name]
 
     def _answer(self, module, tree, items, limit_s):
         changed = _changed_functions(module, tree) if tree else {}
@@ -476,6 +471,7 @@ def stale_reasons() -> list[str]:
     ]
 
 
+@functools.cache
 def named_mutants(file: Path) -> dict[str, Mutant]:
     """Every mutant of a module by a name of its own, in the order of its text."""
     seen: Counter[str] = Counter()
@@ -573,7 +569,7 @@ def outcome_of(
     tests, took_s = covering.tests(mutant.line), covering.took_s
     outcome = collected.outcome(module, name, tests, _limit_s(tests, took_s))
     if outcome is None or (outcome == SURVIVED and mutant.line in covering.outside):
-        return anew({module: mutant.tree}, covering.every_test(), took_s)
+        return anew({module: mutant.tree()}, covering.every_test(), took_s)
     return outcome
 
 
