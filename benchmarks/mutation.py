@@ -534,7 +534,8 @@ def _check_without_fault(covered: Mapping[str, Covering], collected: Collected) 
     tests = sorted(took_s, key=took_s.get)
     trees = {name: ast.parse(_file(name).read_text(encoding="utf-8")) for name in covered}
     there = collected.outcome("", "", tests, _limit_s(tests, took_s))
-    found = there, anew(trees, tests, took_s)
+    # The quicker half is enough to see that modules can be planted.
+    found = there, anew(trees, tests[: len(tests) // 2], took_s)
     if found != (SURVIVED, SURVIVED):
         raise SystemExit(f"the tests fail without any fault: {found}")
 
