@@ -193,7 +193,7 @@ def judge_leaves(
 
 
 def _worst_share(leaf: LeafJudgement) -> float:
-    return max((use.share for use in leaf.uses), default=0.0)
+    return max(use.share for use in leaf.uses)
 
 
 def _judge_leaf(

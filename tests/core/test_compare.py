@@ -346,3 +346,21 @@ def test_a_range_that_float64_cannot_hold_still_has_its_psnr():
     # The range is twice 1.7e308, and one difference of 1.7e308 among four has half of it as rms.
     seen = difference([1.7e308, -1.7e308, 0.0, 0.0], [1.7e308, -1.7e308, 1.7e308, 0.0], "<f8")
     assert seen.psnr_db == pytest.approx(20 * math.log10(2 / 0.5), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", [3, 5])  # of these a sketch estimates more than twice the norm
+def test_a_cosine_distance_from_summaries_never_exceeds_two(seed):
+    array = np.random.default_rng(seed).standard_normal(300).astype("<f4")
+    seen = compare_summaries(*(summary_of("", make_record(one)) for one in (array, -array)))
+    assert seen.rel_l2 > 2.2
+    assert seen.cosine == 2.0
+
+
+@pytest.mark.parametrize(
+    "others",
+    [[math.inf, -math.inf], [math.nan, -math.inf], [math.nan, math.inf, -math.inf, -math.inf]],
+)
+def test_infinities_of_both_signs_do_not_cancel_out(others):
+    seen = difference([*others, 1.0, 4.0], [*others, 2.0, 4.0], "<f8")
+    assert (seen.differing_count, seen.non_finite) == (1, None)
+    assert (seen.mean_abs, seen.rel_l2) == (0.5, 1 / math.sqrt(17))

@@ -184,7 +184,9 @@ def test_only_tensors_whose_bits_differ_are_judged_and_the_worst_stands_first():
     assert [leaf.path for leaf in leaves] == ["c", "a"]
     assert leaves[0].uses[0].share == pytest.approx(0.8, rel=1e-6)
     assert all(leaf.passes for leaf in leaves)
-    assert described(leaves) == ("rel_l2 <= 0.5", "here")
+    first, second = leaves
+    other = replace(second, chosen=Chosen(Tolerance.EXACT, "there"))
+    assert described((first, other)) == ("rel_l2 <= 0.5", "here")
     assert judged(baseline, baseline) == ()
     assert described(()) == ("exact", "")
 

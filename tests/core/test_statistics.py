@@ -100,3 +100,15 @@ def test_threads_that_measure_at_once_do_not_share_their_work_arrays():
     with ThreadPoolExecutor(4) as pool:
         for at, found in pool.map(measure, (0, 1, 0, 1)):
             assert found == [alone[at]] * 20
+
+
+def test_sums_are_by_blocks_of_131072_elements_to_the_last_bit():
+    array = np.random.default_rng(1).random(181_072)
+    first, rest = np.add.reduce(array[:131_072]), np.add.reduce(array[131_072:])
+    assert first + rest != np.add.reduce(array)
+    assert summarise(make_record(array)).abs_sum == first + rest
+
+
+@pytest.mark.parametrize("size", [1e-20, 1e-100, 1e-300])
+def test_the_mean_of_small_numbers_keeps_its_digits(size):
+    assert of([size, 3 * size]).mean == pytest.approx(2 * size, rel=1e-15)
