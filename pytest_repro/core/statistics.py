@@ -233,6 +233,6 @@ def statistics_of(moments: Moments, scale: float = 1.0) -> Statistics:
 def safe_scale(largest_abs: float) -> float:
     """The power of two that brings ``largest_abs`` to where squares can be summed; usually 1.0."""
     exponent = math.frexp(largest_abs)[1]
-    if largest_abs == 0.0 or abs(exponent) <= _SAFE_EXPONENT:
+    if abs(exponent) <= _SAFE_EXPONENT:  # frexp gives 0 for 0.0
         return 1.0
     return math.ldexp(1.0, max(-_LARGEST_SHIFT, min(_LARGEST_SHIFT, -exponent)))

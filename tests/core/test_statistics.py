@@ -112,3 +112,19 @@ def test_sums_are_by_blocks_of_131072_elements_to_the_last_bit():
 @pytest.mark.parametrize("size", [1e-20, 1e-100, 1e-300])
 def test_the_mean_of_small_numbers_keeps_its_digits(size):
     assert of([size, 3 * size]).mean == pytest.approx(2 * size, rel=1e-15)
+
+
+@pytest.mark.parametrize("values", [[-0.5, 0.25], [-3.0, 0.5, 0.0], [-0.5, 3.0]])
+def test_the_absolute_sum_of_small_numbers_of_both_signs(values):
+    assert of(values).abs_sum == math.fsum(map(abs, values))
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-200, 1.0, 1e200])
+def test_every_statistic_is_right_at_float64_s_ends(size):
+    low, high = np.array([-1.0, 3.0]) * size
+    seen = of([low, high])
+    assert (seen.min, seen.max) == (low, high)
+    assert seen.mean == pytest.approx(size, rel=1e-3)  # a subnormal has few digits
+    assert seen.std == pytest.approx(2 * size, rel=1e-3)
+    assert seen.abs_sum == pytest.approx(4 * size, rel=1e-3)
+    assert seen.l2 == pytest.approx(math.sqrt(10) * size, rel=1e-3)
