@@ -141,4 +141,4 @@ def _project(tables: NDArray[Any]) -> list[float]:
 def _rounded(value: float) -> float:
     # numpy's own function costs more than all sums of a small tensor.
     finite = value if math.isfinite(value) else float(np.nan_to_num(value, nan=0.0))
-    return float(f"{finite:.{SKETCH_DIGITS - 1}e}") + 0.0
+    return float(f"{finite:.{SKETCH_DIGITS - 1}e}")

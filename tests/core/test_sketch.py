@@ -144,3 +144,28 @@ def test_sketches_of_different_length_are_refused():
         estimate_distance((0.0,) * 16, (0.0,) * 15)
     with pytest.raises(ValueError, match="0 and 0"):
         estimate_distance((), ())
+
+
+@pytest.mark.parametrize(
+    ("projection", "unit"), [(1.5e3, 1e-5), (9.99, 1e-8), (-2.5e-4, 1e-12), (1.0, 1e-8)]
+)
+def test_the_floor_is_one_unit_in_the_ninth_digit(projection, unit):
+    assert estimate_floor((projection,)) == pytest.approx(unit, rel=1e-12)
+    assert estimate_floor((projection,) * 4) == pytest.approx(unit, rel=1e-12)
+
+
+def test_no_projections_hide_nothing():
+    assert estimate_floor(()) == 0.0
+
+
+def test_sums_beyond_float64_saturate_and_those_of_both_signs_count_as_nothing():
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], 4096)
+    largest = np.finfo("f8").max
+    sums = sketch(signs * largest)
+    assert set(np.abs(sums)) <= {0.0, float(f"{largest:.{SKETCH_DIGITS - 1}e}"), np.inf}
+    assert 0.0 in sums
+
+
+@pytest.mark.parametrize("array", [np.zeros(5), -np.zeros(5), np.zeros(0)])
+def test_nothing_has_projections_of_plus_zero(array):
+    assert [str(projection) for projection in sketch(array)] == ["0.0"] * PROJECTIONS

@@ -644,3 +644,30 @@ def test_a_factor_that_is_none_is_refused(factor):
 def test_an_infinite_envelope_is_refused():
     with pytest.raises(SettingError, match="inf"):
         measured_tolerance(replace(envelope(disturbed(1)), rel_l2_max=math.inf), 4.0)
+
+
+def test_a_psnr_barely_missed_is_used_barely_above_one():
+    seen = replace(difference([1.0, 2.0], [1.0, 2.1]), psnr_db=39.99)
+    (use,) = uses(Tolerance(psnr=40.0), seen)
+    assert use.share == pytest.approx(10 ** (0.01 / 20), rel=1e-12)
+    (use,) = uses(Tolerance(psnr=math.nextafter(39.99, 40.0)), seen)
+    assert 1.0 < use.share < 1.0 + 1e-12
+
+
+def test_without_the_tensor_even_one_element_is_not_judged_by_its_bound():
+    seen = summaries([1.0], [2.0])
+    for tolerance, allowed in ((Tolerance(atol=5.0), 5.0), (Tolerance(atol=0.0, rtol=0.0), 0.0)):
+        (use,) = uses(tolerance, seen)
+        assert (use.share, use.allowed) == (math.inf, allowed)
+        assert len(unjudged(tolerance, seen)) == 1
+
+
+def test_no_tolerance_is_proposed_where_none_is_finite():
+    assert passing_tolerance(summaries([0.0], [1.0])) == ""
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(1e6, "1000000.0"), (999_000.0, "999000"), (2e6, "2000000.0")]
+)
+def test_proposed_bounds_are_plain_integers_below_a_million(amount, text):
+    assert passing_tolerance(difference([1.0, 0.0], [1.0, amount])).startswith(f'{{"atol": {text},')
