@@ -671,3 +671,22 @@ def test_no_tolerance_is_proposed_where_none_is_finite():
 )
 def test_proposed_bounds_are_plain_integers_below_a_million(amount, text):
     assert passing_tolerance(difference([1.0, 0.0], [1.0, amount])).startswith(f'{{"atol": {text},')
+
+
+@pytest.mark.parametrize(
+    ("name", "rel_l2", "most"),
+    [
+        ("float64", 4096 * 2.0**-52, 1e-2),
+        ("float32", 4096 * 2.0**-23, 1e-2),
+        ("float16", 2.5e-2, 5e-2),
+        ("bfloat16", 5e-2, 1e-1),
+    ],
+)
+def test_the_fallback_of_every_float_is_the_one_that_was_measured(name, rel_l2, most):
+    assert ceiling(name) == most
+    tolerance = fallback_tolerance(name)
+    assert tolerance == Tolerance(
+        rel_l2=rel_l2,
+        statistics=tuple(StatisticBound(one, rtol=rel_l2 / 8) for one in ("abs_sum", "l2")),
+    )
+    assert fallback_tolerance("int32") == Tolerance.EXACT
