@@ -1,41 +1,57 @@
 """Measures what K and the seed of the disturbed runs decide: records with each, judges with each.
 
-Run: ``python docs/measure/envelope_choice.py --work DIR``; needs mindone and a CPU with AVX2. DDIM of
-two steps and UnCLIP from text are recorded under every SIMD level with every K and seed, into one
-folder each; what the model tests recorded of the same under every level (``baselines/``) is judged
-against every one of them. Writes docs/envelope.md; what lies in DIR is not computed again.
+Run: ``python -m docs.measure.envelope_choice --work DIR`` from the root of the checkout; needs mindone
+and a CPU with AVX2. DDIM of two steps with seeded weights, of ten with trained ones, and UnCLIP from
+text are recorded under every SIMD level by so many disturbed runs of every seed, into one folder
+each; what the model tests recorded of the same under every level (``baselines/``) is judged against
+every one of them. Writes docs/envelope.md; what lies in DIR is not computed again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks.fault_runs import launch_one_by_one
+from benchmarks.page import table
 from pytest_repro.adapters.mindspore import MindSporeAdapter
 from pytest_repro.adapters.store import Store
 from pytest_repro.core.divergence import first_divergence, how_far
+from pytest_repro.core.envelope import ALIKE, FEWEST_RUNS, MOST_RUNS, runs_wanted
 from pytest_repro.core.generator import NoiseBook
 from pytest_repro.core.model import (
     Baseline,
     CheckId,
+    Digest,
     Distance,
     EnvironmentKey,
     Observation,
     Outcome,
+    Reference,
     Verdict,
 )
-from pytest_repro.core.noise import Disturbed, Fresh, NoiseSource
-from pytest_repro.core.policy import Policy
+from pytest_repro.core.noise import (
+    Disturbed,
+    Fresh,
+    NoiseSource,
+    SignStream,
+    disturb_by_one_ulp,
+)
+from pytest_repro.core.policy import Policy, Resolved
 from pytest_repro.core.settings import DISTURBANCE_SEED, TABLE, Settings, TraceLevel, settings_from
 from pytest_repro.core.step_envelope import StepBounds, step_envelope_from_rows, within_steps
 from pytest_repro.core.tolerance import DEFAULT_FACTOR
@@ -48,12 +64,23 @@ from pytest_repro.session.run import Session, open_session
 from pytest_repro.session.trial import CheckCall, Trial
 
 LEVELS = ("SSE41", "AVX", "AVX2")
-COUNTS = (1, 4, 8)
+COUNTS = (1, 4, 8, 16)
+"""Disturbed runs of an envelope."""
+ASKED = (1, 4, 8, 16)
+"""K: how many runs are asked for; `runs_wanted` says how many are made."""
+EVERYWHERE = 8
+"""Runs in which the steps are disturbed, too."""
+RECORDINGS = 400_000
+"""Of the computed chances."""
+SCALES = (1.0, 2.5)
+"""How far hardware moves a result, in movements of a run; DDIM was seen at 2.5."""
+FEW = 100.0
+"""Degrees of freedom from which on no decimals are shown."""
 SEEDS = (DISTURBANCE_SEED, 1_000, 2_000)
-"""Further apart than the largest K, so that no disturbed run is in two of them."""
+"""Further apart than the most runs, so that no disturbed run is in two of them."""
 
-PAGE = Path(__file__).resolve().parent.parent / "envelope.md"
-ROOT = PAGE.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "envelope.md"
 MODULE = "docs/measure/envelope_choice.py"
 _UNCLIP: dict[str, Any] = {
     "prompt": "a photo of a red panda",
@@ -64,10 +91,12 @@ _UNCLIP: dict[str, Any] = {
 FRAMEWORK = f"mindspore-{version('mindspore')}"
 MODEL_TESTS = {
     "DDIM, 2 steps": ("tests/models/test_ddim.py", "test_two_steps"),
+    "DDIM trained, 10 steps": ("tests/models/test_digits.py", "test_ten_steps"),
     "UnCLIP from text": ("tests/models/test_unclip.py", "test_text_to_image"),
 }
 CALLS: dict[str, dict[str, Any]] = {
     "DDIM, 2 steps": {"num_inference_steps": 2},
+    "DDIM trained, 10 steps": {"num_inference_steps": 10},
     "UnCLIP from text": _UNCLIP,
 }
 
@@ -116,15 +145,20 @@ def _settings(folder: Path, choice: Choice) -> Settings:
 
 
 def _load(test: str) -> Any:
-    source = parse_source("seeded")
+    digits = ROOT / "tests" / "models" / "digits"
+    source = parse_source(str(digits) if "trained" in test else "seeded")
     return load_unclip(source) if "UnCLIP" in test else load_ddim(source)
+
+
+def _find_nothing(check: CheckId, value: Digest, noise: Digest) -> tuple[bool, Reference | None]:
+    return False, None
 
 
 def _execute(
     session: Session, test: str, pipeline: Any, source: NoiseSource, level: TraceLevel
 ) -> Trial:
     spec = session.spec(MODULE, test, {"seed": 0}, marked=True)
-    trial = Trial(spec, NoiseBook(source), MindSporeAdapter(), lambda _: False, level)
+    trial = Trial(spec, lambda: NoiseBook(source), MindSporeAdapter(), _find_nothing, level)
     scheduler = "super_res_scheduler" if "UnCLIP" in test else "scheduler"
     with session.isolation(spec):
         trial.watch(pipeline)
@@ -140,30 +174,130 @@ def _execute(
 
 
 def record(work: Path, level: str) -> None:
-    """Record under this process's level with every choice."""
+    """Record under this process's level with every choice, and keep how far the runs moved."""
+    launch_one_by_one()
     session = open_session(_settings(work, CHOICES[0]), root=ROOT)
+    rows: list[dict[str, Any]] = []
     for test in CALLS:
         pipeline = _load(test)
         first, again = (
             _execute(session, test, pipeline, Fresh(), TraceLevel.STEPS) for _ in range(2)
         )
         for seed in SEEDS:
-            runs = []
-            for at in range(max(COUNTS)):
-                source = Disturbed(seed + at)
-                trial = _execute(session, test, pipeline, source, TraceLevel.STEPS)
-                runs.append(DisturbedRun(trial, None))
-                print(level, test, seed, at, flush=True)
+            runs = _disturbed(session, test, pipeline, seed, max(COUNTS))
             for count in COUNTS:
-                choice = Choice(count, seed)
-                settings = _settings(choice.folder(work, level), choice)
-                target = open_session(settings, root=ROOT)
-                disturbing = Disturbing(first, runs[:count], settings)
-                made = Recording(target, first, [again], 2, disturbing, {})
-                for name in first.calls:
-                    assert made.record(name, Verdict.RECORDED) is Verdict.RECORDED
-                target.flush()
-    (work / f"{level}.recorded").touch()
+                _record(work, level, Choice(count, seed), first, again, runs[:count])
+            made = {asked: _runs_made(first, runs, session.settings, asked) for asked in ASKED}
+            rows.append(_row(level, test, seed, first, runs, made))
+        with _disturbing_steps(pipeline, SEEDS[0]):
+            everywhere = _disturbed(session, test, pipeline, SEEDS[0], EVERYWHERE)
+        rows.append(_row(level, test, None, first, everywhere, {}))
+    (work / f"{level}.json").write_text(json.dumps(rows), encoding="utf-8")
+
+
+def _disturbed(
+    session: Session, test: str, pipeline: Any, seed: int, count: int
+) -> list[DisturbedRun]:
+    runs = []
+    for at in range(count):
+        trial = _execute(session, test, pipeline, Disturbed(seed + at), TraceLevel.STEPS)
+        runs.append(DisturbedRun(trial, None))
+        print(test, seed, at, flush=True)
+    return runs
+
+
+@contextmanager
+def _disturbing_steps(pipeline: Any, seed: int) -> Iterator[None]:
+    """While open, sample and model output of every step are moved by one ULP, too."""
+    signs = SignStream(seed + 1_000_000)
+    schedulers = [one for one in pipeline.components.values() if hasattr(one, "step")]
+    plain = [one.step for one in schedulers]
+    try:
+        for one, step in zip(schedulers, plain, strict=True):
+            one.step = partial(_disturbed_step, step, signs)
+        yield
+    finally:
+        for one in schedulers:
+            del one.step
+
+
+def _disturbed_step(
+    step: Callable[..., Any],
+    signs: SignStream,
+    output: Any,
+    timestep: Any,
+    sample: Any,
+    **more: Any,
+) -> Any:
+    moved = [
+        type(one)(disturb_by_one_ulp(one.asnumpy(), signs.rises(one.shape))[0])
+        for one in (output, sample)
+    ]
+    return step(moved[0], timestep, moved[1], **more)
+
+
+def _row(
+    level: str,
+    test: str,
+    seed: int | None,
+    first: Trial,
+    runs: Sequence[DisturbedRun],
+    made: dict[int, int],
+) -> dict[str, Any]:
+    """How far (rel_l2) the image moved in each run, along how many directions.
+
+    ``seed`` is ``None`` where the steps were disturbed, too.
+    """
+    clean, *moved = (_image(one) for one in (first, *(run.trial for run in runs)))
+    apart = np.stack([one - clean for one in moved])
+    energies = np.linalg.eigvalsh(apart @ apart.T)[::-1]
+    rel_l2 = np.linalg.norm(apart, axis=1) / np.linalg.norm(clean)
+    return {
+        "level": level,
+        "test": test,
+        "seed": seed,
+        "rel_l2": rel_l2.tolist(),
+        "two_directions": float(energies[:2].sum() / energies.sum()),
+        "made": made,
+    }
+
+
+def _image(trial: Trial) -> NDArray[np.float64]:
+    (_, record), *_ = trial.calls["image"].observation.tensors
+    return record.array.astype(np.float64).ravel()
+
+
+def _record(
+    work: Path,
+    level: str,
+    choice: Choice,
+    first: Trial,
+    again: Trial,
+    runs: Sequence[DisturbedRun],
+) -> None:
+    settings = _settings(choice.folder(work, level), choice)
+    target = open_session(settings, root=ROOT)
+    disturbing = Disturbing(first, runs, settings)
+    made = Recording(target, first, [again], 2, disturbing, {})
+    for name in first.calls:
+        assert made.record(name, Verdict.RECORDED) is Verdict.RECORDED
+    target.flush()
+
+
+def _runs_made(first: Trial, runs: Sequence[DisturbedRun], settings: Settings, asked: int) -> int:
+    """How many of ``runs`` a recording that asks for ``asked`` makes."""
+    made = 0
+    while made < (wanted := _wanted(first, runs[:made], settings, asked)):
+        made = wanted
+    return made
+
+
+def _wanted(first: Trial, runs: Sequence[DisturbedRun], settings: Settings, asked: int) -> int:
+    if len(runs) < asked:
+        return asked
+    disturbing = Disturbing(first, runs, settings)
+    moved = [one for name in first.calls for one in disturbing.movements(name, Resolved())]
+    return runs_wanted(moved, asked)
 
 
 def judge(work: Path) -> list[Judged]:
@@ -188,7 +322,8 @@ def _judge(work: Path, test: str, observed: str, recorded: str, choice: Choice) 
         against = Session(
             settings,
             root=ROOT,
-            environment=seen.provenance.environment,
+            key=seen.provenance.environment.key,
+            observe=lambda seen=seen: seen.provenance.environment,
             store=Store(Path(settings.baselines), root=ROOT),
             policy=Policy(),
             mindspore=MindSporeAdapter(),
@@ -270,95 +405,228 @@ def _steps(session: Session, seen: Observation, baseline: Baseline) -> tuple[flo
     return max(ratios, default=0.0), outside
 
 
-def page(judged: Sequence[Judged]) -> str:
+@dataclass(frozen=True)
+class Moved:
+    """How far the disturbed runs of one test moved its image under one level.
+
+    Attributes:
+        rel_l2: Of every run of every seed, whose noise alone was disturbed.
+        everywhere: Of the runs whose steps were disturbed, too.
+        two_directions: The smallest share of a seed's movements (energy) in two directions.
+        made: By seed and K, how many runs a recording makes.
+    """
+
+    level: str
+    test: str
+    rel_l2: NDArray[np.float64]
+    everywhere: NDArray[np.float64]
+    two_directions: float
+    made: dict[tuple[int, int], int]
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of a chi-square with their mean and variance of the squares."""
+        squares = self.rel_l2**2
+        return float(2.0 * squares.mean() ** 2 / squares.var(ddof=1))
+
+
+def moved_in(work: Path) -> list[Moved]:
+    """What `record` kept of all levels."""
+    rows = [
+        row for level in LEVELS for row in json.loads((work / f"{level}.json").read_text("utf-8"))
+    ]
+    found = []
+    for level, test in product(LEVELS, CALLS):
+        mine = [row for row in rows if (row["level"], row["test"]) == (level, test)]
+        noise = [row for row in mine if row["seed"] is not None]
+        everywhere = next(row for row in mine if row["seed"] is None)
+        found.append(
+            Moved(
+                level,
+                test,
+                np.concatenate([row["rel_l2"] for row in noise]),
+                np.array(everywhere["rel_l2"]),
+                min(row["two_directions"] for row in noise),
+                {(r["seed"], int(k)): n for r in noise for k, n in r["made"].items()},
+            )
+        )
+    return found
+
+
+def page(judged: Sequence[Judged], moved: Sequence[Moved]) -> str:
     """The page as text."""
+    made = {(one.level, one.test): one.made for one in moved}
     own = [one for one in judged if one.recorded == one.judged]
     far = [one for one in judged if one.recorded != one.judged]
-    changed = [group for group in _groups(far) if len({one.verdict for one in group}) > 1]
+    ruled = [
+        one
+        for one in far
+        for asked in ASKED
+        if made[one.recorded, one.test][one.seed, asked] == one.count
+    ]
     outside = sum(one.steps_outside for one in far)
     lines = [
         "# What K and the seed of the disturbed runs decide",
         "",
         "Written by `docs/measure/envelope_choice.py`; nothing here is typed. DDIM (the architecture",
-        "of ddpm-cifar10-32) and a tiny UnCLIP, both with seeded weights, are recorded under three",
-        f"SIMD levels with K = {', '.join(map(str, COUNTS))} disturbed runs and the seeds",
-        f"{', '.join(map(str, SEEDS))}. What the model tests recorded under each level in other",
-        "processes (`baselines/`) is judged against all of it.",
+        "of ddpm-cifar10-32, seeded weights), a small trained DDIM (`tests/models/digits`) and a tiny",
+        f"UnCLIP with seeded weights are recorded under {len(LEVELS)} SIMD levels with the seeds",
+        f"{', '.join(map(str, SEEDS))} and exactly {', '.join(map(str, COUNTS))} disturbed runs. What the",
+        "model tests recorded under each level in other processes (`baselines/`) is judged against all",
+        "of it. A recording that asks for K runs makes K, at least 4; where those move a tensor by unlike",
+        f"amounts (largest above {ALIKE:g} times the smallest), it makes at least {MOST_RUNS}.",
         "",
         f"- Own key: {len(own)} comparisons, {_count(own, Verdict.EXACT)} exact.",
-        f"- Fallback: {len(far)} comparisons, {_count(far, Verdict.WITHIN)} within: "
+        f"- Fallback, K = {', '.join(map(str, ASKED))}, every seed: {len(ruled)} comparisons,",
+        f"  {_count(ruled, Verdict.WITHIN)} within. Another K or seed changes the verdict of",
+        f"  {len(_changed(ruled))} of {len(_groups(ruled))} checks.",
+        "- Fallback with exactly n runs instead: "
         + "; ".join(_by_count(far, count) for count in COUNTS)
         + ".",
-        f"  Another K or seed changes the verdict of {len(changed)} of {len(_groups(far))} checks.",
         f"- Steps: {len(far)} traces, {outside} with a step outside {DEFAULT_FACTOR:g} times its",
         "  envelope.",
         "",
+        *_other_verdicts(far),
+        *_directions(moved),
+        *_chances(),
+        *_places(moved),
+        "## Every comparison",
+        "",
         "Columns: the largest used share of the tolerance (1.0 would be drift), smallest to largest",
-        "over the seeds; the last two say how far the result and the worst step were, in envelopes",
-        "of rel_l2 (the observed over the predicted drift), over all nine choices.",
+        "over the seeds, for exactly n runs; the last two say how far the result and the worst step",
+        f"were, in envelopes of rel_l2 (the observed over the predicted drift), for n >= {FEWEST_RUNS}.",
         "",
         *_table(far),
-        "",
-        *_changed(changed),
-        "## How far the envelope itself depends on the choice",
-        "",
-        "Largest rel_l2 of the disturbed runs, smallest to largest over the seeds. Where the runs differ",
-        "much from each other, the largest of few may be small by chance: such a pipeline needs more",
-        "runs, e.g. `--repro-envelope 8`.",
-        "",
-        *_envelopes(judged),
         "",
         _versions(),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _table(far: Sequence[Judged]) -> Iterator[str]:
-    shares = [f"used, K = {count}" for count in COUNTS]
-    head = ["test", "check", "recorded", "judged", "verdicts", *shares, "result", "worst step"]
-    yield f"| {' | '.join(head)} |"
-    yield f"|{' --- |' * len(head)}"
+def _table(far: Sequence[Judged]) -> list[str]:
+    shares = [f"used, n = {count}" for count in COUNTS]
+    rows = []
     for group in _groups(far):
-        one = group[0]
-        cells = [one.test, one.name, one.recorded, one.judged]
-        cells.append(", ".join(sorted({each.verdict for each in group})))
-        cells += [_range([e.share for e in group if e.count == count]) for count in COUNTS]
-        cells.append(_range([e.rel_l2 / e.envelope for e in group if e.envelope]))
-        cells.append(_range([e.worst_step for e in group]))
-        yield f"| {' | '.join(cells)} |"
+        one, made = group[0], [e for e in group if e.count >= FEWEST_RUNS]
+        rows.append(
+            (
+                one.test,
+                one.name,
+                one.recorded,
+                one.judged,
+                ", ".join(sorted({each.verdict for each in group})),
+                *(_range([e.share for e in group if e.count == count]) for count in COUNTS),
+                _range([e.rel_l2 / e.envelope for e in made if e.envelope]),
+                _range([e.worst_step for e in made]),
+            )
+        )
+    head = ("test", "check", "recorded", "judged", "verdicts", *shares, "result", "worst step")
+    return table(head, rows)
 
 
-def _changed(changed: Sequence[Sequence[Judged]]) -> Iterator[str]:
-    """The comparisons behind every changed verdict."""
+def _other_verdicts(far: Sequence[Judged]) -> Iterator[str]:
+    """The comparisons behind every verdict that depends on seed and number of runs."""
+    changed = _changed(far)
     if not changed:
         return
-    yield "## Changed verdicts"
+    yield "Verdicts that the seed decides where the number of runs is fixed:"
     yield ""
     for group in changed:
         one = group[0]
-        worse = [each for each in group if each.verdict != Verdict.WITHIN]
         choices = ", ".join(
-            f"K = {each.count} with seed {each.seed} ({each.verdict}, used {each.share:.2f} by {each.measure})"
-            for each in worse
+            f"n = {e.count} with seed {e.seed} ({e.verdict}, used {e.share:.2f} by {e.measure})"
+            for e in group
+            if e.verdict != Verdict.WITHIN
         )
         yield f"- {one.test}, {one.name}, {one.recorded} judged under {one.judged}: {choices}."
     yield ""
 
 
-def _envelopes(judged: Sequence[Judged]) -> Iterator[str]:
-    yield f"| test | recorded | {' | '.join(f'K = {count}' for count in COUNTS)} |"
-    yield f"|{' --- |' * (2 + len(COUNTS))}"
-    for test, level in product(CALLS, LEVELS):
-        cells = []
-        for count in COUNTS:
-            found = [
-                one.envelope
-                for one in judged
-                if (one.test, one.recorded, one.count, one.name) == (test, level, count, "image")
-                and one.envelope
-            ]
-            cells.append(f"{min(found):.1e} to {max(found):.1e}")
-        yield f"| {test} | {level} | {' | '.join(cells)} |"
+def _directions(moved: Sequence[Moved]) -> Iterator[str]:
+    runs = len(SEEDS) * max(COUNTS)
+    yield "## Why some results need more runs"
+    yield ""
+    yield f"The image's movement (rel_l2) in {runs} disturbed runs. Degrees of freedom: those of a"
+    yield "chi-square with the same mean and variance of the squares. In two directions: share of the"
+    yield f"movements' energy along their two main directions, the least of {len(SEEDS)} seeds. Where"
+    yield "rounding can move a result in one or two directions only, all runs move it along them, some"
+    yield "hardly; where it has many, every run moves it as far as any other. Runs made: for K = 4."
+    yield ""
+    head = (
+        "test", "recorded", "smallest", "largest", "largest / smallest", "degrees of freedom",
+        "in two directions", "runs made",
+    )  # fmt: skip
+    yield from table(head, [_direction(one) for one in sorted(moved, key=lambda one: one.test)])
+    yield ""
+
+
+def _direction(one: Moved) -> tuple[str, ...]:
+    least, most = one.rel_l2.min(), one.rel_l2.max()
+    return (
+        one.test,
+        one.level,
+        f"{least:.1e}",
+        f"{most:.1e}",
+        f"{most / least:.2f}",
+        f"{one.freedom:,.1f}" if one.freedom < FEW else f"{one.freedom:,.0f}",
+        f"{one.two_directions:.0%}",
+        _range([float(one.made[seed, FEWEST_RUNS]) for seed in SEEDS]).replace(".00", ""),
+    )
+
+
+def _chances() -> Iterator[str]:
+    yield "What that means, computed: movements are drawn from a chi distribution with v degrees of"
+    yield f"freedom, {RECORDINGS:,} recordings each. Beyond: how often a clean result that moves s times as"
+    yield f"far as a disturbed run, by the same distribution, exceeds {DEFAULT_FACTOR:g} times the largest"
+    yield "run. Going on: how often the first 4 runs are unlike."
+    yield ""
+    head = (
+        "v", "going on", *(
+            f"beyond, s = {scale:g}, {runs}"
+            for scale in SCALES
+            for runs in ("4 runs", f"{MOST_RUNS} runs", "by the rule")
+        ),
+    )  # fmt: skip
+    yield from table(head, [_chance(freedom) for freedom in (1, 2, 4, 8, 100)])
+    yield ""
+
+
+def _chance(freedom: int) -> tuple[str, ...]:
+    generator = np.random.Generator(np.random.PCG64(freedom))
+    runs = np.sqrt(generator.chisquare(freedom, (RECORDINGS, MOST_RUNS)))
+    seen = np.sqrt(generator.chisquare(freedom, RECORDINGS))
+    few, many = runs[:, :FEWEST_RUNS].max(axis=1), runs.max(axis=1)
+    unlike = few > ALIKE * runs[:, :FEWEST_RUNS].min(axis=1)
+    ruled = np.where(unlike, many, few)
+    beyond = [
+        float(np.mean(scale * seen > DEFAULT_FACTOR * envelope))
+        for scale in SCALES
+        for envelope in (few, many, ruled)
+    ]
+    return (str(freedom), f"{unlike.mean():.1%}", *(f"{one:.4%}" for one in beyond))
+
+
+def _places(moved: Sequence[Moved]) -> Iterator[str]:
+    yield "## Disturbing more than the noise"
+    yield ""
+    yield "Other hardware rounds everywhere, not in the noise alone. Root mean square of the image's"
+    yield "movement where the noise alone is disturbed, and where the sample and the model's output of"
+    yield f"every step are, too ({EVERYWHERE} runs)."
+    yield ""
+    rows = []
+    for one in sorted(moved, key=lambda one: one.test):
+        noise, everywhere = (
+            float(np.sqrt(np.mean(values**2))) for values in (one.rel_l2, one.everywhere)
+        )
+        ratio = f"{everywhere / noise:.2f}"
+        rows.append((one.test, one.level, f"{noise:.1e}", f"{everywhere:.1e}", ratio))
+    yield from table(("test", "recorded", "noise", "noise and steps", "ratio"), rows)
+    yield ""
+
+
+def _changed(judged: Sequence[Judged]) -> list[list[Judged]]:
+    """The checks whose verdict is not the same for all choices."""
+    return [group for group in _groups(judged) if len({one.verdict for one in group}) > 1]
 
 
 def _groups(judged: Sequence[Judged]) -> list[list[Judged]]:
@@ -371,7 +639,7 @@ def _groups(judged: Sequence[Judged]) -> list[list[Judged]]:
 
 def _by_count(far: Sequence[Judged], count: int) -> str:
     mine = [one for one in far if one.count == count]
-    return f"K = {count} {_count(mine, Verdict.WITHIN)} of {len(mine)}"
+    return f"n = {count} {_count(mine, Verdict.WITHIN)} of {len(mine)} within"
 
 
 def _count(judged: Sequence[Judged], verdict: Verdict) -> int:
@@ -389,11 +657,12 @@ def _versions() -> str:
 
 
 def _record_in_process(work: Path, level: str) -> None:
-    if (work / f"{level}.recorded").exists():
+    if (work / f"{level}.json").exists():
         return
     levels = {"ONEDNN_MAX_CPU_ISA": level, "DNNL_MAX_CPU_ISA": level}
-    command = [sys.executable, __file__, "--work", str(work), "--record", level]
-    subprocess.run(command, env={**os.environ, **levels}, check=True)
+    command = [sys.executable, "-m", "docs.measure.envelope_choice", "--work", str(work)]
+    environment = {**os.environ, **levels}
+    subprocess.run([*command, "--record", level], cwd=ROOT, env=environment, check=True)
 
 
 def main() -> None:
@@ -409,7 +678,7 @@ def main() -> None:
         return
     for level in LEVELS:
         _record_in_process(work, level)
-    text = page(judge(work))
+    text = page(judge(work), moved_in(work))
     PAGE.write_text(text, encoding="utf-8")
     print(text)
 

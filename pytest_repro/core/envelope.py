@@ -34,13 +34,13 @@ def runs_wanted(moved_rel_l2: Sequence[Sequence[float]], asked: int) -> int:
     else at least `MOST_RUNS`. What was unlike once stays so, hence the answer never falls.
 
     Why: rounding moves a tensor linearly, so that a movement is the norm of a random vector, whose
-    spread depends on how many directions it has: ``v = (sum w)^2 / sum w^2`` of the eigenvalues
-    ``w`` of its covariance, the effective degrees of freedom of Satterthwaite, "An approximate
-    distribution of estimates of variance components", Biometrics Bulletin 2(6), 1946. With hundreds
-    (DDIM) all runs move it alike. With one or two (UnCLIP: 1.2 to 1.4) the largest of four runs may
-    be small by chance: a result that moves as they do is then beyond four times the largest in up
-    to 0.4 % of recordings, by this rule in 0.003 %. ``docs/measure/envelope_choice.py`` measures
-    and computes these figures.
+    spread depends on how many directions it has: the degrees of freedom of the chi-square with the
+    mean and variance of its squares (Satterthwaite, "An approximate distribution of estimates of
+    variance components", Biometrics Bulletin 2(6), 1946). With thousands (DDIM) all runs move it
+    alike. With a few (UnCLIP: 1.6 to 4.7, all of it in two directions) the largest of four runs may
+    be small by chance: with one, a result that moves as the runs do is beyond four times the
+    largest in 0.4 % of recordings, by this rule in 0.003 %. ``docs/measure/envelope_choice.py``
+    measures and computes these figures; they stand in docs/envelope.md.
 
     Args:
         moved_rel_l2: A sequence a tensor: its movement in each run, in any order.
