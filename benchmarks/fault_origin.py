@@ -29,7 +29,8 @@ from benchmarks.fault_runs import (
 from pytest_repro.active import ActiveTest
 from pytest_repro.core.settings import settings_from
 from pytest_repro.report.failure import failure_text
-from pytest_repro.session.run import Session, open_session
+from pytest_repro.session.opening import open_session
+from pytest_repro.session.run import Session
 from tests.faults.catalogue import FAULTS
 from tests.faults.fault import DDIM, Fault
 

@@ -27,7 +27,8 @@ from pytest_repro.core.model import Baseline, CheckId, EnvironmentKey, IndexEntr
 from pytest_repro.core.record import make_record
 from pytest_repro.core.settings import settings_from
 from pytest_repro.core.words import Verdict
-from pytest_repro.session.run import Session, open_session
+from pytest_repro.session.opening import open_session
+from pytest_repro.session.run import Session
 
 ARRAY = np.arange(4, dtype=np.float32)
 MODULE_CHECKS = 1000

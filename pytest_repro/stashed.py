@@ -57,7 +57,7 @@ CONFIGS: list[pytest.Config] = []
 def session_of(config: pytest.Config) -> Session:
     """The run's session, made at the first repro test; the heavy imports happen here."""
     if SESSION not in config.stash:
-        from pytest_repro.session.run import open_session
+        from pytest_repro.session.opening import open_session
 
         facts = config.hook.pytest_repro_environment(config=config)
         asks = {}

@@ -59,8 +59,9 @@ from pytest_repro.core.trace import trace_from_rows
 from pytest_repro.pipelines import load_ddim, load_unclip, parse_source, watch_latents
 from pytest_repro.session.disturbing import DisturbedRun, Disturbing
 from pytest_repro.session.judging import Judging
+from pytest_repro.session.opening import open_session
 from pytest_repro.session.recording import Recording
-from pytest_repro.session.run import Session, open_session
+from pytest_repro.session.run import Session
 from pytest_repro.session.trial import CheckCall, Trial
 
 LEVELS = ("SSE41", "AVX", "AVX2")
