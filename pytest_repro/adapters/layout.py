@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pytest_repro.core.check import Digest, EnvironmentKey
@@ -76,7 +77,8 @@ class Layout:
         Raises:
             StoreError: It does.
         """
-        real, folder = path.resolve(), self.folder.resolve()
+        # A link to itself is no fault here: Path.resolve raises then, and reading it says why.
+        real, folder = (Path(os.path.realpath(one)) for one in (path, self.folder))
         if folder not in real.parents:
             raise StoreError(
                 "a path of the baselines leads out of their folder",
