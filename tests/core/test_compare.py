@@ -364,3 +364,13 @@ def test_infinities_of_both_signs_do_not_cancel_out(others):
     seen = difference([*others, 1.0, 4.0], [*others, 2.0, 4.0], "<f8")
     assert (seen.differing_count, seen.non_finite) == (1, None)
     assert (seen.mean_abs, seen.rel_l2) == (0.5, 1 / math.sqrt(17))
+
+
+@pytest.mark.parametrize("steps", [1, 100])
+def test_a_worst_place_that_is_larger_by_the_last_digits_is_found_in_a_later_block(steps):
+    baseline = np.ones(BLOCK_ELEMENTS + 2)
+    observed = baseline.copy()
+    observed[3], observed[-1] = 1.5, 1.5 + steps * 2.0**-52
+    seen = difference(baseline, observed, "<f8")
+    for place in (seen.worst_abs, seen.worst_rel, seen.worst_ulp):
+        assert place.index == (BLOCK_ELEMENTS + 1,)

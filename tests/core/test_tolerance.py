@@ -690,3 +690,44 @@ def test_the_fallback_of_every_float_is_the_one_that_was_measured(name, rel_l2, 
         statistics=tuple(StatisticBound(one, rtol=rel_l2 / 8) for one in ("abs_sum", "l2")),
     )
     assert fallback_tolerance("int32") == Tolerance.EXACT
+
+
+def test_a_long_value_is_cut_off_in_the_refusal():
+    whole, longer = "9" * 60, "9" * 61
+    for value, shown in ((whole, whole), (longer, f"{whole}...")):
+        with pytest.raises(SettingError) as caught:
+            written(Shown(value))
+        assert caught.value.what.endswith(f"cannot be Shown {shown}")
+
+
+class Shown:
+    """Something with a text of its own."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __repr__(self):
+        return self.text
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(0.99, "for a similarity of 0.99 write 0.01"), (1.0, "for a similarity of 1 write 0")],
+)
+def test_a_similarity_written_as_a_distance_is_turned_round(number, hint):
+    with pytest.raises(SettingError, match=hint):
+        written({"cosine": number})
+
+
+@pytest.mark.parametrize("number", [1.5, 2.0])
+def test_what_is_no_similarity_either_gets_no_hint(number):
+    with pytest.raises(SettingError) as caught:
+        written({"cosine": number})
+    assert "similarity" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["atol", "rtol"])
+def test_the_bounds_of_a_statistic_in_a_tolerance_object_are_checked(field):
+    bound = replace(StatisticBound("mean"), **{field: -1.0})
+    with pytest.raises(SettingError, match=f"mean.{field} must be a finite number >= 0"):
+        written(Tolerance(statistics=(bound,)))
