@@ -136,13 +136,14 @@ def _worst_ulp(
 
     Floats of precision p are at least ``m * 2**-p`` apart at magnitude m. So n steps over a gap g
     with one sign begin at ``m <= g * 2**p / n``, the baseline lies at most g further out, and where
-    the signs differ it is no larger than g.
+    the signs differ it is no larger than g. To count, it must be one step more than ``so_far``: a
+    margin of 2e-8 or more, which no rounding of the limit uses up.
     """
     if not pair.dtype.is_float:
         return None
     limit = math.inf
     if so_far:
-        limit = widest * (1.0 + 2.0**pair.dtype.significand_bits / so_far.amount) * _SLACK
+        limit = widest * (1.0 + 2.0**pair.dtype.significand_bits / so_far.amount)
     near = np.flatnonzero(size <= limit)
     if near.size < size.size:
         baseline, observed = pair.baseline[near], pair.observed[near]
