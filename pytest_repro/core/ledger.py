@@ -134,18 +134,17 @@ def _moved(ours: Sequence[Draw], theirs: Sequence[Draw], at: int) -> tuple[str, 
     other = _partner(ours, theirs, at)
     if other is not None:
         return "swapped", f"draws {at + 1} and {other + 1} changed places"
-    if count != 0 and one[at] != two[at]:
-        return _shifted(one, two, ours, theirs, at)
-    return None
+    return _shifted(count, ours, theirs, at)
 
 
 def _shifted(
-    one: list[_Call], two: list[_Call], ours: Sequence[Draw], theirs: Sequence[Draw], at: int
+    count: int, ours: Sequence[Draw], theirs: Sequence[Draw], at: int
 ) -> tuple[str, str] | None:
     """One draw more or fewer here, when the next calls agree again and others differ later."""
-    if two[at + 1 : at + 3] == one[at : at + 2] and len(two) > len(one):
+    one, two = _calls(ours), _calls(theirs)
+    if count > 0 and two[at + 1 : at + 3] == one[at : at + 2]:
         return "extra", _count_sentence(1, "more", at, theirs[at])
-    if one[at + 1 : at + 3] == two[at : at + 2] and len(two) < len(one):
+    if count < 0 and one[at + 1 : at + 3] == two[at : at + 2]:
         return "absent", _count_sentence(1, "fewer", at, ours[at])
     return None
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pytest_repro.core.digest import digest_text
 from pytest_repro.core.generator import LedgerGenerator, NoiseBook
 from pytest_repro.core.ledger import compare_ledgers
 from pytest_repro.core.ledger_digest import make_ledger
-from pytest_repro.core.model import FactDifference, Ledger, LedgerDifference
+from pytest_repro.core.model import Draw, FactDifference, Ledger, LedgerDifference
 
 IMAGE = (1, 3, 8, 8)
 
@@ -309,3 +311,81 @@ def test_every_field_of_a_draw_and_every_generator_reaches_the_digest():
     ledgers.append(make_ledger(("PCG64(0)", "PCG64(0)"), clean.draws))
     digests = {one.digest for one in ledgers} | {clean.digest}
     assert len(digests) == len(ledgers) + 1
+
+
+def spelt(calls, generators=("PCG64(0)",)):
+    """A ledger of draws whose calls are letters; a digit after a letter is for other bits."""
+    draws = [
+        Draw(0, call[0], (), "float64", "", digest_text(call))
+        for call in re.findall("[a-z]\\d?", calls)
+    ]
+    return make_ledger(generators, draws)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "kind", "sentence"),
+    [
+        ("abcd", "xabcd", "extra", "one draw more before draw 1"),
+        ("abcd", "axybcd", "extra", "2 draws more after draw 1"),
+        ("abcdef", "abef", "absent", "2 draws fewer after draw 2"),
+        ("abcdef", "abcd", "absent", "2 draws fewer after draw 4"),
+        ("abcd", "xabcy", "extra", "one draw more before draw 1"),
+        ("xabcy", "abcd", "absent", "one draw fewer before draw 1"),
+        ("abcd", "axbcyz", "extra", "one draw more after draw 1"),
+        # As many draws as before: none is extra, however the calls agree again.
+        ("abc", "xab", "method", "draw 1 of 3: a () became x ()"),
+        ("xab", "abc", "method", "draw 1 of 3: x () became a ()"),
+        # More draws, and no call that agrees again.
+        ("abcd", "axyzuv", "method", "draw 2 of 4: b () became x ()"),
+        ("axyzuv", "abcd", "method", "draw 2 of 6: x () became b ()"),
+        ("abcd", "cbad", "swapped", "draws 1 and 3 changed places"),
+        ("a1a2b", "a2a1b", "swapped", "draws 1 and 2 changed places"),
+        ("abcd", "cxad", "method", "draw 1 of 4: a () became c ()"),
+        ("abcd", "baxd", "method", "draw 1 of 4: a () became b ()"),
+        ("a1a2b", "a2a1c", "bits", "draw 1 of 3: same call, other bits"),
+    ],
+)
+def test_every_way_in_which_calls_can_part(ours, theirs, kind, sentence):
+    found = compare_ledgers(spelt(ours), spelt(theirs))
+    assert found is not None
+    assert (found.kind, found.sentence) == (kind, sentence)
+
+
+def test_a_draw_from_another_generator_is_named():
+    clean = spelt("ab", ("PCG64(0)", "PCG64(1)"))
+    moved = (clean.draws[0], replace(clean.draws[1], generator=1))
+    found = compare_ledgers(clean, make_ledger(clean.generators, moved))
+    assert found is not None
+    assert found.kind == "generator"
+    assert found.sentence == "draw 2 of 2: b from generator 0 became 1"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "sentence"),
+    [
+        ("PCG64(0)", "PCG64(7)", "seed 0 became 7"),
+        ("PCG64(0)", "MT19937(0)", "bit generator PCG64 became MT19937"),
+        ("PCG64(0)", "MT19937(7)", "PCG64(0) became MT19937(7)"),
+        ("PCG64(0, 1)", "PCG64(0, 2)", "PCG64(0, 1) became PCG64(0, 2)"),
+        ("PCG64(0)", "PCG64(0, 2)", "PCG64(0) became PCG64(0, 2)"),
+        ("by hand", "PCG64(0)", "by hand became PCG64(0)"),
+        ("PCG64(0)", "by hand", "PCG64(0) became by hand"),
+        ("A(0) B(0)", "A(0) B(1) C(0)", "generator 2 of 2: seed 0 became 1"),
+        ("A(0)", "A(0) B(1)", "1 generator became 2: B(1)"),
+        ("A(0) B(1)", "A(0)", "2 generators became 1: B(1)"),
+        ("A(0)", "A(0) B(1) C(2) D(3)", "1 generator became 4: B(1), C(2), D(3)"),
+        ("A(0)", "A(0) B(1) C(2) D(3) E(4)", "1 generator became 5: B(1), C(2), D(3), ..."),
+    ],
+)
+def test_every_way_in_which_generators_can_part(ours, theirs, sentence):
+    texts = [re.findall(r"\w+\([^)]*\)|by hand", one) for one in (ours, theirs)]
+    found = compare_ledgers(*(make_ledger(one, ()) for one in texts))
+    assert found is not None
+    assert (found.kind, found.sentence) == ("generator", sentence)
+
+
+def test_two_of_the_facts_that_explain_other_bits_are_named():
+    facts = [FactDifference(name, "1", "2", True) for name in ("a.version", "b", "c")]
+    found = compare_ledgers(spelt("a1"), spelt("a2"), facts)
+    assert found is not None
+    assert found.sentence == "same calls, other bits: a 1 -> 2, b 1 -> 2"

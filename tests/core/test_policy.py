@@ -282,3 +282,10 @@ def test_a_repeated_key_is_refused_with_both_lines(level):
 def test_a_policy_without_rules_is_empty():
     for rules in ({}, {"rules": None}, {"rules": Series((), 2)}):
         assert policy_from(block(schema=1, **rules), PLACE) == Policy()
+
+
+def test_what_a_rule_does_not_say_is_empty():
+    (rule,) = policy_from(document(block(3, check="tests/*", reference="any")), PLACE).rules
+    assert (rule.reason, rule.tolerance, rule.factor, rule.ceiling) == ("", None, None, None)
+    bare = Rule("*", factor=2.0)
+    assert (bare.line, bare.line_of("factor")) == (0, 0)
