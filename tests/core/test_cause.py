@@ -11,6 +11,9 @@ from pytest_repro.core.cause import Evidence, decide_cause
 from pytest_repro.core.components import (
     ComponentWeights,
     Configuration,
+    SettingChange,
+    TensorChange,
+    WeightsChange,
     compare_configurations,
     compare_weights,
     digest_weights,
@@ -199,3 +202,71 @@ def test_a_changed_setting_of_a_scheduler_is_code_and_named():
     assert compare_configurations([], [old]) == ()
     (swap,) = compare_configurations([old], [replace(old, class_name="DDPMScheduler")])
     assert (swap.name, swap.observed) == ("class", "DDPMScheduler")
+
+
+def lines_of(**known):
+    return decide_cause(Evidence(**known)).evidence
+
+
+def numbered(count, prefix="host.", **fields):
+    return tuple(
+        FactDifference(f"{prefix}{at}", "1", "2", **{"changes_bits": False, **fields})
+        for at in range(count)
+    )
+
+
+def test_the_noise_shows_each_draw_that_there_is():
+    shown = "standard_normal (1, 3, 8, 8) float64 aaaaaaaaaaaa"
+    assert lines_of(noise=NOISE) == (f"baseline  {shown}", f"observed  {shown}")
+    assert lines_of(noise=replace(NOISE, baseline=None)) == (f"observed  {shown}",)
+    assert lines_of(noise=replace(NOISE, observed=None)) == (f"baseline  {shown}",)
+
+
+@pytest.mark.parametrize(("count", "more"), [(4, ()), (5, ("and 1 more",)), (7, ("and 3 more",))])
+def test_four_tensors_of_a_component_are_shown_and_the_rest_counted(count, more):
+    old = measure_signal(make_record(np.ones(3, "<f4")), sketched=True)
+    new = measure_signal(make_record(np.ones(2, "<f8")), sketched=True)
+    changes = tuple(TensorChange(f"t{at}", old, new) for at in range(count))
+    (first, *shown) = lines_of(weights=(WeightsChange("unet", "a", "b", changes, 9),))
+    assert first == f"unet: {count} of 9 tensors differ"
+    assert tuple(shown[4:]) == more
+    assert shown[:4] == [f"t{at}: float32 (3,) became float64 (2,)" for at in range(4)]
+
+
+@pytest.mark.parametrize(("count", "more"), [(8, ()), (9, ("and 1 more facts",))])
+def test_eight_facts_are_shown_and_the_rest_counted(count, more):
+    lines = lines_of(facts=numbered(count))
+    assert lines[8:] == more
+    assert lines[:8] == tuple(f"host.{at} 1 became 2 (not known to change bits)" for at in range(8))
+
+
+def test_three_facts_and_three_settings_are_named_in_the_sentence():
+    found = decide_cause(Evidence(facts=numbered(4, "cpu.", changes_bits=True)))
+    names = ", ".join(f"cpu.{at} 1 became 2" for at in range(3))
+    assert found.sentence == f"the environment is not the baseline's: {names}"
+    settings = tuple(SettingChange("unet", f"s{at}", "1", "2") for at in range(4))
+    found = decide_cause(Evidence(settings=settings))
+    names = ", ".join(f"unet.s{at} 1 became 2" for at in range(3))
+    assert found.sentence == f"the code changed: {names}"
+    assert found.evidence == tuple(f"unet.s{at} 1 became 2" for at in range(4))
+
+
+def test_alone_the_code_lists_every_other_fact_and_beside_another_cause_none():
+    facts = (COMMIT, KERNEL)
+    kernel = "host.kernel 6.1 became 6.2 (not known to change bits)"
+    assert lines_of(facts=facts) == (kernel,)
+    beside = lines_of(facts=facts, weights=WEIGHTS)
+    assert beside[-1] == "also: the code changed: code.commit aaaa111 became bbbb222"
+    assert kernel not in beside
+
+
+def test_the_code_is_shown_then_and_now_where_both_environments_are_known():
+    now = Environment(KEY, (Fact("mindone.version", "0.3.0"), Fact("code.dirty", "yes")))
+    assert lines_of(baseline=THEN, observed=now) == (
+        "mindone.version  then 0.2.0, now 0.3.0",
+        "code.commit  then aaaa111, now unknown",
+        "code.dirty  then unknown, now yes",
+        "mindspore.version  then 2.10.0, now unknown",
+    )
+    assert lines_of(baseline=THEN) == ()
+    assert lines_of(observed=THEN) == ()
