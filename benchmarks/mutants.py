@@ -83,8 +83,8 @@ def _short(text: str) -> str:
 
 
 def _places(tree: ast.Module) -> Iterator[tuple[str, int, ast.AST]]:
-    """Every node that may be harmed, with the name of its function or class."""
-    yield from _inside(tree, "module", 1)
+    """Every node that may be harmed, with the qualified name of its function or class."""
+    yield from _inside(tree, "", 1)
 
 
 def _inside(node: ast.AST, place: str, line: int) -> Iterator[tuple[str, int, ast.AST]]:
@@ -94,12 +94,19 @@ def _inside(node: ast.AST, place: str, line: int) -> Iterator[tuple[str, int, as
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or _is_left_alone(child):
                 continue
-            inner = place
-            if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
-                inner = child.name if place == "module" else f"{place}.{child.name}"
+            inner = place + _step(child)
             at = getattr(child, "lineno", line)
-            yield inner, at, child
+            yield inner.removeprefix(".").removesuffix(".<locals>") or "module", at, child
             yield from _inside(child, inner, at)
+
+
+def _step(node: ast.AST) -> str:
+    """What a definition adds to the name of the place, as in ``__qualname__``."""
+    if isinstance(node, ast.ClassDef):
+        return f".{node.name}"
+    if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+        return f".{getattr(node, 'name', '<lambda>')}.<locals>"
+    return ""
 
 
 def _is_left_alone(node: ast.AST) -> bool:

@@ -569,7 +569,9 @@ def outcome_of(
         return SURVIVED
     tests, took_s = covering.tests(mutant.line), covering.took_s
     outcome = collected.outcome(module, name, tests, _limit_s(tests, took_s))
-    if outcome is None or (outcome == SURVIVED and mutant.line in covering.outside):
+    # A function that another makes may have been made on import.
+    made_on_import = mutant.line in covering.outside or "<locals>" in mutant.place
+    if outcome is None or (outcome == SURVIVED and made_on_import):
         return anew({module: mutant.tree()}, covering.every_test(), took_s)
     return outcome
 

@@ -48,6 +48,16 @@ def early():
 
 
 EARLY = early()
+
+
+def makes():
+    def made(value):
+        return value - 1
+
+    return made
+
+
+MADE = makes()
 '''
 
 TESTS = """
@@ -70,6 +80,10 @@ def test_ends():
 
 def test_size():
     assert small.Box().size == 7
+
+
+def test_made():
+    assert small.MADE(3) == 2
 
 
 def test_early():
