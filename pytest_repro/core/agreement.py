@@ -55,7 +55,7 @@ class Agreement:
 
     check: CheckId
     groups: tuple[tuple[EnvironmentKey, ...], ...]
-    same_noise: bool = True
+    same_noise: bool
 
     @property
     def is_exact(self) -> bool:

@@ -166,6 +166,13 @@ def test_a_fact_that_one_side_never_looked_for_is_shown_but_changes_no_bits():
     assert seen.changes_bits
 
 
+@pytest.mark.parametrize("sides", [(True, False), (False, True)])
+def test_a_fact_changes_bits_where_either_side_says_so(sides):
+    before, now = (environment(a__x=(str(one), one)) for one in sides)
+    (found,) = compare_facts(before, now)
+    assert found.changes_bits
+
+
 def test_every_rule_has_a_reason_and_a_name_of_its_own():
     assert all(rule.reason for rule in FACTS)
     assert len({rule.name for rule in FACTS}) == len(FACTS)
@@ -343,3 +350,9 @@ def test_the_order_is_total_and_agrees_with_the_distance(own, available):
 
 def test_the_effects_of_the_table_are_all_used():
     assert {rule.effect for rule in FACTS} == set(BitEffect)
+
+
+@pytest.mark.parametrize("text", ["ascend910b2", "gpu-nvidia-a100"])
+def test_what_is_no_cpu_has_no_cores(text):
+    found = parse_hardware(text)
+    assert (found.arch, found.simd, found.core_count) == ("", "", 0)
