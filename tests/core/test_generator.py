@@ -543,3 +543,17 @@ def test_reuse_may_be_allowed():
     generator.random()
     generator.random()
     assert len(book.ledger().draws) == 2
+
+
+def test_in_a_replay_a_generator_is_called_as_it_was_recorded():
+    book = NoiseBook(record(lambda g: g.random(2), seed=3))
+    book.generator(8)
+    book.generator(9)  # more of them than were recorded
+    assert [book.description(number) for number in (0, 1)] == ["PCG64(3)", "PCG64(9)"]
+
+
+def test_a_bit_generator_that_hides_its_seed_is_named_without_it():
+    legacy = np.random.RandomState(5)._bit_generator
+    book = NoiseBook()
+    book.adopt(legacy)
+    assert book.description(0) == "MT19937(?)"
