@@ -1,7 +1,8 @@
 """Owns the tolerances nobody guesses: from an envelope, and by dtype where there is none.
 
 Every constant here comes from DDIM and tiny UnCLIP of mindone 0.2.0 with random weights on a
-two-core x86-64 CPU; trained weights, float16 across hardware and Ascend were not measured.
+two-core x86-64 CPU. A small trained DDIM, and DDIM in float16, were seen to stay within them under
+other SIMD levels (docs/fault_score.md); Ascend was not measured.
 """
 
 from __future__ import annotations
