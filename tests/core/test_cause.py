@@ -270,3 +270,11 @@ def test_the_code_is_shown_then_and_now_where_both_environments_are_known():
     )
     assert lines_of(baseline=THEN) == ()
     assert lines_of(observed=THEN) == ()
+
+
+@pytest.mark.parametrize("known", ["baseline_tensors", "observed_tensors"])
+def test_tensors_known_on_one_side_only_are_not_compared(known):
+    old, new = tensors(), tensors(conv_in_weight=0.5)
+    (change,) = compare_weights([digest(old)], [digest(new)], **{known: [old]})
+    assert (change.tensors, change.tensor_count) == ((), 0)
+    assert WeightsChange("unet", "a", "b").tensor_count == 0

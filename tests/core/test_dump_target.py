@@ -75,3 +75,9 @@ def test_the_config_has_the_keys_that_msprobe_documents(cell_name):
 def test_a_config_of_somebody_else_is_refused_by_name(text):
     with pytest.raises(UsageError, match="is not a config"):
         read_target(text, where="mine.json")
+
+
+def test_msprobe_dumps_in_step_and_people_can_read_its_file():
+    text = dump_config(DumpTarget(3, "unet", ""), "dump")
+    assert json.loads(text)["async_dump"] is False
+    assert text.splitlines()[1].startswith('  "')

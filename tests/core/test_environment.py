@@ -356,3 +356,14 @@ def test_the_effects_of_the_table_are_all_used():
 def test_what_is_no_cpu_has_no_cores(text):
     found = parse_hardware(text)
     assert (found.arch, found.simd, found.core_count) == ("", "", 0)
+
+
+@pytest.mark.parametrize(
+    "same", [("1a2", "1alpha2"), ("1b2", "1beta2"), ("1rc2", "1c2", "1pre2", "1preview2")]
+)
+def test_stages_have_several_names(same):
+    ranks = {version_rank(text) for text in same}
+    assert len(ranks) == 1
+    order = [version_rank(text) for text in ("1a9", "1b1", "1rc1", "1")]
+    assert order == sorted(order)
+    assert len(set(order)) == 4

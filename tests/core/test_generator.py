@@ -557,3 +557,17 @@ def test_a_bit_generator_that_hides_its_seed_is_named_without_it():
     book = NoiseBook()
     book.adopt(legacy)
     assert book.description(0) == "MT19937(?)"
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda g: g.choice(5, size=3, p=[0.1, 0.2, 0.3, 0.2, 0.2]),
+        lambda g: g.choice(5, size=3, replace=False, p=[0.1, 0.2, 0.3, 0.2, 0.2]),
+        lambda g: g.multivariate_normal([0.0, 0.0], np.eye(2), size=3),
+    ],
+)
+def test_a_method_that_draws_with_others_is_one_draw(draw):
+    book = NoiseBook()
+    draw(book.generator(0))
+    assert len(book.ledger().draws) == 1

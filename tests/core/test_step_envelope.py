@@ -197,3 +197,50 @@ def test_an_envelope_survives_rows_and_json():
 def test_harmed_rows_are_refused(harm):
     with pytest.raises(CorruptBaseline):
         step_envelope_from_rows(harm(list(step_envelope_rows(ENVELOPE))))
+
+
+def test_movements_are_kept_to_four_digits():
+    amounts = [amount for one in ENVELOPE.movements for amount in (one.rel_l2_max, one.rel_l2_mean)]
+    assert all(float(f"{amount:.3e}") == amount for amount in amounts)
+    assert any(float(f"{amount:.2e}") != amount for amount in amounts)
+
+
+def flat(value, dtype="f4"):
+    return measure_signal(make_record(np.full((8, 8), value, dtype)), sketched=False)
+
+
+def test_what_the_envelope_does_not_know_may_move_by_units_in_the_last_place_only():
+    within, unit = within_steps(CLEAN, StepBounds(ENVELOPE, 4.0)), 2.0**-23
+    base = flat(1.0)
+    assert within(base, base)
+    assert within(base, flat(1.0 + 4 * unit))
+    assert not within(base, flat(1.0 + 5 * unit))
+    whole = flat(5, "i4")
+    assert within(whole, whole)
+    assert not within(whole, flat(6, "i4"))
+
+
+@pytest.mark.parametrize("step", [2, _STEPS - 1, _STEPS, _STEPS + 3])
+def test_cells_after_the_last_step_are_held_to_its_envelope(step):
+    base = flat(1.0)
+    call = CellRecord(0, step, "net", "Dense", (), (base,))
+    within = within_steps(make_trace(TraceLevel.CELLS, CLEAN.steps, [call]), BOUNDS)
+    at = min(step, _STEPS - 1)
+    largest = max(one.rel_l2_max for one in ENVELOPE.movements if one.position == at)
+    assert within(base, flat(1.0 + 3.5 * largest))
+    assert not within(base, flat(1.0 + 4.5 * largest))
+
+
+def test_without_a_step_cells_may_move_by_rounding_only():
+    base = flat(1.0)
+    call = CellRecord(0, 0, "net", "Dense", (), (base,))
+    within = within_steps(make_trace(TraceLevel.CELLS, (), [call]), BOUNDS)
+    assert within(base, flat(1.0 + 2.0**-23))
+    assert not within(base, flat(1.001))
+
+
+def test_a_movement_of_zero_is_read_and_an_infinite_one_refused():
+    rows = [("step envelope", 1, 4), ("moved", "scheduler", 0, "result", 0.0, 0.0)]
+    assert step_envelope_from_rows(rows).rel_l2("scheduler", 0, "result") == 0.0
+    with pytest.raises(CorruptBaseline):
+        step_envelope_from_rows([rows[0], (*rows[1][:-1], float("inf"))])

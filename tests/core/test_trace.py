@@ -474,3 +474,47 @@ def test_a_run_that_could_record_no_cells_says_so_and_equal_levels_say_nothing()
     )
     assert unpaired(bent, make_trace(TraceLevel.STEPS, [clean])) == ()
     assert unpaired(make_trace(TraceLevel.CELLS, bent.steps, calls), stored) == ()
+
+
+def test_a_step_that_names_a_signal_without_its_number_is_refused():
+    rows = list(trace_rows(steps(SAME)))
+    at = next(at for at, row in enumerate(rows) if row[0] == "step")
+    with pytest.raises(CorruptBaseline):
+        trace_from_rows([*rows[:at], (*rows[at], "result"), *rows[at + 1 :]])
+
+
+def test_rows_say_the_format_that_stored_traces_have():
+    assert trace_rows(steps(SAME))[0][:2] == ("trace", 1)
+
+
+def test_results_that_agree_again_at_once_are_said_to():
+    clean, parted = steps(SAME, SAME, SAME), steps(SAME, (0.0, 0.5, 0.5), SAME)
+    found = first_divergence(clean, parted)
+    assert found.step.step.position == 1
+    assert found.rejoins is not None
+    assert found.rejoins.position == 2
+
+
+@pytest.mark.parametrize(("wrong", "blamed"), [(0, True), (1, True), (2, False), (3, False)])
+def test_cells_up_to_the_step_before_another_timestep_may_be_to_blame(wrong, blamed):
+    def trace(timestep, amount):
+        made = [step(at, timestep=timestep if at == 2 else None) for at in range(4)]
+        calls = [
+            cell(at, "net", step=at, outputs=(amount if at == wrong else 0.0,)) for at in range(4)
+        ]
+        return make_trace(TraceLevel.CELLS, made, calls)
+
+    found = first_divergence(trace(None, 0.0), trace(5.0, 0.5))
+    assert found.step.change is not Change.SIGNAL
+    assert (found.cell is not None) is blamed
+
+
+def test_how_far_says_when_it_is_exact_and_when_it_is_a_bound():
+    zeros, minus = (
+        measure_signal(make_record(array.astype("f4")), sketched=True)
+        for array in (np.zeros(4), -np.zeros(4))
+    )
+    assert how_far(zeros, zeros) == replace(how_far(zeros, zeros), rel_l2=0.0, is_bound=False)
+    assert (how_far(zeros, minus).rel_l2, how_far(zeros, minus).is_bound) == (0.0, True)
+    odd = replace(zeros, digest="0" * 64, nan_count=1)
+    assert (how_far(zeros, odd).rel_l2, how_far(zeros, odd).is_bound) == (math.inf, False)
