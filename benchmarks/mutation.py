@@ -1,8 +1,9 @@
 """Plants small faults into `pytest_repro.core`, one at a time, and runs the tests that pass there.
 
-``python benchmarks/mutation.py [--every N] [--log FILE] [MODULE ...]``: all of core, or these
-modules; with ``--every``, each N-th mutant of a module. Needs coverage. docs/mutation.md gets the
-figures, and the survivors with what `mutation_reasons.json` says about each.
+``python benchmarks/mutation.py [--every N] [--log FILE] [MODULE ...] [--tests PATH ...]``: all of
+core, or these modules; with ``--every``, each N-th mutant of a module; with ``--tests``, by fewer
+tests, which is quicker and lists what only others kill as a survivor. Needs coverage.
+docs/mutation.md gets the figures, and the survivors with what `mutation_reasons.json` says.
 
 What counts:
 
@@ -20,11 +21,11 @@ What counts:
 unchanged module stays killed, a survivor is tried again when a test has changed. A new log starts
 from nothing.
 
-Why not mutmut or cosmic-ray: mutmut 3.8 runs here, and per mutant as fast. It makes none outside
-functions or in a decorated one (properties, what is cached), where the limits and the tables of
-the policy stand: one in nine of ours. Its mutants have numbers that shift with every edit, so that
+Why not mutmut or cosmic-ray: mutmut 3.8 was tried and runs here. It makes none outside functions
+or in a decorated one (properties, what is cached), where limits and tables stand: one in nine of
+ours. Its mutants have numbers that shift with every edit, so that
 a reason cannot be held to one, and most are of texts or of left-out arguments (421 in `compare`,
-to 116 here), which cannot be chosen. cosmic-ray starts pytest anew for every mutant.
+to 115 here), which cannot be chosen. cosmic-ray starts pytest anew for every mutant.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ Written by `benchmarks/mutation.py` (`tox -e mutation`); nothing here is typed b
 which stand in `benchmarks/mutation_reasons.json`. A mutant is one small fault: a comparison, an
 operator, a number, a condition, a returned value or a call changed or taken away. Killed means
 that a test fails; out of time, that a test that ends without the fault does not end with it. Texts
-are not changed: golden files hold them.
+are not changed: golden files hold them. Modules may be measured one by one and with some of the
+tests (`--tests`); then others may kill what is listed as a survivor.
 """
 COLUMNS = ("module", "mutants", "run", "killed", "out of time", "explained", "gaps", "source")
 TESTS = (
@@ -426,8 +428,8 @@ def _figures() -> dict[str, list[str]]:
 
 
 def _write_table(figures: Mapping[str, Sequence[str]]) -> None:
-    if not PAGE.exists():
-        PAGE.write_text(HEAD, encoding="utf-8")
+    sections = PAGE.read_text(encoding="utf-8").partition("<!-- ")[1:] if PAGE.exists() else ()
+    PAGE.write_text("\n".join([HEAD, "".join(sections)]), encoding="utf-8")
     rows = [figures[name] for name in every_module() if name in figures]
     sums = [str(sum(int(cells[column]) for cells in rows)) for column in range(1, 7)]
     lines = [
