@@ -231,10 +231,11 @@ def test_cells_after_the_last_step_are_held_to_its_envelope(step):
     assert not within(base, flat(1.0 + 4.5 * largest))
 
 
-def test_without_a_step_cells_may_move_by_rounding_only():
+@pytest.mark.parametrize("steps", [(), (replace(CLEAN.steps[0], signals=()),)])
+def test_without_a_measured_step_cells_may_move_by_rounding_only(steps):
     base = flat(1.0)
     call = CellRecord(0, 0, "net", "Dense", (), (base,))
-    within = within_steps(make_trace(TraceLevel.CELLS, (), [call]), BOUNDS)
+    within = within_steps(make_trace(TraceLevel.CELLS, steps, [call]), BOUNDS)
     assert within(base, flat(1.0 + 2.0**-23))
     assert not within(base, flat(1.001))
 
