@@ -7,6 +7,7 @@ import pytest
 
 from pytest_repro.core.batch import compare_batch_noise
 from pytest_repro.core.generator import NoiseBook
+from pytest_repro.core.model import Digest, Draw
 
 COUNT = 3
 SEEDS = tuple(range(COUNT))
@@ -104,3 +105,38 @@ def test_another_dtype_alone_is_named():
         book.generator(seed).standard_normal((1, 4), dtype=np.float32)
     found = compared(book.ledger(), [alone(seed, 1) for seed in SEEDS])
     assert "standard_normal (1, 4) float32 in the batch" in found.sentence
+
+
+def draw_by(generator, shape=(2,), bits="a"):
+    return Draw(generator, "standard_normal", shape, "float64", "", Digest(bits * 64))
+
+
+@pytest.mark.parametrize(
+    ("drawn", "alone", "place", "said"),
+    [
+        ([], [[draw_by(0)], []], (1, 0), "image 0 alone drew 1 times, image 1 0 times"),
+        ([], [[], []], (0, 0), "image 0 alone drew nothing"),
+        (
+            [draw_by(0, (2, 4))],
+            [[draw_by(0)], [draw_by(0)]],
+            (None, 0),
+            "one generator drew (2, 4) for all 2 images together",
+        ),
+        (
+            [draw_by(0, (3, 4))],
+            [[draw_by(0)], [draw_by(0)]],
+            (None, 0),
+            "the batch of 2 drew 1 times, its images alone 2 times",
+        ),
+        (
+            [draw_by(0, (3,)), draw_by(1, (3,))],
+            [[draw_by(0)]] * 3,
+            (None, 0),
+            "the batch of 3 drew 2 times, its images alone 3 times",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_said_of_its_place(drawn, alone, place, said):
+    found = compare_batch_noise(drawn, alone, ["PCG64(0)"] * 3, [0, 1, 2])
+    assert (found.image, found.draw) == place
+    assert said in found.sentence

@@ -8,7 +8,7 @@ import pytest
 from pytest_repro.core.errors import UsageError
 from pytest_repro.core.generator import NoiseBook
 from pytest_repro.core.named_tensors import NamedTensors
-from pytest_repro.core.noise import Disturbed, Fresh
+from pytest_repro.core.noise import Disturbed, Fresh, SignStream
 
 ONES = np.linspace(1.0, 1.9, 500).astype(np.float32)
 
@@ -46,3 +46,18 @@ def test_each_name_has_signs_of_its_own_and_other_signs_than_draws():
 def test_integers_have_no_ulp():
     with pytest.raises(UsageError, match="int32 has no unit in the last place"):
         NamedTensors(Fresh()).disturb(np.arange(3, dtype=np.int32))
+
+
+def test_the_signs_are_those_of_a_seed_far_from_the_draws():
+    rises = SignStream(5 + 2**32).rises(ONES.shape)
+    given = NamedTensors(Disturbed(5)).disturb(ONES)
+    assert np.array_equal(given > ONES, rises)
+
+
+def test_the_size_is_the_mean_over_the_named_tensors():
+    alone, both = NamedTensors(Disturbed(5)), NamedTensors(Disturbed(5))
+    alone.disturb(ONES)
+    both.disturb(ONES)
+    both.disturb(ONES)
+    assert both.count == 2
+    assert both.input_rel_l2 == pytest.approx(alone.input_rel_l2, rel=0.1)
