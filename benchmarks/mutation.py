@@ -18,8 +18,8 @@ What counts:
   mutant is killed or does not exist.
 
 ``--log`` keeps every result, and a second run goes on where the first stopped: a mutant of an
-unchanged module stays killed, a survivor is tried again when a test has changed. A new log starts
-from nothing.
+unchanged module stays killed, a survivor is tried again when a test or ``--tests`` has changed. A
+new log starts from nothing.
 
 Why not mutmut or cosmic-ray: mutmut 3.8 was tried and runs here. It makes none outside functions
 or in a decorated one (properties, what is cached), where limits and tables stand: one in nine of
@@ -370,9 +370,9 @@ def _undecorated(value: object) -> object:
 class Log:
     """The results of earlier runs, for as long as they hold."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, tests: Sequence[str]) -> None:
         self._path = path
-        self._tests = _digest(*sorted((ROOT / "tests").rglob("*.py")))
+        self._tests = " ".join([_digest(*sorted((ROOT / "tests").rglob("*.py"))), *tests])
         self._rows: dict[tuple[str, str, str], tuple[str, str]] = {}
         if path and path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
@@ -499,7 +499,9 @@ def main() -> None:
         wrong = stale_reasons()
         if wrong:
             raise SystemExit("no such mutant: " + "; ".join(wrong))
-        raise SystemExit(1 if _run_all(modules, chosen.every, Log(chosen.log), chosen.tests) else 0)
+        raise SystemExit(
+            1 if _run_all(modules, chosen.every, Log(chosen.log, chosen.tests), chosen.tests) else 0
+        )
 
 
 def _prepare(folder: str) -> None:
