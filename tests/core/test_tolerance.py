@@ -588,7 +588,7 @@ def test_a_measured_tolerance_passes_the_runs_that_made_it():
 
 
 def test_a_measured_tolerance_raises_no_false_alarm_and_catches_a_small_fault():
-    """400 clean environments that move results by 2.5 envelopes, the worst that was measured (rel_l2)."""
+    """400 clean environments that move results by 2.5 envelopes, the worst measured (rel_l2)."""
     alarms = bare_alarms = 0
     for seed in range(100):
         measured = envelope(disturbed(4, seed))
