@@ -78,3 +78,23 @@ def test_atol_and_rtol_together_are_judged_by_element_as_a_run_does():
     other = CLEAN + np.float32(9e-4) + np.abs(CLEAN) * np.float32(9e-4)
     assert standing(*sides(other), lambda summary: written) is Verdict.WITHIN
     assert standing(*sides(other + np.float32(3e-4)), lambda summary: written) is Verdict.DRIFT
+
+
+def test_a_written_bound_that_needs_the_absent_tensor_passes_nothing():
+    written = Chosen(tolerance_from({"atol": 9.0, "rel_l2": 9.0}, origin="x"), "x", written=True)
+    first, second, stored = sides(CLEAN + np.float32(0.1))
+    assert standing(first, second, stored, lambda summary: written) is Verdict.WITHIN
+    assert standing(first, second, lambda digest: None, lambda summary: written) is Verdict.DRIFT
+
+
+def test_a_bound_that_is_used_up_is_not_exceeded():
+    first, second, stored = sides(CLEAN + np.float32(0.1))
+    (distance,) = leaf_distances(first, second, stored)
+    reached = distance.difference.rel_l2
+    for bound, verdict in (
+        (reached, Verdict.WITHIN),
+        (np.nextafter(reached, 0.0), Verdict.DRIFT),
+    ):
+        written = Chosen(tolerance_from({"rel_l2": float(bound)}, origin="x"), "x", written=True)
+        found = standing(first, second, stored, lambda summary, written=written: written)
+        assert found is verdict
