@@ -43,11 +43,13 @@ class Cost:
         cpu_s: User and system time in seconds.
         wall_s: Elapsed seconds.
         written_bytes: Size of the files below the project's temporary folder afterwards.
+        peak_bytes: Most memory it held.
     """
 
     cpu_s: float
     wall_s: float
     written_bytes: int = 0
+    peak_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ def run_pytest(folder: Path, arguments: Sequence[str]) -> Cost:
     wall_s = time.perf_counter() - began
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} gave {process.returncode}\n{text[-3000:]}")
-    return Cost(used.ru_utime + used.ru_stime, wall_s, _size_of(temporary))
+    cpu_s = used.ru_utime + used.ru_stime
+    return Cost(cpu_s, wall_s, _size_of(temporary), used.ru_maxrss * 1024)
 
 
 def _size_of(folder: Path) -> int:
@@ -114,4 +117,5 @@ def _median(costs: Sequence[Cost]) -> Cost:
         statistics.median(cost.cpu_s for cost in costs),
         statistics.median(cost.wall_s for cost in costs),
         max(cost.written_bytes for cost in costs),
+        max(cost.peak_bytes for cost in costs),
     )

@@ -15,8 +15,7 @@ import pytest
 
 @pytest.mark.parametrize("number", range({checks}))
 def test_value({fixture}number):
-    array = np.random.Generator(np.random.PCG64(number)).standard_normal({elements})
-    array = array.astype(np.{dtype})
+    array = {array}
     {check}
 """
 
@@ -28,6 +27,15 @@ class Load:
     checks: int
     elements: int
     dtype: str = "float32"
+    constant: bool = False
+
+    @property
+    def array(self) -> str:
+        """The expression that makes the array; a constant one needs no memory beside its own."""
+        if self.constant:
+            return f"np.full({self.elements}, number, np.{self.dtype})"
+        noise = f"np.random.Generator(np.random.PCG64(number)).standard_normal({self.elements})"
+        return f"{noise}.astype(np.{self.dtype})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +74,7 @@ def make_variant(folder: Path, name: str, load: Load) -> Variant:
     place.mkdir(parents=True)
     source = _HEAD.format(
         checks=load.checks,
-        elements=load.elements,
-        dtype=load.dtype,
+        array=load.array,
         fixture=way.fixture,
         check=way.check,
     )

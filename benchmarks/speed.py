@@ -91,6 +91,21 @@ def targets(large: Measured, small: list[Measured], start_s: float) -> list[str]
     return table(("figure", *GOALS), rows)
 
 
+def one_large(rounds: int, start_s: float) -> list[str]:
+    """A passing check of 1 GiB: its time by hashing alone, its memory by the array alone."""
+    load = Load(1, 1 << 28, constant=True)
+    measured = measure(load, ("floor", "pytest-repro"), rounds)
+    array = np.zeros(load.elements, np.float32)
+    hash_s = best_s(lambda: hashlib.sha256(array.data).digest(), 3)
+    over_s = measured.over_floor_s("pytest-repro") - start_s
+    peak = measured.costs["pytest-repro"].peak_bytes / array.nbytes
+    rows = [
+        ("the check, by SHA-256", *mark(over_s / hash_s, 1.3)),
+        ("peak memory of the whole run, by the array", *mark(peak, 1.2)),
+    ]
+    return table(("one array of 1 GiB", *GOALS), rows)
+
+
 def best_s(work: Callable[[], object], times: int = 5) -> float:
     """The shortest CPU time of several: what the work costs when nobody disturbs it."""
     taken = []
@@ -142,6 +157,8 @@ def main() -> None:
         "",
         *arrays(32 if short else 128),
     ]
+    if not short:
+        lines += ["", *one_large(3, start_s)]
     write_section("speed", "Speed of a passing check", lines)
 
 

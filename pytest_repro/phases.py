@@ -12,7 +12,6 @@ import pytest
 from pytest_repro.core.errors import CheckFailed, ReproError, UsageError
 from pytest_repro.fixtures import FIXTURES, GENERATORS, RUNNING, Check
 from pytest_repro.stashed import ACTIVE, ISOLATED, NOTES, ORIGIN, REPORTING, session_of
-from pytest_repro.uncaptured import without_capture
 
 if TYPE_CHECKING:
     from pytest_repro.active import ActiveTest
@@ -92,6 +91,8 @@ def _say_at_once(config: pytest.Config, note: str) -> None:
     config.stash[NOTES].append(note)
     terminal = config.pluginmanager.getplugin("terminalreporter")
     if terminal is not None and not hasattr(config, "workerinput"):
+        from pytest_repro.uncaptured import without_capture
+
         with without_capture(config):
             terminal.ensure_newline()
             terminal.write_line(f"repro: {note}")
