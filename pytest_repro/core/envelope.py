@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -68,7 +69,8 @@ def envelope_from(
     """
     worst_abs = [_amount(one.worst_abs) for one in differences]
     worst_ulp = [_amount(one.worst_ulp) for one in differences]
-    rel_l2 = [one.rel_l2 for one in differences]
+    # NaN or infinity elsewhere is no distance: nothing bounds how far such a result may move.
+    rel_l2 = [one.rel_l2 if one.non_finite is None else math.inf for one in differences]
     return Envelope(
         method=method,
         runs=len(differences),

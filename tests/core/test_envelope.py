@@ -7,7 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from pytest_repro.core.envelope import runs_wanted
+from pytest_repro.core.compare import compare_records
+from pytest_repro.core.envelope import envelope_from, runs_wanted
+from pytest_repro.core.record import make_record
+from pytest_repro.core.tolerance_measured import proves_nothing
 
 FEWEST_RUNS, MOST_RUNS = 4, 16
 
@@ -57,3 +60,19 @@ def test_the_largest_of_as_many_runs_is_no_accident():
     ]
     assert alarms[0] == pytest.approx(4e-3, rel=0.2)
     assert alarms[1] < 1e-4
+
+
+def test_nan_elsewhere_in_one_disturbed_run_is_no_small_movement():
+    clean = np.linspace(1.0, 2.0, 64)
+    fallen = clean.copy()
+    fallen[3] = np.nan
+    moved = [
+        compare_records(make_record(clean), make_record(other))
+        for other in (clean * (1 + 1e-7), fallen)
+    ]
+    envelope = envelope_from(moved, method="m", seed=0, input_rel_l2=1e-8)
+    assert math.isinf(envelope.rel_l2_max)
+    assert proves_nothing(envelope, 4.0, 1e-2)
+    assert not proves_nothing(
+        envelope_from(moved[:1], method="m", seed=0, input_rel_l2=1e-8), 4.0, 1e-2
+    )

@@ -37,6 +37,7 @@ def test_digits_are_those_of_the_worst_run():
 def test_nothing_moved_keeps_all_and_everything_moved_keeps_none():
     assert math.isinf(_sensitivity(1.0).digits)
     assert _sensitivity(20.0).digits == 0.0
+    assert _sensitivity(math.inf).digits == 0.0
 
 
 def test_without_envelope_or_disturbance_nothing_is_claimed():
