@@ -121,3 +121,20 @@ def test_widening_writes_where_it_is_told():
 def test_bits_are_shown_with_leading_zeros():
     assert bits_text(DTYPES["float32"], np.array(-0.0, "f4")) == "0x80000000"
     assert bits_text(DTYPES["float16"], np.array(5.9604645e-08, "f2")) == "0x0001"
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_the_bits_of_a_significand_are_those_of_the_dtype(name):
+    assert DTYPES[name].significand_bits == ml_dtypes.finfo(DTYPES[name].numpy).nmant + 1
+
+
+@pytest.mark.parametrize("name", FLOATS)
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "0.0", "-0.0", "0.1", "1.5", "-240.0"])
+def test_the_text_of_an_element_is_as_short_as_its_dtype_allows(name, text):
+    row = DTYPES[name]
+    assert element_text(row, np.array([float(text)]).astype(row.numpy)) == text
+
+
+@pytest.mark.parametrize("value", [5e-324, 0.1 + 0.2, 1 / 3, 1.7976931348623157e308])
+def test_the_text_of_a_float64_reads_back(value):
+    assert float(element_text(DTYPES["float64"], np.array([value]))) == value
