@@ -55,7 +55,7 @@ def scan_index(head: str) -> Mapping[str, IndexEntry] | None:
     if header is None or not head.endswith("\n"):
         return None
     rows = _LINE.findall(head, header.end())
-    if len(rows) != head.count("\n", header.end()):
+    if not rows or len(rows) != head.count("\n", header.end()):
         return None
     index = {
         name: IndexEntry(Digest(quoted or plain), Digest(quoted_noise or plain_noise))

@@ -83,3 +83,11 @@ def test_only_the_first_document_is_read(tmp_path):
     assert read_head(path) == _head(text)
     path.write_text(_head(text))
     assert read_head(path) is None
+
+
+def test_an_index_that_lost_all_its_lines_is_not_taken_for_an_empty_one():
+    head = _head(_text("test_a"))
+    lost = head[: head.index("checks:\n") + len("checks:\n")]
+    assert scan_index(lost) is None
+    with pytest.raises(ReproError, match="cannot be read"):
+        codec.decode_index(f"{lost}---\n", where="m")
