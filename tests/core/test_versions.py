@@ -9,8 +9,8 @@ from packaging.version import Version
 
 from pytest_repro.core.versions import version_rank
 
-RELEASES = ("0", "0.1", "2.9", "2.9.0", "2.9.1", "2.10", "2.10.0.0", "10")
-STAGES = ("", "a0", "a1", "b0", "b2", "rc0", "rc1")
+RELEASES = ("0", "0.1", "2.9", "2.9.0", "2.9.1", "2.10", "2.10.0.0", "10", "10.0")
+STAGES = ("", "a", "a0", "a1", "b0", "b2", "rc1")
 POSTS = ("", ".post0", ".post1")
 DEVS = ("", ".dev0", ".dev1")
 TEXTS = ["".join(parts) for parts in product(RELEASES, STAGES, POSTS, DEVS)]
