@@ -8,9 +8,8 @@ from dataclasses import dataclass, fields
 from pytest_repro.adapters import inventory
 from pytest_repro.adapters.inventory import FileKind, FoundFile
 from pytest_repro.adapters.store import Store
-from pytest_repro.core.digest import digest_leaves
 from pytest_repro.core.errors import BaselineError, NewerSchema
-from pytest_repro.core.ledger_digest import make_ledger
+from pytest_repro.core.index import index_of
 from pytest_repro.core.model import Baseline, Digest, Statistics, TensorSummary
 from pytest_repro.core.statistics import summarise
 from pytest_repro.core.words import Word
@@ -141,12 +140,13 @@ def _read_manifest(
 def _check_baseline(
     baseline: Baseline, held: Mapping[Digest, _Held]
 ) -> Iterator[tuple[Fault, str]]:
-    digest = digest_leaves((one.path, one.digest) for one in baseline.tensors)
-    if digest != baseline.index.value:
-        yield Fault.DIGEST, f"the index says {baseline.index.value}, its tensors give {digest}"
-    noise = make_ledger(baseline.ledger.generators, baseline.ledger.draws).digest
-    if noise != baseline.index.noise:
-        yield Fault.NOISE, f"the index says {baseline.index.noise}, its draws give {noise}"
+    held_index = index_of(baseline)
+    if held_index.value != baseline.index.value:
+        sentence = f"the index says {baseline.index.value}, its tensors give {held_index.value}"
+        yield Fault.DIGEST, sentence
+    if held_index.noise != baseline.index.noise:
+        sentence = f"the index says {baseline.index.noise}, its draws give {held_index.noise}"
+        yield Fault.NOISE, sentence
     for summary in baseline.tensors:
         if summary.digest not in held:
             yield Fault.ABSENT, f"{_named(summary)} {summary.digest} is not in the folder"

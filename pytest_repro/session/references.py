@@ -126,10 +126,15 @@ class References:
         """The baseline behind an entry, and the reference with its true distance.
 
         A baseline under our own key counts as ``release`` where a fact that changes bits differs.
+
+        Raises:
+            CorruptBaseline: The check's line of the index is not the one of its block; nothing can
+                be judged then, for a value may equal the one and not the other.
         """
         from pytest_repro.core.environment import compare_facts
 
         baseline = self._store.baseline(found.key, check)
+        self._demand_intact(baseline, found, check)
         differing = compare_facts(baseline.provenance.environment, self._environment())
         reasons = tuple(fact for fact in differing if fact.changes_bits)
         distance = found.distance
@@ -137,6 +142,22 @@ class References:
             distance = Distance.RELEASE
         manifest = self._store.shown(self._store.manifest_path(found.key, check.module))
         return baseline, Reference(found.key, distance, manifest, reasons)
+
+    def _demand_intact(self, baseline: Baseline, found: Found, check: CheckId) -> None:
+        from pytest_repro.core.index import index_of
+
+        held = index_of(baseline)
+        if held != found.entry:
+            where = self._store.shown(self._store.manifest_path(found.key, check.module))
+            raise CorruptBaseline(
+                f"index and block of {check} disagree",
+                facts=(
+                    f"index  value {found.entry.value}, noise {found.entry.noise}",
+                    f"block  value {held.value}, noise {held.noise}",
+                ),
+                where=where,
+                next_step=f"git checkout -- {where}   (pytest-repro verify lists every fault)",
+            )
 
     def recorded_noise(self, module: str, test: str, reach: Distance) -> Replay:
         """The draws of a test as its nearest baseline recorded them.

@@ -340,3 +340,17 @@ def test_call_arguments_are_validated(project):
         assert ran.exit_code == 1
         assert words in ran.failure
         assert project.files() == {}
+
+
+@pytest.mark.parametrize("part", ["{value: ", ", noise: "])
+def test_one_changed_digit_in_the_index_is_corrupt_and_never_within(project, part):
+    write(project)
+    project.record()
+    assert project.run().verdicts == {"test_value::value": "exact"}
+    text = project.manifest.read_text(encoding="utf-8")
+    at = text.index(part) + len(part) + 3
+    digit = "0" if text[at] != "0" else "1"
+    project.manifest.write_text(text[:at] + digit + text[at + 1 :], encoding="utf-8")
+    ran = project.run()
+    assert ran.verdicts == {"test_value::value": "corrupt"}, ran.text
+    assert "disagree" in ran.text
