@@ -15,10 +15,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 
-import numpy as np
-
 from pytest_repro.adapters.generator_misuse import explain_misuse, wrongly_handed
-from pytest_repro.adapters.global_states import OWNERS, SEEDINGS, STATES, kept_number, put_back
+from pytest_repro.adapters.global_states import GENERATORS, OWNERS
 from pytest_repro.adapters.random_patches import Patches
 from pytest_repro.adapters.randomness_event import (
     EventKind,
@@ -43,9 +41,7 @@ __all__ = [
     "isolated_globals",
 ]
 
-_READ = tuple(STATES.items())
-_SEED_BOUND = 2**32
-"""numpy's legacy generator takes seeds below this."""
+_GENERATORS = tuple(GENERATORS.items())
 
 
 class RandomnessWarning(UserWarning):
@@ -86,37 +82,31 @@ class Isolation:
     Written out rather than as a generator: it stands around every test.
     """
 
-    __slots__ = ("_held", "_mindspore", "_seed", "_undo")
+    __slots__ = ("_framework", "_held", "_seed", "_undo")
 
-    def __init__(self, seed: int, mindspore: GlobalState | None) -> None:
+    def __init__(self, seed: int, framework: GlobalState | None) -> None:
         self._seed = seed
-        self._mindspore = mindspore
+        self._framework = framework
         self._undo: list[Callable[[], object]] = []
-        self._held: dict[EventKind, tuple[object, float | None]] = {}
+        self._held: list[Any] = []
 
     def hold(self) -> None:
         """Remember the states of numpy and ``random`` for `release`; others may move them now."""
-        self._held = {kind: (state := read(), self._kept(kind, state)) for kind, read in _READ}
-
-    def _kept(self, kind: EventKind, state: object) -> float | None:
-        # To ask costs more than all else here, and who was not moved since has what it had.
-        known, kept = self._held.get(kind, (state, None))
-        return kept if known == state else kept_number(kind)
+        self._held = [generator.read() for _, generator in _GENERATORS]
 
     def release(self) -> None:
         """Give them the states that they had at `hold`."""
-        for kind, (state, kept) in self._held.items():
-            if STATES[kind]() != state:
-                _SWITCH.moving(kind)
-                put_back(kind, state, kept)
-                _SWITCH.drew(kind)
+        for (kind, generator), state in zip(_GENERATORS, self._held, strict=False):
+            if generator.read() != state:
+                _move(kind, state)
 
     def __enter__(self) -> None:
         try:
-            self._move(EventKind.RANDOM_GLOBAL, self._seed)
-            self._move(EventKind.NUMPY_GLOBAL, self._seed % _SEED_BOUND)
-            if self._mindspore is not None:
-                self._seed_framework(self._mindspore)
+            for kind, generator in _GENERATORS:
+                self._undo.append(partial(_move, kind, generator.read()))
+                _move(kind, generator.seeded(self._seed))
+            if self._framework is not None:
+                self._seed_framework(self._framework)
         except BaseException:
             self._give_back()
             raise
@@ -124,19 +114,13 @@ class Isolation:
     def __exit__(self, *_: object) -> None:
         self._give_back()
 
-    def _move(self, kind: EventKind, seed: int) -> None:
-        _SWITCH.moving(kind)
-        self._undo.append(partial(_SWITCH.drew, kind))
-        self._undo.append(SEEDINGS[kind](seed))
-        _SWITCH.drew(kind)
-
     def _seed_framework(self, framework: GlobalState) -> None:
         state = framework.save_state()
         self._undo.append(partial(framework.restore_state, state))
         framework.seed_globals(self._seed)
         if state is not None:
             # It may have seeded numpy in its own way.
-            np.random.seed(self._seed % _SEED_BOUND)  # noqa: NPY002  the state others draw from
+            _move(EventKind.NUMPY_GLOBAL, GENERATORS[EventKind.NUMPY_GLOBAL].seeded(self._seed))
 
     def _give_back(self) -> None:
         if self._undo:
@@ -144,6 +128,13 @@ class Isolation:
                 self._undo.pop()()
             finally:
                 self._give_back()
+
+
+def _move(kind: EventKind, state: object) -> None:
+    """Give a global generator a state, which no guard shall take for a draw."""
+    _SWITCH.moving(kind)
+    GENERATORS[kind].write(state)
+    _SWITCH.drew(kind)
 
 
 @dataclass(slots=True)
@@ -176,7 +167,7 @@ class RandomnessGuard:
 
     def __enter__(self) -> RandomnessGuard:
         if self.mode is not RngMode.OFF:
-            for kind in STATES.keys() - self._passing:
+            for kind in GENERATORS.keys() - self._passing:
                 self._remember(kind)
         _SWITCH.enter(self)
         return self
@@ -223,11 +214,11 @@ class RandomnessGuard:
             self._remember(kind)
 
     def _remember(self, kind: EventKind) -> None:
-        self._remembered[kind] = _Remembered(STATES[kind](), _SWITCH.foreign)
+        self._remembered[kind] = _Remembered(GENERATORS[kind].read(), _SWITCH.foreign)
 
     def _compare(self, kind: EventKind) -> None:
         before = self._remembered[kind]
-        if before.foreign != _SWITCH.foreign or before.state == STATES[kind]():
+        if before.foreign != _SWITCH.foreign or before.state == GENERATORS[kind].read():
             return
         if any(event.kind is kind for event in self.events):
             return
@@ -307,7 +298,7 @@ class _Switch:
         self._stack().remove(guard)
         if guard.mode is RngMode.OFF:
             # Whatever moved in there is no business of the guards around it.
-            for kind in STATES:
+            for kind in GENERATORS:
                 self.drew(kind)
             return
         with self._lock:
