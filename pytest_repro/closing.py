@@ -32,6 +32,7 @@ __all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedo
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     config = session.config
     if SESSION in config.stash:
+        config.stash[SESSION].end_guarding()
         try:
             config.stash[SESSION].flush()
         except ReproError as error:

@@ -23,7 +23,7 @@ from pytest_repro.adapters.fresh_process import (
 )
 from pytest_repro.core.errors import IsolationError
 from pytest_repro.core.shell_words import shell_word
-from pytest_repro.phases import own_id
+from pytest_repro.running import own_id
 from pytest_repro.stashed import ISOLATED
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Running a pytest item again inside its own call phase, with its fixtures set up anew.
+"""Running a pytest item again inside its own call phase, and handing it a fixture's value.
 
 The only place that touches pytest's private names. pytest has no public way to do this;
 pytest-rerunfailures has relied on `_setupstate` and `_initrequest` since 2015, and
@@ -16,7 +16,26 @@ from typing import Any
 import pytest
 from _pytest.tmpdir import tmppath_result_key
 
-__all__ = ["item_failure", "run_again"]
+__all__ = ["hand_over", "item_failure", "run_again"]
+
+
+def hand_over(item: Any, name: str, value: object) -> None:
+    """Give a test the value of a fixture of ours, so that pytest need not make it.
+
+    To make it costs pytest as much as all of a small check. A fixture that somebody overrides is
+    left to pytest, and so is every fixture where pytest keeps none of the names used here.
+
+    Args:
+        item: A test that asks for the fixture and is not set up yet.
+        name: The fixture's.
+        value: What it would return.
+    """
+    definitions = getattr(item, "_fixtureinfo", None)
+    if definitions is None or len(definitions.name2fixturedefs.get(name, ())) != 1:
+        return
+    arguments = getattr(item, "funcargs", None)
+    if arguments is not None:
+        arguments[name] = value
 
 
 def run_again(

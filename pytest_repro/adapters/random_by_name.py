@@ -52,8 +52,9 @@ class ByName:
                 yield vars(alive), name, original, replacement
 
     def _look(self) -> None:
-        if not self._has_new():
+        if not self.has_new():
             return
+        self._note_newest()
         self._held = [one for one in self._held if one[0]() is not None]
         loaded: list[tuple[str, object]] = list(sys.modules.items())
         for name, module in loaded:
@@ -62,14 +63,16 @@ class ByName:
                 if not _is_owner(name):
                     self._held.extend(self._held_by(module))
 
-    def _has_new(self) -> bool:
-        """Whether ``sys.modules`` changed; a module that is loaded goes to its end."""
+    def has_new(self) -> bool:
+        """Whether ``sys.modules`` changed since the last look; what is loaded goes to its end."""
         count, newest = self._newest
+        if len(sys.modules) != count or newest is None:
+            return True
+        return newest() is not sys.modules[next(reversed(sys.modules))]
+
+    def _note_newest(self) -> None:
         last: object = sys.modules[next(reversed(sys.modules))]
-        if len(sys.modules) == count and newest is not None and newest() is last:
-            return False
         self._newest = len(sys.modules), ref(last) if isinstance(last, ModuleType) else None
-        return True
 
     def _held_by(self, module: ModuleType) -> Iterator[tuple[ref[ModuleType], str, object, object]]:
         space = vars(module)

@@ -11,7 +11,6 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from operator import is_
 from types import FrameType, ModuleType
 from typing import Any, Protocol
 
@@ -61,6 +60,8 @@ class _Patch:
 class Patches:
     """All replacements for one observer; built once, put in place and taken away as often as asked.
 
+    They may stay in place from one guard to the next; what changed meanwhile is seen by `renew`.
+
     Args:
         observer: Told of every draw.
     """
@@ -76,6 +77,27 @@ class Patches:
         self._mindspore: tuple[_Patch, ...] = ()
         self._mindone: tuple[_Patch, ...] = ()
         self._undo: list[tuple[Any, str, bool, object]] = []
+        self._in_place = False
+
+    def renew(self) -> None:
+        """Put in place what is not: everything at first, later what others imported or replaced."""
+        if self._in_place and not self._is_current():
+            self.remove()
+        if not self._in_place:
+            self.install()
+
+    def _is_current(self) -> bool:
+        # Loops rather than `all`: this is asked twice a test.
+        for module in self._modules:
+            if not module.is_in_place():
+                return False
+        for patch in self._of_framework():
+            if vars(patch.owner).get(patch.name) is not patch.replacement:
+                return False
+        return not self._by_name.has_new()
+
+    def _of_framework(self) -> tuple[_Patch, ...]:
+        return *self._mindspore, *self._mindone
 
     def install(self) -> None:
         """Replace everything; MindSpore and mindone only where they are already imported."""
@@ -85,7 +107,7 @@ class Patches:
         for module in self._modules:
             module.install()
         self._by_name.install()
-        for patch in (*self._mindspore, *self._mindone):
+        for patch in self._of_framework():
             own = patch.name in vars(patch.owner)
             before = vars(patch.owner).get(patch.name)
             if before is patch.replacement:
@@ -93,6 +115,7 @@ class Patches:
                 before = patch.original
             self._undo.append((patch.owner, patch.name, own, before))
             setattr(patch.owner, patch.name, patch.replacement)
+        self._in_place = True
 
     def _renewed(self, found: tuple[_Patch, ...]) -> tuple[_Patch, ...]:
         """The patches around what stands in mindone now: a test may have exchanged it."""
@@ -101,6 +124,7 @@ class Patches:
 
     def remove(self) -> None:
         """Put everything back as it was."""
+        self._in_place = False
         while self._undo:
             owner, name, own, before = self._undo.pop()
             if own:
@@ -122,11 +146,19 @@ class _ModulePatches:
         self._replacements = {patch.name: patch.replacement for patch in found}
         self._before: dict[str, object] = {}
         self._values = tuple(self._originals.values())
+        self._wanted = tuple(self._replacements.values())
+
+    def is_in_place(self) -> bool:
+        """Whether nobody exchanged a replacement since it was put in place."""
+        return self._found() == self._wanted
+
+    def _found(self) -> tuple[object, ...]:
+        return tuple(map(self._namespace.get, self._originals))
 
     def install(self) -> None:
         namespace, originals = self._namespace, self._originals
-        found = tuple(map(namespace.__getitem__, originals))
-        if all(map(is_, found, self._values)):
+        found = self._found()
+        if found == self._values:
             self._before = originals
         else:
             self._before = self._before_us(dict(zip(originals, found, strict=True)))

@@ -36,12 +36,13 @@ __all__ = [
     "RandomnessEvent",
     "RandomnessGuard",
     "RandomnessWarning",
+    "end_guarding",
     "explain_misuse",
     "guard_randomness",
     "isolated_globals",
 ]
 
-_GENERATORS = tuple(GENERATORS.items())
+_NUMPY, _RANDOM = GENERATORS[EventKind.NUMPY_GLOBAL], GENERATORS[EventKind.RANDOM_GLOBAL]
 
 
 class RandomnessWarning(UserWarning):
@@ -88,21 +89,23 @@ class Isolation:
         self._seed = seed
         self._framework = framework
         self._undo: list[Callable[[], object]] = []
-        self._held: list[Any] = []
+        self._held: tuple[Any, ...] = ()
 
     def hold(self) -> None:
         """Remember the states of numpy and ``random`` for `release`; others may move them now."""
-        self._held = [generator.read() for _, generator in _GENERATORS]
+        self._held = _NUMPY.read(), _RANDOM.read()
 
     def release(self) -> None:
-        """Give them the states that they had at `hold`."""
-        for (kind, generator), state in zip(_GENERATORS, self._held, strict=False):
-            if generator.read() != state:
-                _move(kind, state)
+        """Give them the states that they had at `hold`, or at first when they were seeded."""
+        numpy_state, random_state = self._held
+        if _NUMPY.read() != numpy_state:
+            _move(EventKind.NUMPY_GLOBAL, numpy_state)
+        if _RANDOM.read() != random_state:
+            _move(EventKind.RANDOM_GLOBAL, random_state)
 
     def __enter__(self) -> None:
         try:
-            for kind, generator in _GENERATORS:
+            for kind, generator in GENERATORS.items():
                 self._undo.append(partial(_move, kind, generator.read()))
                 _move(kind, generator.seeded(self._seed))
             if self._framework is not None:
@@ -110,6 +113,7 @@ class Isolation:
         except BaseException:
             self._give_back()
             raise
+        self.hold()
 
     def __exit__(self, *_: object) -> None:
         self._give_back()
@@ -120,7 +124,7 @@ class Isolation:
         framework.seed_globals(self._seed)
         if state is not None:
             # It may have seeded numpy in its own way.
-            _move(EventKind.NUMPY_GLOBAL, GENERATORS[EventKind.NUMPY_GLOBAL].seeded(self._seed))
+            _move(EventKind.NUMPY_GLOBAL, _NUMPY.seeded(self._seed))
 
     def _give_back(self) -> None:
         if self._undo:
@@ -150,6 +154,7 @@ class RandomnessGuard:
 
     Attributes:
         events: What it saw, in order.
+        mode, lasting: As they were asked for.
     """
 
     def __init__(
@@ -158,16 +163,18 @@ class RandomnessGuard:
         on_event: Callable[[RandomnessEvent], None] | None = None,
         *,
         globals_may_draw: bool = False,
+        lasting: bool = False,
     ) -> None:
         self.mode = mode
+        self.lasting = lasting
         self._passing = _GLOBALS if globals_may_draw else frozenset()
         self.events: list[RandomnessEvent] = []
         self._on_event = on_event
         self._remembered: dict[EventKind, _Remembered] = {}
 
     def __enter__(self) -> RandomnessGuard:
-        if self.mode is not RngMode.OFF:
-            for kind in GENERATORS.keys() - self._passing:
+        if self.mode is not RngMode.OFF and not self._passing:
+            for kind in GENERATORS:
                 self._remember(kind)
         _SWITCH.enter(self)
         return self
@@ -253,6 +260,7 @@ def guard_randomness(
     on_event: Callable[[RandomnessEvent], None] | None = None,
     *,
     globals_may_draw: bool = False,
+    lasting: bool = False,
 ) -> RandomnessGuard:
     """A context manager that catches randomness which no seed of the test decides.
 
@@ -268,8 +276,26 @@ def guard_randomness(
         on_event: Called with every event, in both modes, instead of the warning.
         globals_may_draw: Let draws from global states pass, e.g. where `isolated_globals` has just
             seeded them; a generator without a seed never does.
+        lasting: Leave what is replaced in place for the next guard, until `end_guarding`.
     """
-    return RandomnessGuard(RngMode(mode), on_event, globals_may_draw=globals_may_draw)
+    return RandomnessGuard(
+        RngMode(mode), on_event, globals_may_draw=globals_may_draw, lasting=lasting
+    )
+
+
+def end_guarding() -> None:
+    """Put back what lasting guards left replaced, if no guard is active."""
+    _SWITCH.end()
+
+
+class _Watching(threading.local):
+    """The guards that watch a thread, innermost last."""
+
+    def __init__(self) -> None:
+        self.guards: list[RandomnessGuard] = []
+
+
+_WATCHING = _Watching()
 
 
 class _Switch:
@@ -277,25 +303,26 @@ class _Switch:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._local = threading.local()
         self._active = 0
+        self._lasting = False
         self._patches: Patches | None = None
         self.foreign = 0
         """Draws by threads that no guard watches; after one, a moved state proves nothing."""
 
     def enter(self, guard: RandomnessGuard) -> None:
-        self._stack().append(guard)
+        _WATCHING.guards.append(guard)
         if guard.mode is RngMode.OFF:
             return
         with self._lock:
             if self._patches is None:
                 self._patches = Patches(self)
             if self._active == 0:
-                self._patches.install()
+                self._patches.renew()
             self._active += 1
+            self._lasting |= guard.lasting
 
     def leave(self, guard: RandomnessGuard) -> None:
-        self._stack().remove(guard)
+        _WATCHING.guards.remove(guard)
         if guard.mode is RngMode.OFF:
             # Whatever moved in there is no business of the guards around it.
             for kind in GENERATORS:
@@ -303,21 +330,30 @@ class _Switch:
             return
         with self._lock:
             self._active -= 1
-            if self._active == 0 and self._patches is not None:
-                self._patches.remove()
+            if not self._lasting:
+                self._remove()
+
+    def end(self) -> None:
+        with self._lock:
+            self._lasting = False
+            self._remove()
+
+    def _remove(self) -> None:
+        if self._active == 0 and self._patches is not None:
+            self._patches.remove()
 
     def drawing(self, kind: EventKind, what: str) -> None:
         __tracebackhide__ = True
-        stack = self._stack()
+        stack = _WATCHING.guards
         if stack:
             stack[-1].drawing(kind, what)
 
     def moving(self, kind: EventKind) -> None:
-        for guard in self._stack()[-1:]:
+        for guard in _WATCHING.guards[-1:]:
             guard.moving(kind)
 
     def drew(self, kind: EventKind) -> None:
-        stack = self._stack()
+        stack = _WATCHING.guards
         if not stack:
             self.foreign += 1
         for guard in stack:
@@ -325,15 +361,9 @@ class _Switch:
 
     def handed(self, generator: object, count: int | None) -> None:
         __tracebackhide__ = True
-        stack = self._stack()
+        stack = _WATCHING.guards
         if stack:
             stack[-1].handed(generator, count)
-
-    def _stack(self) -> list[RandomnessGuard]:
-        stack: list[RandomnessGuard] | None = getattr(self._local, "stack", None)
-        if stack is None:
-            stack = self._local.stack = []
-        return stack
 
 
 _SWITCH = _Switch()

@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_repro.adapters.mindspore import MindSporeAdapter
-from pytest_repro.adapters.randomness import Isolation, guard_randomness, isolated_globals
+from pytest_repro.adapters.randomness import (
+    Isolation,
+    end_guarding,
+    guard_randomness,
+    isolated_globals,
+)
 from pytest_repro.adapters.store import Store
 from pytest_repro.core.check import CheckId, Digest, EnvironmentKey, Outcome, Reference
 from pytest_repro.core.settings import NoiseMode, Settings, UpdateMode
@@ -150,14 +155,19 @@ class Session:
 
     def guard(self, spec: TestSpec) -> AbstractContextManager[object]:
         """Catch randomness that no seed of the test decides."""
-        return guard_randomness(spec.rng)
+        return guard_randomness(spec.rng, lasting=True)
 
     def fixtures_guard(self, spec: TestSpec) -> AbstractContextManager[object]:
         """Catch, while fixtures are made, generators that no seed decides.
 
         Global states may draw there: every test starts from seeded ones.
         """
-        return guard_randomness(spec.rng, globals_may_draw=True)
+        return guard_randomness(spec.rng, globals_may_draw=True, lasting=True)
+
+    @staticmethod
+    def end_guarding() -> None:
+        """Leave no trace of the guards: what follows is no test of ours."""
+        end_guarding()
 
     def noise_source(self, spec: TestSpec) -> NoiseSource:
         """Where the generators' numbers of a test come from.

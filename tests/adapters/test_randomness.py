@@ -33,6 +33,7 @@ from pytest_repro.adapters.random_patches import Patches
 from pytest_repro.adapters.randomness import (
     EventKind,
     RandomnessWarning,
+    end_guarding,
     explain_misuse,
     guard_randomness,
     isolated_globals,
@@ -177,8 +178,8 @@ def test_off_lets_everything_pass_also_inside_a_guard(kind, draw):
 def test_a_function_that_was_kept_aside_is_caught_at_the_end(kept, kind, owner):
     guard = guard_randomness("error")
     words = f"{owner}'s global state was drawn from, by a function that was kept aside"
-    # Seeded, so that numpy keeps no normal number from a draw before.
-    with isolated_globals(0), pytest.raises(RandomnessError, match=words), guard:
+    np.random.standard_normal()  # one more is kept; to give it out counts as a draw
+    with pytest.raises(RandomnessError, match=words), guard:
         kept()
     assert [event.kind for event in guard.events] == [kind]
 
@@ -242,6 +243,69 @@ def test_a_module_with_functions_by_name_is_not_kept_alive(by_name):
     assert gone() is None
     with guard_randomness("error"):
         pass
+
+
+@pytest.fixture
+def lasting():
+    """Enters and leaves a guard whose replacements stay."""
+
+    def once(do=lambda: None):
+        with guard_randomness("error", lasting=True):
+            do()
+
+    yield once
+    end_guarding()
+
+
+def test_what_a_lasting_guard_replaced_stays_until_the_end(lasting):
+    original = np.random.randn
+    lasting()
+    replaced = np.random.randn
+    assert replaced is not original
+    np.random.randn()  # nobody watches
+    lasting()
+    assert np.random.randn is replaced
+    end_guarding()
+    assert np.random.randn is original
+
+
+def test_the_end_of_guarding_leaves_a_guard_that_is_active_alone(lasting):
+    with guard_randomness("warn", lambda event: None) as guard:
+        end_guarding()
+        np.random.randn()
+    assert [event.kind for event in guard.events] == [EventKind.NUMPY_GLOBAL]
+    assert np.random.randn is KEPT_ASIDE["randn"]
+
+
+@pytest.mark.parametrize("exchanged", ["randn", "seed"])
+def test_what_was_exchanged_between_lasting_guards_is_replaced_again(lasting, exchanged):
+    original = getattr(np.random, exchanged)
+    lasting()
+    # As a library does that kept the function when it was imported.
+    setattr(np.random, exchanged, original)
+    if exchanged == "seed":
+        lasting(lambda: np.random.seed(3))  # no false alarm
+        return
+    with pytest.raises(RandomnessError, match=r"np\.random\.randn draws from a global state"):
+        lasting(lambda: np.random.randn())
+
+
+def test_a_module_loaded_between_lasting_guards_is_reached(lasting, by_name):
+    lasting()
+    end_guarding()
+    module = by_name()
+    lasting()
+    with pytest.raises(RandomnessError):
+        lasting(module.one)
+
+
+def test_a_module_loaded_while_replacements_stay_is_reached(lasting, by_name):
+    lasting()
+    module = by_name()
+    with pytest.raises(RandomnessError, match="holds_by_name"):
+        lasting(module.one)
+    end_guarding()
+    assert 0 <= module.one() < 1  # what it holds lets everything pass now
 
 
 def test_a_draw_between_two_seedings_is_caught():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
+import numpy as np
+
 SCOPES = """
     def made(scope):
         @pytest.fixture(scope=scope)
@@ -117,6 +121,63 @@ def test_global_random_states_are_given_back(project):
             assert states() == before
     """)
     assert project.record().counts == {"passed": 2}
+
+
+def test_functions_that_draw_are_their_own_again_in_tests_that_are_not_ours(project):
+    project.write("""
+        own = np.random.randn, random.random
+
+        def functions():
+            return np.random.randn, random.random
+
+        @pytest.mark.repro
+        def test_noise(repro_generator, repro_check):
+            assert functions() != own
+            repro_check(repro_generator.standard_normal(2))
+
+        @pytest.mark.repro
+        def test_more(repro_generator, repro_check):
+            repro_check(repro_generator.standard_normal(3))
+
+        def test_functions():
+            assert functions() == own
+            assert np.random.randn().is_integer() is False
+
+        @pytest.mark.repro
+        def test_last(repro_check):
+            assert functions() != own
+            repro_check(np.zeros(2))
+    """)
+    own = np.random.randn, random.random
+    assert project.record().counts == {"passed": 4}
+    assert (np.random.randn, random.random) == own
+
+
+def test_a_fixture_of_ours_that_somebody_overrides_is_theirs(project):
+    project.write("""
+        @pytest.fixture
+        def repro_check(repro_check):
+            return lambda value, name: repro_check(value, name=f"mine {name}")
+
+        def test_value(repro_check):
+            repro_check(np.zeros(2), "zeros")
+    """)
+    ran = project.record()
+    assert ran.verdicts == {"test_value::mine zeros": "recorded"}
+
+
+def test_a_fixture_that_asks_for_ours_while_it_is_made_gets_the_same_test(project):
+    project.write("""
+        @pytest.fixture
+        def early(request):
+            return request.getfixturevalue("repro_check")
+
+        def test_value(early, repro_check):
+            early(np.zeros(2), name="early")
+            repro_check(np.ones(2), name="late")
+    """)
+    ran = project.record()
+    assert ran.verdicts == {"test_value::early": "recorded", "test_value::late": "recorded"}
 
 
 def test_the_guarded_test_starts_from_the_same_global_states(project):

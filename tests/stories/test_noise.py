@@ -209,7 +209,7 @@ def test_a_fixture_without_a_seed_is_stopped_at_its_line(project, scope):
         assert ran.exit_code == 1
         assert "a numpy generator was made without a seed" in ran.failure
         assert "where  test_story.py:8" in ran.failure
-        assert "phases.py" not in ran.failure
+        assert "running.py" not in ran.failure
         assert project.files() == {}
     reason = '(rng="off", reason="one draw a process is wanted")'
     project.write(IN_A_FIXTURE.format(scope="module", draw=unseeded, arguments=reason))
