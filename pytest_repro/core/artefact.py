@@ -118,18 +118,14 @@ class Candidate:
 
 
 def growth_of(baseline: Trace, observed: Trace) -> tuple[GrowthPoint, ...]:
-    """How far the results of equal steps are apart, in the order of the observed steps."""
-    before = {
-        (step.scheduler, step.position): step.signals[-1][1]
-        for step in baseline.steps
-        if step.signals
-    }
-    return tuple(
-        GrowthPoint(
-            step.scheduler,
-            step.position,
-            how_far(before[step.scheduler, step.position], step.signals[-1][1]).rel_l2,
-        )
-        for step in observed.steps
-        if step.signals and (step.scheduler, step.position) in before
-    )
+    """How far the results of equal steps are apart, in the order of the observed steps.
+
+    A step without a result, or that only one side made, has no point.
+    """
+    before = {(step.scheduler, step.position): step.signal("result") for step in baseline.steps}
+    points: list[GrowthPoint] = []
+    for step in observed.steps:
+        old, new = before.get((step.scheduler, step.position)), step.signal("result")
+        if old is not None and new is not None:
+            points.append(GrowthPoint(step.scheduler, step.position, how_far(old, new).rel_l2))
+    return tuple(points)
