@@ -22,6 +22,8 @@ from pytest_repro.core.errors import SettingError, UsageError
         ("0-7", tuple(range(8))),
         ("4,0-1", (4, 0, 1)),
         (" 0 , 2 - 3 ", (0, 2, 3)),
+        ("0-1023", tuple(range(1024))),
+        ("2000-2001", (2000, 2001)),
     ],
 )
 def test_a_list_of_devices_is_read_in_its_order(text, numbers):
@@ -40,6 +42,7 @@ def test_a_list_of_devices_is_read_in_its_order(text, numbers):
         ("all", "neither"),
         ("1.5", "neither"),
         ("\u0661", "neither"),  # a digit, but not one of ours
+        ("0-1024", "more than 1024"),
         ("0-999999999", "more than 1024"),
     ],
 )

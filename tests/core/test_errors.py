@@ -1,0 +1,55 @@
+"""What our errors say and in which order, and what the command returns for them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_repro.core import errors
+from pytest_repro.core.errors import BaselineError, CheckFailed, ExitCode, ReproError
+
+OURS = [
+    kind
+    for name in errors.__all__
+    if issubclass(kind := getattr(errors, name), ReproError) and kind is not ReproError
+]
+
+
+def test_the_exit_codes_are_those_that_scripts_rely_on():
+    assert {code.name: int(code) for code in ExitCode} == {
+        "OK": 0,
+        "DIFFERENT": 1,
+        "USAGE": 2,
+        "BASELINE": 3,
+    }
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_a_fault_of_what_is_stored_has_an_exit_code_of_its_own(kind):
+    wanted = ExitCode.BASELINE if issubclass(kind, BaselineError) else ExitCode.USAGE
+    assert kind("what").exit_code is wanted
+
+
+def test_a_message_says_what_facts_where_and_next_each_on_its_line():
+    fault = ReproError(
+        "no such key", facts=("is  a", "was b"), where="b/x.yaml", next_step="pytest"
+    )
+    assert str(fault).splitlines() == [
+        "no such key",
+        "  is  a",
+        "  was b",
+        "  where  b/x.yaml",
+        "  next   pytest",
+    ]
+    assert (fault.what, fault.facts) == ("no such key", ("is  a", "was b"))
+    assert (fault.where, fault.next_step) == ("b/x.yaml", "pytest")
+
+
+def test_a_part_that_is_not_given_has_no_line():
+    assert str(ReproError("what")) == "what"
+    assert str(ReproError("what", where="here")) == "what\n  where  here"
+    assert str(ReproError("what", next_step="go")) == "what\n  next   go"
+
+
+def test_a_failed_check_is_an_assertion_and_no_fault_of_ours():
+    assert issubclass(CheckFailed, AssertionError)
+    assert not issubclass(CheckFailed, ReproError)
