@@ -7,6 +7,7 @@ of the tags v2.2, v2.5 and v3.7. A test compares the result with what the librar
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,12 +61,12 @@ class OneDnnRules:
 
     @classmethod
     def of_version(cls, version: str) -> OneDnnRules:
-        """The rules of oneDNN ``version``; those of version 3 when it is ``""``.
+        """The rules of oneDNN ``version``; the newest when it is ``""``.
 
         MindSpore 2.7 and 2.8 carry 2.2.0, which does not know the prefix ``ONEDNN_`` at all;
         2.9 and 2.10 carry 3.10.1.
         """
-        numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2]) or (3, 0)
+        numbers = tuple(int(part) for part in re.findall(r"\d+", version)) or (math.inf,)
         modern = numbers >= (2, 5)
         prefixes = ("ONEDNN_", "DNNL_") if modern else ("DNNL_",)
         return cls(prefixes, any_case=modern, has_mic=numbers < (2, 6), has_avx10=numbers >= (3, 0))
@@ -150,7 +151,6 @@ _MASKS = {
     0xFEF: "avx512_core_amx",
     0x1FEF: "avx512_core_amx_fp16",
 }
-_SVE_LEVELS_BITS = (512, 256, 128)
 
 
 def normal_arch(machine: str) -> str:
@@ -221,10 +221,10 @@ def _allowed_bits(levels: tuple[_Level, ...], rules: OneDnnRules, limit: str) ->
 def _arm_level(cpu: CpuFeatures, limit: str) -> str:
     if not cpu.flags:
         return UNKNOWN
-    most = {"asimd": 0, "sve_128": 128, "sve_256": 256, "sve_512": 512}.get(limit, 512)
-    if "sve" in cpu.flags and most > 0:
-        if cpu.sve_bits == 0:
-            return "sve"
-        fitting = (bits for bits in _SVE_LEVELS_BITS if bits <= min(cpu.sve_bits, most))
-        return f"sve{next(fitting, 128)}"
-    return "asimd" if "asimd" in cpu.flags else GENERIC
+    if "sve" not in cpu.flags or limit == "asimd":
+        return "asimd" if "asimd" in cpu.flags else GENERIC
+    if not cpu.sve_bits:
+        return "sve"
+    named = re.fullmatch("sve_(128|256|512)", limit)
+    most = min(cpu.sve_bits, int(named[1])) if named else cpu.sve_bits
+    return f"sve{next((bits for bits in (512, 256) if bits <= most), 128)}"

@@ -109,6 +109,22 @@ def test_the_newer_variable_decides_unless_it_is_empty(newer, older, level):
     assert simd_level(cpu(BF16), variables) == level
 
 
+@pytest.mark.parametrize(
+    ("alias", "level"),
+    [
+        ("AVX10_1_512", "avx512_core_fp16"),
+        ("AVX10_1_512_AMX", "avx512_core_amx"),
+        ("AVX10_1_512_AMX_FP16", "avx512_core_amx_fp16"),
+    ],
+)
+def test_version_3_knows_levels_by_their_avx10_names_too(alias, level):
+    newest = cpu(f"{AMX} amx_fp16")
+    assert simd_level(newest, {"ONEDNN_MAX_CPU_ISA": alias}, onednn_version="3.7") == level
+    assert simd_level(newest, {"ONEDNN_MAX_CPU_ISA": alias}, onednn_version="2.7") == (
+        simd_level(newest, {}, onednn_version="2.7")
+    )
+
+
 def test_a_limit_above_the_cpu_changes_nothing():
     assert simd_level(cpu(AVX2), {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}) == "avx2"
 
@@ -127,10 +143,17 @@ def test_version_2_2_uses_amx_only_when_it_is_named():
         ("asimd sve", 256, "", "sve256"),
         ("asimd sve", 384, "", "sve256"),
         ("asimd sve", 2048, "", "sve512"),
+        ("asimd sve", 512, "", "sve512"),
         ("asimd sve", 512, "SVE_128", "sve128"),
+        ("asimd sve", 512, "SVE_256", "sve256"),
+        ("asimd sve", 512, "SVE_512", "sve512"),
+        ("asimd sve", 128, "SVE_512", "sve128"),
         ("asimd sve", 512, "ASIMD", "asimd"),
         ("asimd sve", 256, "nonsense", "sve256"),
+        ("asimd sve", 512, "SVE_1024", "sve512"),
         ("asimd sve", 0, "", "sve"),
+        ("asimd sve", 0, "ASIMD", "asimd"),
+        ("sve", 512, "ASIMD", "generic"),
         ("fp", 0, "", "generic"),
         ("", 0, "", "unknown"),
     ],
@@ -139,14 +162,36 @@ def test_arm_levels(flags, bits, limit, level):
     assert simd_level(cpu(flags, "aarch64", bits), {"ONEDNN_MAX_CPU_ISA": limit}) == level
 
 
+def test_a_cpu_whose_sve_length_nobody_read_claims_none():
+    assert simd_level(CpuFeatures("aarch64", frozenset({"asimd", "sve"})), {}) == "sve"
+
+
 def test_another_architecture_is_generic():
     assert simd_level(cpu("v", "riscv64"), {"ONEDNN_MAX_CPU_ISA": "AVX2"}) == "generic"
 
 
-def test_the_numbers_of_the_library_have_names():
-    assert [simd_of_mask(number) for number in (0x1, 0x7, 0xE7, 0xFEF)] == [
-        *("sse41", "avx2", "avx512_core_bf16", "avx512_core_amx"),
-    ]
+# dnnl_cpu_isa_t of dnnl_types.h: a level has the bits of what it needs, and one of its own.
+BITS = {
+    "sse41": (0,),
+    "avx": (0, 1),
+    "avx2": (0, 1, 2),
+    "avx2_vnni": (0, 1, 2, 3),
+    "avx2_vnni_2": (0, 1, 2, 3, 4),
+    "avx512_core": (0, 1, 2, 5),
+    "avx512_core_vnni": (0, 1, 2, 5, 6),
+    "avx512_core_bf16": (0, 1, 2, 5, 6, 7),
+    "avx512_core_fp16": (0, 1, 2, 3, 5, 6, 7, 8),
+    "avx512_core_amx": (0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11),
+    "avx512_core_amx_fp16": (0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12),
+}
+
+
+@pytest.mark.parametrize(("level", "bits"), BITS.items())
+def test_the_numbers_of_the_library_have_names(level, bits):
+    assert simd_of_mask(sum(1 << bit for bit in bits)) == level
+
+
+def test_a_number_that_does_not_say_has_no_name():
     assert simd_of_mask(0) == simd_of_mask(0x12345) == ""
 
 
@@ -160,3 +205,19 @@ def test_the_newer_prefix_came_with_2_5():
     assert OneDnnRules.of_version("2.4.4").prefixes == ("DNNL_",)
     assert OneDnnRules.of_version("2.5").prefixes == ("ONEDNN_", "DNNL_")
     assert OneDnnRules.of_version("") == OneDnnRules.of_version("3.10.1")
+
+
+def test_xeon_phi_went_with_2_6_and_float16_came_with_3():
+    known = {
+        version: (rules.has_mic, rules.has_avx10)
+        for version in ("2.5.4", "2.6", "2.6.3", "2.7.3", "3.0", "")
+        for rules in [OneDnnRules.of_version(version)]
+    }
+    assert known == {
+        "2.5.4": (True, False),
+        "2.6": (False, False),
+        "2.6.3": (False, False),
+        "2.7.3": (False, False),
+        "3.0": (False, True),
+        "": (False, True),
+    }
