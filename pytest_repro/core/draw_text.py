@@ -61,13 +61,11 @@ def drawn_from(
     return Drawn(holder, record.array.shape, record.dtype, record.digest, record.array)
 
 
-def give_back(value: object, drawn: Drawn, array: NDArray[Any] | None) -> object:
+def give_back(value: object, drawn: Drawn, array: NDArray[Any]) -> object:
     """What the caller gets when other numbers than the drawn ones are to be given.
 
     In-place results (``out=``, ``shuffle``) are overwritten; scalars keep their type.
     """
-    if array is None:
-        return value
     if isinstance(drawn.holder, np.ndarray):
         np.copyto(drawn.holder, array)
         return value
@@ -112,9 +110,9 @@ def _parameters(method: str) -> tuple[_Parameter, ...]:
     ``name(a, b=1.0, size=None)``.
     """
     doc = getattr(np.random.Generator, method).__doc__ or ""
-    head = doc[: doc.find(")\n") + 1].strip()
+    head = doc.partition(")\n")[0].strip()
     try:
-        function = ast.parse(f"def {head}: ...").body[0]
+        function = ast.parse(f"def {head}): ...").body[0]
     except SyntaxError:
         return ()
     assert isinstance(function, ast.FunctionDef)
@@ -131,8 +129,8 @@ def _default_text(node: ast.expr | None) -> str | None:
         return None
     try:
         return _text(ast.literal_eval(node))
-    except ValueError:  # `np.float64` and the like; dtype is left out of the text anyway
-        return ast.unparse(node)
+    except ValueError:  # `np.float64` and the like: no argument has such a text
+        return None
 
 
 def _text(value: object) -> str:
@@ -156,14 +154,11 @@ def _head(text: str) -> str:
     return digest_text(text)[:16]
 
 
-def _as_array(holder: object) -> NDArray[Any]:
-    if isinstance(holder, np.ndarray):
-        return holder
+def _as_array(holder: object) -> Any:
+    """Bytes and Python's numbers as arrays; of the rest `make_record` refuses what is none."""
     if isinstance(holder, (bytes, memoryview, bytearray)):
         return np.frombuffer(holder, dtype=np.uint8)
-    if isinstance(holder, (bool, int, float, np.generic)):
-        return np.asarray(holder)
-    raise ValueRefused("not an array of numbers")
+    return np.asarray(holder) if isinstance(holder, (bool, int, float)) else holder
 
 
 def _sized(holder: object) -> Any:

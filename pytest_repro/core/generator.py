@@ -169,7 +169,10 @@ class NoiseBook:
         fed = self._feed.feed(len(self._draws), draw, drawn.array)
         clean = fed.array if isinstance(self.source, Replay) else drawn.array
         self._write(fed.draw, clean)
-        return value if fed.array is drawn.array else give_back(value, drawn, fed.array)
+        if fed.array is drawn.array:
+            return value
+        assert fed.array is not None  # a feed gives other numbers or leaves them as they are
+        return give_back(value, drawn, fed.array)
 
     def _note_raw_move(self, number: int) -> None:
         entry = self._entries[number]
