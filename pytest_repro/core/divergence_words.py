@@ -169,7 +169,8 @@ def _call_name(call: CellRecord) -> str:
 def _blame(cell: CellDivergence) -> tuple[str, ...]:
     first = f"first cell: {_call_name(cell.call)}: {_cell_change(cell)}"
     if cell.agreed_count:
-        first += f"; {cell.agreed_count} calls before it agree"
+        count = "1 call" if cell.agreed_count == 1 else f"{cell.agreed_count} calls"
+        first += f"; {count} before it agree{'s' if cell.agreed_count == 1 else ''}"
     return (first, between) if (between := _between(cell)) else (first,)
 
 

@@ -166,7 +166,7 @@ def _sized(holder: object) -> Any:
     if isinstance(holder, np.ndarray):
         return holder
     if isinstance(holder, str) or not isinstance(holder, Sequence):
-        return np.empty(())
+        return None  # of one element and without dimensions, as numpy sees it
     return np.empty(len(holder))
 
 

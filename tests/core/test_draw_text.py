@@ -24,7 +24,7 @@ def test_a_call_with_everything_at_its_default_has_no_text():
 
 
 def test_arguments_stand_in_the_order_of_numpys_signature():
-    assert arguments_text("normal", (), {"scale": 2.0, "loc": 1.0}) == "loc=1.0, scale=2.0"
+    assert arguments_text("uniform", (), {"high": 2.0, "low": 1.0}) == "low=1.0, high=2.0"
     assert arguments_text("normal", (1.0,), {"scale": 2.0}) == "loc=1.0, scale=2.0"
     options = {"shuffle": False, "replace": False}
     assert arguments_text("choice", (5,), options) == "a=5, replace=False, shuffle=False"
