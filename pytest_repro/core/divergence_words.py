@@ -181,9 +181,8 @@ def _cell_change(cell: CellDivergence) -> str:
     words = "equal inputs, other output"
     if old.class_name != new.class_name:
         words = f"class {old.class_name} became {new.class_name}, {words}"
-    outputs = [side.outputs[cell.output : cell.output + 1] for side in (old, new)]
-    signals = [side[0] if side else None for side in outputs]
-    return words + _signal_change(signals[0], signals[1])
+    before, now = (next(iter(side.outputs[cell.output :]), None) for side in (old, new))
+    return words + _signal_change(before, now)
 
 
 _LONE_CALL = {
