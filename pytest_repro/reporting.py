@@ -200,8 +200,10 @@ class Reporting:
 
 
 def _digests(folder: Path) -> dict[str, str]:
+    from pytest_repro.adapters.regular_file import read_regular
+
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(folder).as_posix(): hashlib.sha256(read_regular(path)).hexdigest()
         for path in sorted((folder / _OBSERVED).rglob("*.yaml"))
     }
 

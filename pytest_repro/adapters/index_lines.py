@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_repro.adapters.layout import SCHEMA
+from pytest_repro.adapters.regular_file import open_regular
 from pytest_repro.core.check import Digest, IndexEntry
 
 __all__ = ["read_head", "scan_index"]
@@ -34,7 +35,7 @@ def read_head(path: Path) -> str | None:
         OSError: The file cannot be read.
     """
     head = b""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK_BYTES):
             begin = max(0, len(head) - len(_SEPARATOR))
             head += chunk

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pytest_repro.adapters import codec
+from pytest_repro.adapters.contents import corrupt
+from pytest_repro.adapters.regular_file import NotAFile, open_regular, read_regular
 from pytest_repro.core.errors import CorruptBaseline, StoreError
 from pytest_repro.core.model import EnvironmentKey
 from pytest_repro.core.words import Word
@@ -127,7 +129,7 @@ def place_of(relative: PurePosixPath) -> tuple[EnvironmentKey, str]:
 
 def is_pointer(file: FoundFile) -> bool:
     """Whether the file is a git-lfs pointer: its content was not pulled."""
-    with file.path.open("rb") as opened:
+    with open_regular(file.path) as opened:
         return codec.is_lfs_pointer(opened.read(_POINTER_BYTES))
 
 
@@ -139,11 +141,13 @@ def read_manifest(file: FoundFile, *, where: str) -> codec.Manifest:
         StoreError: It cannot be read.
     """
     try:
-        text = file.path.read_bytes().decode("utf-8")
+        text = read_regular(file.path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise CorruptBaseline(
             "a stored baseline cannot be read", facts=(f"not UTF-8: {error}",), where=where
         ) from error
+    except NotAFile as error:
+        raise corrupt(where, str(error)) from error
     except OSError as error:
         raise StoreError("cannot read a manifest", facts=(str(error),), where=where) from error
     return codec.decode_manifest(text, where=where)

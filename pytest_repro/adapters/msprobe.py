@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_repro.adapters.regular_file import read_regular
 from pytest_repro.adapters.taps import StepTap
 from pytest_repro.core.dump_target import read_target
 from pytest_repro.core.errors import StoreError, UsageError
@@ -34,7 +35,7 @@ class MsprobeDump:
 
     def __init__(self, config: Path) -> None:
         try:
-            text = config.read_text(encoding="utf-8")
+            text = read_regular(config).decode("utf-8", "replace")
         except OSError as error:
             raise StoreError(
                 "msprobe's config.json cannot be read",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pytest_repro.adapters.regular_file import open_regular
 from pytest_repro.core.policy import Policy
 from pytest_repro.core.policy_rules import Block, Entry, Place, Series, policy_from
 
@@ -97,13 +98,11 @@ class _Composer(yaml.SafeLoader):
 
 
 def _read(path: Path, place: Place) -> str:
-    if not path.is_file():
-        raise place.error(1, "the policy must be a readable file")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(SIZE_LIMIT_BYTES + 1)
     except OSError as error:
-        raise place.error(1, f"the policy cannot be read: {error.strerror}") from None
+        raise place.error(1, f"the policy cannot be read: {error.strerror or error}") from None
     if len(content) > SIZE_LIMIT_BYTES:
         raise place.error(1, f"the policy is larger than {SIZE_LIMIT_BYTES} bytes")
     content = content.removeprefix(codecs.BOM_UTF8)

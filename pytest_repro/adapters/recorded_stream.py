@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_repro.adapters.regular_file import open_regular
+
 __all__ = ["RecordedStream", "read_streams"]
 
 _TAIL_BYTES = 1 << 17
@@ -37,7 +39,7 @@ class RecordedStream:
 def read_streams(manifest: Path) -> tuple[RecordedStream, ...]:
     """The streams of a manifest's environments; none where the file cannot be read."""
     try:
-        with manifest.open("rb") as file:
+        with open_regular(manifest) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL_BYTES))
             tail = file.read().decode("utf-8", "replace")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pytest_repro.adapters import index_lines
 from pytest_repro.adapters.layout import RECORDS, TENSORS, Layout
+from pytest_repro.adapters.regular_file import NotAFile, read_regular
 from pytest_repro.adapters.whole_file import (
     folder_lock,
     save_tensors,
@@ -152,7 +153,7 @@ class Store(Layout):
         self.refuse_outside(path)
         with self._naming("cannot read a manifest", path):
             try:
-                return path.read_bytes().decode("utf-8")
+                return read_regular(path).decode("utf-8")
             except UnicodeDecodeError as error:
                 raise CorruptBaseline(
                     "a stored baseline cannot be read",
@@ -174,7 +175,7 @@ class Store(Layout):
             return None
         self.refuse_outside(path)
         with self._naming("cannot read a tensor", path):
-            data = path.read_bytes()
+            data = read_regular(path)
         return codec.decode_tensor(data, digest=digest, where=self.shown(path))
 
     def rows(self, digest: Digest) -> tuple[Row, ...] | None:
@@ -190,7 +191,7 @@ class Store(Layout):
             return None
         self.refuse_outside(path)
         with self._naming("cannot read a trace", path):
-            data = path.read_bytes()
+            data = read_regular(path)
         return codec.decode_rows(data, where=self.shown(path))
 
     def write_rows(self, records: Mapping[Digest, Iterable[Row]]) -> None:
@@ -312,7 +313,7 @@ class Store(Layout):
         from pytest_repro.adapters import codec
 
         with contextlib.suppress(CorruptBaseline):
-            codec.decode_tensor(path.read_bytes(), digest=record.digest, where=self.shown(path))
+            codec.decode_tensor(read_regular(path), digest=record.digest, where=self.shown(path))
             return True
         return False
 
@@ -320,6 +321,10 @@ class Store(Layout):
     def _naming(self, what: str, path: Path) -> Iterator[None]:
         try:
             yield
+        except NotAFile as error:
+            from pytest_repro.adapters.contents import corrupt
+
+            raise corrupt(self.shown(path), str(error)) from error
         except OSError as error:
             raise StoreError(
                 what,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_repro.adapters.regular_file import read_regular
 from pytest_repro.cli.command import Context
 from pytest_repro.core.artefact import Judged
 from pytest_repro.core.errors import StoreError, UsageError
@@ -23,7 +25,7 @@ _REPORT = "report.json"
 
 def is_report(text: str) -> bool:
     """Whether ``text`` names a folder that holds a report."""
-    return (Path(text) / _REPORT).is_file()
+    return os.path.lexists(Path(text) / _REPORT)
 
 
 def read_folder(folder: Path) -> ReadReport:
@@ -34,16 +36,21 @@ def read_folder(folder: Path) -> ReadReport:
         BaselineError: It cannot be read, or was changed after the run.
     """
     path = folder / _REPORT
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UsageError(
             f"there is no report in {folder}",
             facts=(f"{path} is absent",),
             next_step="make one: pytest --repro-report DIR",
         )
     try:
-        text = path.read_bytes().decode("utf-8", "replace")
+        text = read_regular(path).decode("utf-8", "replace")
     except OSError as error:
-        raise StoreError("cannot read a report", facts=(str(error),), where=str(path)) from error
+        raise StoreError(
+            "cannot read a report",
+            facts=(error.strerror or str(error),),
+            where=str(path),
+            next_step="fetch the report again, or make it anew: pytest --repro-report DIR",
+        ) from error
     return read_report(text, where=str(path))
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pytest_repro.adapters.regular_file import read_regular
 from pytest_repro.core.errors import WeightsError
 
 __all__ = ["PICKLE_SUFFIXES", "check_weight_files", "listed_components", "lists_weights"]
@@ -64,7 +65,7 @@ def check_weight_files(folder: Path, components: tuple[str, ...]) -> None:
 def _read_index(folder: Path) -> tuple[tuple[str, str], ...]:
     path = folder / "model_index.json"
     try:
-        parsed: Any = json.loads(path.read_text(encoding="utf-8"))
+        parsed: Any = json.loads(read_regular(path).decode("utf-8"))
         return listed_components(parsed)
     except (OSError, ValueError) as error:
         raise WeightsError(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_repro.adapters.codec import Row
+from pytest_repro.adapters.regular_file import read_regular
 from pytest_repro.adapters.store import Store
 from pytest_repro.core.artefact import Candidate, Change, Claim
 from pytest_repro.core.compare import compare_records, compare_summaries
@@ -16,7 +17,7 @@ from pytest_repro.core.component_rows import (
     weights_from_rows,
 )
 from pytest_repro.core.components import digest_weights
-from pytest_repro.core.errors import CorruptBaseline
+from pytest_repro.core.errors import CorruptBaseline, StoreError
 from pytest_repro.core.model import (
     Baseline,
     CheckId,
@@ -51,19 +52,32 @@ def open_observed(folder: Path, files: Mapping[str, str]) -> Store:
 
     Raises:
         CorruptBaseline: A manifest, tensor or trace is absent, too much, or not what was written.
+        StoreError: A manifest cannot be read.
     """
     store = Store(folder / OBSERVED, root=folder)
     manifests = {path.relative_to(folder).as_posix() for path in store.folder.rglob("*.yaml")}
     for name in sorted(manifests ^ files.keys()):
         raise _tampered("a manifest was added to it or taken away", folder / name)
     for name, digest in files.items():
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+        if _digest_of(folder / name) != digest:
             raise _tampered("a manifest was changed after the run", folder / name)
     for finding in verify(store).findings:
         raise _tampered(f"{finding.fault}: {finding.sentence}", folder / finding.where)
     for _, baseline in _all_baselines(store):
         records_of(store, baseline)
     return store
+
+
+def _digest_of(manifest: Path) -> str:
+    try:
+        return hashlib.sha256(read_regular(manifest)).hexdigest()
+    except OSError as error:
+        raise StoreError(
+            "a manifest of the report cannot be read",
+            facts=(error.strerror or str(error),),
+            where=str(manifest),
+            next_step=_NEXT,
+        ) from error
 
 
 def _all_baselines(store: Store) -> Iterable[tuple[EnvironmentKey, Baseline]]:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -15,6 +17,7 @@ import pytest
 from pytest_repro.cli import main
 from pytest_repro.core.errors import ExitCode
 from tests.cli.stores import fill
+from tests.waiting import at_most_s
 
 CODES = {int(code) for code in ExitCode}
 SUITE = """
@@ -147,6 +150,11 @@ def _loop(path):
     path.symlink_to(path)
 
 
+def _socket(path):
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(os.path.relpath(path))  # an address has room for 107 bytes only
+
+
 def _garbage(path):
     path.write_bytes(b"\xff\xfe\x00{[&a *a")
 
@@ -171,6 +179,9 @@ DAMAGES = {
         "garbage": _garbage,
         "empty": lambda path: path.touch(),
         "absent": _absent,
+        "a named pipe": os.mkfifo,
+        "a socket": _socket,
+        "a link to a device": lambda path: path.symlink_to("/dev/zero"),
     }.items()
 }
 
@@ -179,7 +190,8 @@ DAMAGES = {
 def test_every_command_ends_with_a_code_whatever_was_damaged(here, capsys, damage):
     damage(here)
     for line in LINES:
-        code = main(line.split())
+        with at_most_s(60):
+            code = main(line.split())
         captured = capsys.readouterr()
         assert code in CODES, line
         if code in (ExitCode.USAGE, ExitCode.BASELINE):

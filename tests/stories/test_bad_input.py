@@ -8,6 +8,8 @@ import stat
 
 import pytest
 
+from tests.waiting import at_most_s
+
 ONE = """
     import ml_dtypes
 
@@ -279,6 +281,44 @@ def test_a_broken_tensor_is_corrupt_when_it_is_needed(project, kind):
     assert "test_story.py::test_value::value" in ran.failure
     assert project.tensor.relative_to(project.folder).as_posix() in ran.failure
     assert project.files() == before
+
+
+@pytest.mark.parametrize("what", ["manifest", "tensor"])
+def test_a_named_pipe_instead_of_a_file_is_corrupt_and_is_not_waited_for(project, what):
+    write(project)
+    project.record()
+    path = getattr(project, what)
+    path.unlink()
+    os.mkfifo(path)
+    before = project.files()
+    write(project, "np.ones(3)")
+    for arguments in ((), ("--repro-update",)) if what == "manifest" else ((),):
+        with at_most_s(60):
+            ran = project.run(*arguments)
+        assert ran.exit_code == 1
+        assert ran.verdicts == {"test_value::value": "corrupt"}, ran.text
+        assert "a named pipe stands in the place of a file" in ran.failure
+        assert path.relative_to(project.folder).as_posix() in ran.failure
+        assert path.is_fifo()
+        assert project.files() == before
+    path.unlink()  # the control: an absent file is another verdict
+    assert project.run().verdicts == {
+        "test_value::value": {"manifest": "missing"}.get(what, "drift")
+    }
+
+
+def test_a_named_pipe_instead_of_the_policy_is_refused_and_is_not_waited_for(project):
+    write(project)
+    project.record()
+    os.mkfifo(project.baselines / "policy.yaml")
+    with at_most_s(60):
+        ran = project.run()
+    assert ran.exit_code == 1
+    assert "a named pipe stands in the place of a file" in ran.failure
+    assert re.search(r"\bwhere +baselines/policy.yaml", ran.failure)
+    assert "passed" not in ran.counts
+    (project.baselines / "policy.yaml").unlink()
+    assert project.run().verdicts == {"test_value::value": "exact"}
 
 
 def test_a_wrong_policy_names_its_line(project):
