@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from pytest_repro.adapters import codec
 from pytest_repro.adapters.contents import corrupt
+from pytest_repro.adapters.layout import holds_manifests
 from pytest_repro.adapters.regular_file import NotAFile, open_regular, read_regular
 from pytest_repro.core.errors import CorruptBaseline, StoreError
 from pytest_repro.core.model import EnvironmentKey
@@ -43,6 +44,9 @@ class FileKind(Word):
     STRAY = "stray"
 
 
+_STORED = frozenset({FileKind.MANIFEST, FileKind.TENSOR, FileKind.RECORD})
+
+
 @dataclass(frozen=True, slots=True)
 class FoundFile:
     """A file below the baselines folder.
@@ -53,6 +57,7 @@ class FoundFile:
         kind: What it is, by place and name.
         size_bytes: Its size.
         modified_s: When it was last written, seconds since the epoch.
+        is_folder: Whether it is a folder, in the place of a manifest, tensor or record.
     """
 
     path: Path
@@ -60,6 +65,7 @@ class FoundFile:
     kind: FileKind
     size_bytes: int
     modified_s: float
+    is_folder: bool = False
 
     @property
     def digest(self) -> str:
@@ -90,7 +96,7 @@ def kind_of(relative: PurePosixPath) -> FileKind:
 def list_files(folder: Path) -> tuple[FoundFile, ...]:
     """Every file below ``folder``, sorted by path; links are listed, linked folders not entered.
 
-    A folder that does not exist has none.
+    A folder in the place of a file is listed, too. A folder that does not exist has none.
 
     Raises:
         StoreError: The folder is a file, or cannot be listed.
@@ -113,12 +119,15 @@ def _walk(folder: Path) -> Iterator[FoundFile]:
 
     for place, folders, names in os.walk(folder, onerror=refuse):
         links = [name for name in folders if Path(place, name).is_symlink()]
-        for name in (*names, *links):
+        for name in (*names, *folders):
             path = Path(place, name)
             relative = PurePosixPath(path.relative_to(folder).as_posix())
-            status = path.lstat()
             kind = FileKind.STRAY if name in links else kind_of(relative)
-            yield FoundFile(path, relative, kind, status.st_size, status.st_mtime)
+            is_folder = name in folders and name not in links
+            if is_folder and (kind not in _STORED or holds_manifests(path)):
+                continue
+            status = path.lstat()
+            yield FoundFile(path, relative, kind, status.st_size, status.st_mtime, is_folder)
 
 
 def place_of(relative: PurePosixPath) -> tuple[EnvironmentKey, str]:

@@ -12,13 +12,18 @@ from pathlib import Path
 from pytest_repro.core.check import Digest, EnvironmentKey
 from pytest_repro.core.errors import StoreError
 
-__all__ = ["RECORDS", "SCHEMA", "TENSORS", "Layout"]
+__all__ = ["RECORDS", "SCHEMA", "TENSORS", "Layout", "holds_manifests"]
 
 SCHEMA = 1
 """Version of the manifest's layout; a higher one on disk is refused, never guessed at."""
 
 TENSORS = "tensors"
 RECORDS = "records"
+
+
+def holds_manifests(place: Path) -> bool:
+    """Whether a folder that is called like a manifest is one of tests: ``x.yaml/test_it.py``."""
+    return place.is_dir() and not place.is_symlink() and any(place.rglob("*.yaml"))
 
 
 class Layout:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_repro.adapters import index_lines
-from pytest_repro.adapters.layout import RECORDS, TENSORS, Layout
+from pytest_repro.adapters.layout import RECORDS, TENSORS, Layout, holds_manifests
 from pytest_repro.adapters.regular_file import NotAFile, read_regular
 from pytest_repro.adapters.whole_file import (
     folder_lock,
@@ -74,9 +74,12 @@ class Store(Layout):
                         yield EnvironmentKey(hardware.name, framework.name)
 
     def modules(self, key: EnvironmentKey) -> tuple[str, ...]:
-        """The test modules that have a manifest under ``key``, sorted."""
+        """The test modules that have a manifest under ``key``, sorted.
+
+        Whatever else bears a manifest's name is one of them, so that reading it says what it is.
+        """
         folder = self.folder / key.hardware / key.framework
-        paths = folder.rglob("*.yaml")
+        paths = (path for path in folder.rglob("*.yaml") if not holds_manifests(path))
         return tuple(
             sorted(path.relative_to(folder).as_posix()[: -len(".yaml")] + ".py" for path in paths)
         )

@@ -118,7 +118,7 @@ def find_garbage(
 
 def _is_idle(file: FoundFile, named: set[str]) -> bool:
     if file.kind in (FileKind.TENSOR, FileKind.RECORD):
-        return file.digest not in named
+        return file.digest not in named and not file.is_folder  # verify names it
     return file.kind is FileKind.TEMPORARY
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from pytest_repro.core.model import CheckId
 from pytest_repro.core.record import make_record
 from tests.cli.stores import CLEAN, IMAGE, MODULE, NEW, OLD, baseline_of, fill, run, tensor_file
 
@@ -125,7 +127,35 @@ def _stray_tensor(root):
     return "mine.safetensors"
 
 
+def _folder_manifest(root):
+    place = root / "baselines" / NEW.hardware / NEW.framework / "tests" / "x.yaml"
+    place.mkdir()
+    return "tests/x.yaml"
+
+
+def _folder_tensor(root):
+    _tensor(root).unlink()
+    _tensor(root).mkdir()
+    return _tensor(root).name
+
+
+def _pipe_manifest(root):
+    (root / MANIFEST).unlink()
+    os.mkfifo(root / MANIFEST)
+    return MANIFEST
+
+
+def _pipe_tensor(root):
+    _tensor(root).unlink()
+    os.mkfifo(_tensor(root))
+    return _tensor(root).name
+
+
 FAULTS = [
+    (_folder_manifest, "corrupt", 3),
+    (_folder_tensor, "corrupt", 3),
+    (_pipe_manifest, "corrupt", 3),
+    (_pipe_tensor, "corrupt", 3),
     (_cut_manifest, "corrupt", 3),
     (_garble_manifest, "corrupt", 3),
     (_cut_tensor, "corrupt", 3),
@@ -160,7 +190,9 @@ def test_a_whole_store_has_no_fault(tmp_path, capsys):
 )
 def test_a_planted_fault_is_named_with_its_file(tmp_path, capsys, plant, fault, code):
     fill(tmp_path)
+    assert run(tmp_path, "verify") == 0
     where = plant(tmp_path)
+    capsys.readouterr()
     assert run(tmp_path, "verify", "--json") == code
     findings = json.loads(capsys.readouterr().out)["verification"]["findings"]
     assert any(one["fault"] == fault and one["where"].endswith(where) for one in findings)
@@ -192,6 +224,38 @@ def test_a_statistic_that_is_no_number_is_a_fault_whoever_sees_it_first(tmp_path
     (finding,) = json.loads(capsys.readouterr().out)["verification"]["findings"]
     assert finding["fault"] in ("corrupt", "statistics")
     assert finding["where"] == MANIFEST
+
+
+@pytest.mark.parametrize("command", ["list", "matrix", "gc", "gc --older-than-s 0 --yes", "verify"])
+def test_a_folder_in_the_place_of_a_manifest_is_named_by_every_command(tmp_path, capsys, command):
+    fill(tmp_path)
+    where = _folder_manifest(tmp_path)
+    assert run(tmp_path, *command.split()) == 3
+    captured = capsys.readouterr()
+    said = captured.out + captured.err
+    assert "a folder stands in the place of a file" in said
+    assert said.count(where) == (1 if command == "verify" else 2)  # where it is, and what to do
+
+
+def test_a_folder_of_tests_that_is_called_like_a_manifest_is_none(tmp_path, capsys):
+    store = fill(tmp_path)
+    check = CheckId("tests/x.yaml/test_in_it.py", "test_ddim", "image")
+    baseline, tensors = baseline_of(check, OLD, CLEAN)
+    store.write(OLD, check.module, [baseline], tensors)
+    assert run(tmp_path, "verify") == 0, capsys.readouterr().out
+    assert run(tmp_path, "list") == 0
+    assert str(check) in capsys.readouterr().out
+    assert run(tmp_path, "gc") == 0
+
+
+def test_gc_leaves_a_folder_in_the_place_of_a_tensor_to_verify(tmp_path, capsys):
+    store = fill(tmp_path)
+    place = store.tensor_path(make_record(CLEAN + 7).digest)
+    place.mkdir(parents=True)
+    assert run(tmp_path, "gc", "--older-than-s", "0", "--yes") == 0
+    assert place.is_dir()
+    assert run(tmp_path, "verify") == 3
+    assert place.name in capsys.readouterr().out
 
 
 def test_a_folder_that_is_a_file_is_an_error_and_not_a_traceback(tmp_path, capsys):
