@@ -22,6 +22,7 @@ A message has up to four parts, each on its own line: what (with the name), fact
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 __all__ = [
@@ -40,7 +41,11 @@ __all__ = [
     "UsageError",
     "ValueRefused",
     "WeightsError",
+    "message_parts",
 ]
+
+
+_WHERE, _NEXT = "where  ", "next   "
 
 
 class ExitCode(IntEnum):
@@ -73,10 +78,23 @@ class ReproError(Exception):
         self.next_step = next_step
         lines = [what, *(f"  {fact}" for fact in facts)]
         if where:
-            lines.append(f"  where  {where}")
+            lines.append(f"  {_WHERE}{where}")
         if next_step:
-            lines.append(f"  next   {next_step}")
+            lines.append(f"  {_NEXT}{next_step}")
         super().__init__("\n".join(lines))
+
+
+def message_parts(lines: Sequence[str]) -> tuple[tuple[str, ...], str, str]:
+    """What and facts, where, and next step, of the lines of a `ReproError`'s message.
+
+    Lines that are no such message are all of the first part; a part that is absent is ``""``.
+    """
+    rest = [line.strip() for line in lines]
+    found = {_WHERE: "", _NEXT: ""}
+    for label in (_NEXT, _WHERE):  # from the end, so that no fact is taken for a label
+        if len(rest) > 1 and rest[-1].startswith(label):
+            found[label] = rest.pop().removeprefix(label)
+    return tuple(rest), found[_WHERE], found[_NEXT]
 
 
 class UsageError(ReproError):

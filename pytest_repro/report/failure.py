@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from pytest_repro.core.errors import message_parts
 from pytest_repro.core.model import (
     Difference,
     Distance,
@@ -87,8 +88,9 @@ def _row(label: str, text: str) -> str:
 
 
 def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
-    for sentence in outcome.detail[:4]:
-        yield "because", sentence
+    sentences, where, _ = message_parts(outcome.detail)
+    yield from zip(("because", *[""] * 3), sentences, strict=False)
+    yield "where", where
     yield from zip(("cause", *[""] * 4), outcome.evidence[:_EVIDENCE], strict=False)
     yield from zip(("began", *[""] * _BEGAN), outcome.began[:_BEGAN], strict=False)
     yield "operators", _operators(outcome)
@@ -225,7 +227,8 @@ def _next(outcome: Outcome) -> str:
     if outcome.verdict is Verdict.NONDETERMINISTIC:
         return f"find what differs from run to run; nothing is recorded: pytest {shell_word(test)}"
     if outcome.verdict is Verdict.CORRUPT:
-        return "repair the file as said above; a broken baseline is never overwritten silently"
+        # A broken baseline is never overwritten silently: how to repair it is the error's to say.
+        return message_parts(outcome.detail)[2] or "repair the file; recording leaves it as it is"
     if outcome.verdict is Verdict.MISSING:
         return f"pytest {shell_word(test)} --repro-update   (then commit the baseline)"
     return f"pytest {shell_word(test)} --repro-update   (accepts it; then review the diff)"

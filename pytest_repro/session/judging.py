@@ -78,7 +78,7 @@ class Judging:
             verdict=Verdict.CORRUPT,
             gate=Gate.VALUE,
             observation=call.observation,
-            detail=tuple(str(error).splitlines()),
+            detail=tuple(line.strip() for line in str(error).splitlines()),
             called_at=call.called_at,
         )
 

@@ -1,11 +1,18 @@
-"""What our errors say and in which order, and what the command returns for them."""
+"""What our errors say and in which order, how it comes apart again, and the exit codes."""
 
 from __future__ import annotations
 
 import pytest
 
 from pytest_repro.core import errors
-from pytest_repro.core.errors import BaselineError, CheckFailed, ExitCode, ReproError
+from pytest_repro.core.errors import (
+    BaselineError,
+    CheckFailed,
+    CorruptBaseline,
+    ExitCode,
+    ReproError,
+    message_parts,
+)
 
 OURS = [
     kind
@@ -53,3 +60,29 @@ def test_a_part_that_is_not_given_has_no_line():
 def test_a_failed_check_is_an_assertion_and_no_fault_of_ours():
     assert issubclass(CheckFailed, AssertionError)
     assert not issubclass(CheckFailed, ReproError)
+
+
+ERRORS = [
+    ReproError("what"),
+    ReproError("what", facts=("one", "two")),
+    ReproError("what", where="a.yaml"),
+    ReproError("what", next_step="git lfs pull"),
+    CorruptBaseline("what", facts=("where  it hurts", "next   comes"), where="a", next_step="b"),
+    ReproError("where  is it"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=str)
+def test_the_parts_of_a_message_are_what_it_was_made_of(error):
+    sentences, where, next_step = message_parts(str(error).splitlines())
+    assert sentences == (error.what, *error.facts)
+    assert (where, next_step) == (error.where, error.next_step)
+
+
+def test_lines_that_are_no_message_are_all_sentences():
+    assert message_parts(()) == ((), "", "")
+    assert message_parts(("dtype became float64", "shape, too")) == (
+        ("dtype became float64", "shape, too"),
+        "",
+        "",
+    )

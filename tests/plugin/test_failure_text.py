@@ -60,6 +60,28 @@ def test_the_text_is_as_written_and_fits_one_screen(project, case):
     assert plain(text) == (GOLDEN / f"{case}.txt").read_text(encoding="utf-8")
 
 
+DAMAGES = {
+    "corrupt_manifest": ("manifest", lambda data: data[:150]),
+    "corrupt_tensor": ("tensor", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
+    "corrupt_pointer": ("tensor", lambda data: b"version https://git-lfs.github.com/spec/v1\n"),
+    "corrupt_newer": ("manifest", lambda data: data.replace(b"schema: 1", b"schema: 99")),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_a_broken_baseline_says_once_why_where_and_what_to_do(project, case):
+    name, damage = DAMAGES[case]
+    project.write(source())
+    project.record()
+    path = getattr(project, name)
+    path.write_bytes(damage(path.read_bytes()))
+    project.write(source(value="noise + 1"))
+    text = project.run().failure.rstrip("\n") + "\n"
+    assert plain(text) == (GOLDEN / f"{case}.txt").read_text(encoding="utf-8")
+    labels = [line[:14].strip() for line in text.splitlines()[1:] if line[:14].strip()]
+    assert labels == ["check", "because", "where", "next"]
+
+
 def test_forty_drifted_checks_still_fit_one_screen(project):
     many = """
         @pytest.mark.repro
