@@ -12,6 +12,7 @@ from pytest_repro.core.settings import UpdateMode
 from pytest_repro.fixtures import RUNNING
 from pytest_repro.stashed import (
     CONFIGS,
+    CRASHED,
     DEVICES,
     FAULTS,
     KEYS,
@@ -25,7 +26,12 @@ from pytest_repro.stashed import (
     SETTINGS,
 )
 
-__all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedown"]
+__all__ = [
+    "pytest_handlecrashitem",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_testnodedown",
+]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -45,8 +51,9 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
         config.workeroutput["repro_keys"] = config.stash[KEYS]
         config.workeroutput["repro_notes"] = config.stash[NOTES]
     elif not config.getoption("collectonly"):
-        _count_losses(config)
-        _write_reports(config, session)
+        losses = _count_losses(config)
+        config.stash[NOTES].extend(losses)
+        _write_reports(config, session, losses)
     if config.stash.get(FAULTS, []) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     CONFIGS.pop()
@@ -54,25 +61,31 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     return (yield)
 
 
-def _count_losses(config: pytest.Config) -> None:
-    lost, settings = config.stash[LOST], config.stash[SETTINGS]
-    if not lost or settings.update is UpdateMode.NONE:
-        return
-    from pytest_repro.losses import correct, loss_text, unwritten
+def _count_losses(config: pytest.Config) -> list[str]:
+    """Correct what lost workers said; returns what is no fault of the run, and has to be said."""
+    lost, crashed = config.stash[LOST], config.stash[CRASHED]
+    settings = config.stash[SETTINGS]
+    if not lost:
+        return []
+    from pytest_repro.losses import correct, crash_text, loss_text, unwritten
 
+    if settings.update is UpdateMode.NONE:
+        # Without a verdict nothing says that any test of the run is ours.
+        return [crash_text(lost, crashed)] if config.stash[ROWS] else []
     rows = [row for worker in lost for row in config.stash[OF_WORKER].get(worker, [])]
     try:
         gone = unwritten(rows, config.rootpath / settings.baselines, root=config.rootpath)
     except ReproError as error:
         config.stash[FAULTS].append(str(error))
-        return
+        return []
     correct(gone)
     if REPORTING in config.stash:
         config.stash[REPORTING].correct(gone)
     config.stash[FAULTS].append(loss_text(lost, gone))
+    return []
 
 
-def _write_reports(config: pytest.Config, session: pytest.Session) -> None:
+def _write_reports(config: pytest.Config, session: pytest.Session, losses: list[str]) -> None:
     if REPORTING not in config.stash:
         return
     from datetime import datetime, timezone
@@ -80,7 +93,7 @@ def _write_reports(config: pytest.Config, session: pytest.Session) -> None:
     idle = [row["check"] for row in config.stash[ROWS] if not row["verdict"]]
     made_at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     # Who reads the report alone must see that it may not be all of the suite.
-    notes = [*config.stash[FAULTS], *_cut_short(session)]
+    notes = [*config.stash[FAULTS], *losses, *_cut_short(session)]
     try:
         config.stash[LINES] = config.stash[REPORTING].write(idle, made_at, notes)
     except ReproError as error:
@@ -95,6 +108,11 @@ def _cut_short(session: pytest.Session) -> Iterator[str]:
     elif session.exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
         why = "errors while collecting, by hand or by a fault"
         yield f"pytest was cut short (exit code {int(session.exitstatus)}): {why}"
+
+
+@pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed
+def pytest_handlecrashitem(crashitem: str, sched: Any) -> None:
+    sched.config.stash[CRASHED].append(crashitem)
 
 
 @pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed

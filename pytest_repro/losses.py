@@ -1,4 +1,4 @@
-"""What lost workers had recorded and not yet written: a verdict must not outlive its baseline."""
+"""What went with lost workers: values not yet written, and the checks of the tests they ran."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_repro.core.words import Verdict
 
-__all__ = ["correct", "loss_text", "unwritten"]
+__all__ = ["correct", "crash_text", "loss_text", "unwritten"]
 
 _WRITTEN = frozenset({str(Verdict.RECORDED), str(Verdict.UPDATED)})
 _LISTED = 8
@@ -50,9 +50,27 @@ def correct(rows: Iterable[dict[str, Any]]) -> None:
         row["no_envelope"] = ""
 
 
+def crash_text(workers: Sequence[str], tests: Sequence[str]) -> str:
+    """What the run says of workers that it lost while nothing was recorded.
+
+    Args:
+        workers: Their names.
+        tests: The tests that they ran when they were lost, by node id.
+    """
+    if not tests:
+        return f"{_named(workers)} lost, between two tests: every verdict is counted"
+    shown = ", ".join(tests[:_LISTED])
+    more = f" and {len(tests) - _LISTED} more" if len(tests) > _LISTED else ""
+    return f"{_named(workers)} lost, and what was checked in {shown}{more} was not judged there"
+
+
+def _named(workers: Sequence[str]) -> str:
+    return f"{'worker' if len(workers) == 1 else 'workers'} {', '.join(workers)}"
+
+
 def loss_text(workers: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     """What the run says of the workers that it lost."""
-    who = f"{'worker' if len(workers) == 1 else 'workers'} {', '.join(workers)}"
+    who = _named(workers)
     if not rows:
         return f"{who} lost; everything that was recorded before is stored"
     count = "1 value that was" if len(rows) == 1 else f"{len(rows)} values that were"

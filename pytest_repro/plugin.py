@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pytest_repro.closing import (
+    pytest_handlecrashitem,
     pytest_sessionfinish,
     pytest_terminal_summary,
     pytest_testnodedown,
@@ -41,6 +42,7 @@ from pytest_repro.phases import (
 )
 from pytest_repro.stashed import (
     CONFIGS,
+    CRASHED,
     DEVICES,
     FAULTS,
     KEYS,
@@ -54,6 +56,7 @@ from pytest_repro.stashed import (
 )
 
 __all__ = [
+    "pytest_handlecrashitem",
     "pytest_runtest_call",
     "pytest_runtest_makereport",
     "pytest_runtest_setup",
@@ -130,6 +133,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[FAULTS] = []
     config.stash[KEYS] = []
     config.stash[LOST] = []
+    config.stash[CRASHED] = []
     config.stash[NOTES] = []
     config.stash[OF_WORKER] = {}
     if DEVICES not in config.stash:  # xdist's workers load what -p names after the conftests

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACTIVE",
     "CONFIGS",
+    "CRASHED",
     "DEVICES",
     "FAULTS",
     "ISOLATED",
@@ -48,6 +49,7 @@ DEVICES: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 KEYS: pytest.StashKey[list[str]] = pytest.StashKey()
 NOTES: pytest.StashKey[list[str]] = pytest.StashKey()
 LOST: pytest.StashKey[list[str]] = pytest.StashKey()
+CRASHED: pytest.StashKey[list[str]] = pytest.StashKey()
 OF_WORKER: pytest.StashKey[dict[str, list[dict[str, Any]]]] = pytest.StashKey()
 
 CONFIGS: list[pytest.Config] = []
