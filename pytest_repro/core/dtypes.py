@@ -77,7 +77,8 @@ def _numpy_dtype(letter: str, itemsize: int) -> np.dtype[Any]:
         # Only now, since few suites ever hold a bfloat16.
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
     return np.dtype(f"<{letter}{itemsize}")
 
 
