@@ -104,12 +104,9 @@ def save_kept(path: Path, kept: Kept) -> None:
     """Write it whole or not at all, so that a killed benchmark can be resumed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
-    np.savez(
-        partial,
-        noise=np.array(kept.noise),
-        input_rel_l2=np.array(kept.input_rel_l2),
-        **kept.arrays,
-    )
+    numbers = {"noise": np.array(kept.noise), "input_rel_l2": np.array(kept.input_rel_l2)}
+    named: dict[str, Any] = {**numbers, **kept.arrays}
+    np.savez(partial, **named)
     partial.replace(path)
 
 

@@ -49,9 +49,11 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from itertools import zip_longest
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
 
 # What every child needs is loaded once; nothing of pytest_repro is.
 import hypothesis
@@ -122,12 +124,12 @@ class Covering:
 class _Watch:
     """Tells coverage which test runs, and notes how long it took."""
 
-    def __init__(self, coverage) -> None:
+    def __init__(self, coverage: Any) -> None:
         self._coverage = coverage
         self.took_s: dict[str, float] = {}
         self.failed: list[str] = []
 
-    def pytest_runtest_logstart(self, nodeid):
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._coverage.switch_context(nodeid)
         # What one test computes and keeps would not be seen running in the next.
         for name, module in list(sys.modules.items()):
@@ -135,7 +137,7 @@ class _Watch:
                 for value in vars(module).values():
                     getattr(value, "cache_clear", int)()
 
-    def pytest_runtest_logreport(self, report):
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.took_s[report.nodeid] = self.took_s.get(report.nodeid, 0.0) + report.duration
         if report.failed:
             self.failed.append(report.nodeid)
@@ -199,10 +201,12 @@ class _Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             for name, tree in trees.items()
         }
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         return importlib.util.spec_from_loader(name, self) if name in self._codes else None
 
-    def exec_module(self, module):
+    def exec_module(self, module: ModuleType) -> None:
         exec(self._codes[module.__name__], module.__dict__)
 
 
@@ -281,7 +285,8 @@ class Collected:
         answer = self._lines.readline()
         if not answer:
             raise SystemExit("the tests could not be collected: run pytest on them by hand")
-        return json.loads(answer)
+        word: str | None = json.loads(answer)
+        return word
 
     def close(self) -> None:
         """End the process."""
@@ -295,7 +300,7 @@ class _Answering:
     def __init__(self, line: socket.socket) -> None:
         self._lines = line.makefile("rw")
 
-    def pytest_runtestloop(self, session):
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
         for question in self._lines:
             module, name, tests, limit_s = json.loads(question)
@@ -304,7 +309,9 @@ class _Answering:
             print(json.dumps(answer), file=self._lines, flush=True)
         return True
 
-    def _answer(self, module, tree, items, limit_s):
+    def _answer(
+        self, module: str, tree: ast.Module | None, items: Sequence[pytest.Item], limit_s: int
+    ) -> str | None:
         changed = _changed_functions(module, tree) if tree else {}
         if tree and not changed:
             return None
@@ -321,7 +328,7 @@ class _Answering:
         return _word(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
-def _fails(items) -> bool:
+def _fails(items: Sequence[pytest.Item]) -> bool:
     for item, following in zip_longest(items, items[1:]):
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if item.session.testsfailed:
@@ -376,8 +383,8 @@ class Log:
         self._rows: dict[tuple[str, str, str], tuple[str, str]] = {}
         if path and path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
-                *key, outcome, tests = json.loads(line)
-                self._rows[tuple(key)] = outcome, tests
+                module, name, digest, outcome, run = json.loads(line)
+                self._rows[module, name, digest] = outcome, run
 
     def known(self, module: str, name: str) -> str | None:
         """The outcome, if a run would find the same."""
@@ -456,7 +463,8 @@ def every_module() -> list[str]:
 
 def reasons() -> dict[str, dict[str, str]]:
     """Why a mutant lives, by its module and its name."""
-    return json.loads(REASONS.read_text(encoding="utf-8"))
+    known: dict[str, dict[str, str]] = json.loads(REASONS.read_text(encoding="utf-8"))
+    return known
 
 
 def _cell(text: str) -> str:
@@ -535,7 +543,7 @@ def _run_all(modules: Sequence[str], every: int, log: Log, paths: Sequence[str])
 def _check_without_fault(covered: Mapping[str, Covering], collected: Collected) -> None:
     """Refuse to go on if tests fail in either kind of process, in the order that is used."""
     took_s = next(iter(covered.values())).took_s
-    tests = sorted(took_s, key=took_s.get)
+    tests = sorted(took_s, key=took_s.__getitem__)
     trees = {name: ast.parse(_file(name).read_text(encoding="utf-8")) for name in covered}
     there = collected.outcome("", "", tests, _limit_s(tests, took_s))
     # The quicker half is enough to see that modules can be planted.

@@ -124,7 +124,7 @@ def arrays(mebibytes: int) -> list[str]:
     rows = []
     for dtype in (np.float32, np.float16, ml_dtypes.bfloat16, np.uint8):
         array = data.view(dtype)
-        taken_s = best_s(lambda array=array: make_record(array))
+        taken_s = best_s(lambda array=array: make_record(array))  # type: ignore[misc]
         rows.append(
             (f"record of {np.dtype(dtype).name}, by SHA-256", *mark(taken_s / plain_s, 1.3))
         )

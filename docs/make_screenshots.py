@@ -71,9 +71,9 @@ def main() -> None:
         _terminal(shown, f"pytest {' '.join(arguments)}", IMAGES / "terminal.svg")
         page = (folder / "report/index.html").read_text(encoding="utf-8")
         _photograph(folder, page.replace("</body>", OPENED + "</body>"), "report", (1180, 1560))
-        page = folder / "matrix.html"
-        _command("matrix", "--far", "--root", str(ROOT), "--html", str(page))
-        _photograph(folder, page.read_text(encoding="utf-8"), "matrix", (1420, 1290))
+        matrix = folder / "matrix.html"
+        _command("matrix", "--far", "--root", str(ROOT), "--html", str(matrix))
+        _photograph(folder, matrix.read_text(encoding="utf-8"), "matrix", (1420, 1290))
 
 
 def _pytest(folder: Path, *arguments: str, **variables: str) -> str:

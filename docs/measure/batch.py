@@ -5,6 +5,9 @@ Run: ``python docs/measure/batch.py``; needs mindone. Prints one Markdown table.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from pytest_repro.core.compare import compare_records
@@ -15,7 +18,7 @@ COUNT = 4
 STEPS = (2, 10)
 
 
-def _images(ddim, seeds, steps):
+def _images(ddim: Any, seeds: Iterable[int], steps: int) -> Any:
     generators = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
     return ddim(
         batch_size=len(generators),
@@ -25,7 +28,7 @@ def _images(ddim, seeds, steps):
     )[0]
 
 
-def _row(steps, number, alone, together):
+def _row(steps: int, number: int, alone: Any, together: Any) -> str:
     found = compare_records(make_record(alone), make_record(together))
     worst = found.worst_abs.amount if found.worst_abs else 0.0
     return (
@@ -34,7 +37,7 @@ def _row(steps, number, alone, together):
     )
 
 
-def main():
+def main() -> None:
     """Print the table."""
     ddim = load_ddim(parse_source("seeded"))
     print(

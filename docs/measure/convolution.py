@@ -17,7 +17,7 @@ from mindspore import nn
 SHAPE = (1, 128, 32, 32)
 
 
-def main():
+def main() -> None:
     """Print the time in milliseconds."""
     cell = nn.Conv2d(128, 128, 3, pad_mode="pad", padding=1)
     value = mindspore.Tensor(np.zeros(SHAPE, np.float32))

@@ -38,6 +38,7 @@ from pytest_repro.core.model import (
     CheckId,
     Digest,
     Distance,
+    Environment,
     EnvironmentKey,
     Observation,
     Outcome,
@@ -314,6 +315,10 @@ def judge(work: Path) -> list[Judged]:
     ]
 
 
+def _environment_of(baseline: Baseline) -> Environment:
+    return baseline.provenance.environment
+
+
 def _judge(work: Path, test: str, observed: str, recorded: str, choice: Choice) -> Iterator[Judged]:
     stored = Store(ROOT / "baselines", root=ROOT)
     key = EnvironmentKey(f"cpu-x86_64-{observed.lower()}-2c", FRAMEWORK)
@@ -324,7 +329,7 @@ def _judge(work: Path, test: str, observed: str, recorded: str, choice: Choice) 
             settings,
             root=ROOT,
             key=seen.provenance.environment.key,
-            observe=lambda seen=seen: seen.provenance.environment,
+            observe=partial(_environment_of, seen),
             store=Store(Path(settings.baselines), root=ROOT),
             policy=Policy(),
             mindspore=MindSporeAdapter(),

@@ -14,11 +14,13 @@ import argparse
 import gc
 import importlib.metadata
 import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
+from typing import Any
 
 import numpy as np
 
@@ -34,15 +36,20 @@ STEPS = 2
 LIMIT = 0.03
 NUMPY, AGAIN = "numpy", "numpy again"
 
+Use = Callable[[Any], Any]
+"""Makes an image from a generator."""
+Rounds = Sequence[Mapping[str, Sequence[float]]]
+"""Of every round, by the way it was run: seconds on the wall, of all cores, and on noise."""
+
 
 class Clock:
     """Seconds spent on noise."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.spent_s = 0.0
 
     @contextmanager
-    def running(self):
+    def running(self) -> Iterator[None]:
         """Count the time inside."""
         began = perf_counter()
         try:
@@ -51,23 +58,22 @@ class Clock:
             self.spent_s += perf_counter() - began
 
 
-def timed(kind, clock):
+def timed(kind: type[Any], clock: Clock) -> type[Any]:
     """A generator class whose draws are counted by ``clock``, whatever they cost."""
 
-    class Timed(kind):
-        def standard_normal(self, *args, **kwargs):
-            with clock.running():
-                return super().standard_normal(*args, **kwargs)
+    def standard_normal(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with clock.running():
+            return kind.standard_normal(self, *args, **kwargs)
 
-    return Timed
+    return type("Timed", (kind,), {"standard_normal": standard_normal})
 
 
-def plain(use, clock):
+def plain(use: Use, clock: Clock) -> Any:
     """As without the plugin."""
     return use(timed(np.random.Generator, clock)(np.random.PCG64(0)))
 
 
-def ledger(use, clock):
+def ledger(use: Use, clock: Clock) -> Any:
     """With the fixture's generator, and the ledger as one check takes it."""
     with clock.running():
         book = NoiseBook()
@@ -78,10 +84,10 @@ def ledger(use, clock):
     return image
 
 
-def guarded(use, clock):
+def guarded(use: Use, clock: Clock) -> Any:
     """The same inside what surrounds the body of a marked test."""
 
-    def within(generator):
+    def within(generator: LedgerGenerator) -> Any:
         watching = watch_pipeline_calls(generator.book)
         guard = guard_randomness(RngMode.ERROR)
         with clock.running():
@@ -99,7 +105,7 @@ def guarded(use, clock):
 WAYS = {NUMPY: plain, "ledger": ledger, "ledger and guard": guarded, AGAIN: plain}
 
 
-def _run(way, use):
+def _run(way: str, use: Use) -> tuple[float, float, float, bytes]:
     """Seconds on the wall, of all cores, and on noise; the image."""
     gc.collect()
     clock = Clock()
@@ -108,7 +114,7 @@ def _run(way, use):
     return perf_counter() - wall_s, process_time() - cpu_s, clock.spent_s, image.tobytes()
 
 
-def _rounds(use, count):
+def _rounds(use: Use, count: int) -> Rounds:
     clean = _run(NUMPY, use)[3]
     for way in WAYS:
         _run(way, use)  # warm
@@ -125,13 +131,13 @@ def _rounds(use, count):
     return rounds
 
 
-def _ratio(rounds, way, at):
+def _ratio(rounds: Rounds, way: str, at: int) -> str:
     ratios = sorted(found[way][at] / found[NUMPY][at] for found in rounds)
     quarter = len(ratios) // 4
     return f"{median(ratios):.3f}; {ratios[quarter]:.2f} to {ratios[-1 - quarter]:.2f}"
 
 
-def _row(rounds, way):
+def _row(rounds: Rounds, way: str) -> list[str]:
     noise_us = median(found[way][2] for found in rounds) * 1e6
     cells = [way, f"{median(found[way][0] for found in rounds):.2f}"]
     if way == NUMPY:
@@ -145,7 +151,7 @@ def _row(rounds, way):
     return [*cells, *ratios, f"{noise_us:.0f}", f"{median(added) * 1e6:.0f}", share]
 
 
-def _lines(rounds, parameters):
+def _lines(rounds: Rounds, parameters: int) -> Iterator[str]:
     yield (
         "| generator | run, s | by numpy; middle half | CPU by numpy; middle half | on noise, us "
         "| added, us | added, of the run |"
@@ -166,21 +172,21 @@ def _lines(rounds, parameters):
     )
 
 
-def _write(lines):
+def _write(lines: str) -> None:
     head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     text = f"{head}{BEGIN}\n{lines}\n{END}{rest.partition(END)[2]}"
     PAGE.write_text(text, encoding="utf-8")
 
 
-def main():
+def main() -> None:
     """Measure, print and write the table."""
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--rounds", type=int, default=12)
-    asked.add_argument("--print", action="store_true", help="leave the page as it is")
-    asked = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--print", action="store_true", help="leave the page as it is")
+    asked = parser.parse_args()
     ddim = load_ddim(parse_source("seeded"))
 
-    def use(generator):
+    def use(generator: np.random.Generator) -> Any:
         return ddim(num_inference_steps=STEPS, output_type="np", generator=generator)[0]
 
     parameters = sum(one.size for one in ddim.unet.get_parameters())

@@ -93,6 +93,8 @@ def _open(folder: Path, page: Path) -> float:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     found = re.search(r'<pre id="opened">(.*?)</pre>', done.stdout)
+    if found is None:
+        raise SystemExit("the page did not open")
     rows, opened_ms = json.loads(html.unescape(found[1]))
     if rows != 200:
         raise SystemExit(f"{rows} rows were shown, not 200")

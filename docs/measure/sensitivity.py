@@ -100,7 +100,8 @@ def execute_all(case: Case, execute: Execution, folder: Path) -> None:
         arrays = execute(book)
         path = _kept_in(folder, case, at)
         partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **{_SIZE: np.array(book.input_rel_l2)}, **arrays)
+        named: dict[str, Any] = {_SIZE: np.array(book.input_rel_l2), **arrays}
+        np.savez(partial, **named)
         partial.replace(path)
 
 

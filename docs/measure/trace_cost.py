@@ -18,8 +18,10 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,17 +37,21 @@ LIMITS = {"steps": 1.05, "cells": 1.5}
 MOST_MEMORY = 1.1
 RUNS_OF_A_PEAK = 2
 
+Rounds = Sequence[Mapping[str, tuple[float, float]]]
+"""Of every round, by the way it was run: seconds on the wall and of all cores."""
+Peaks = Mapping[str, Sequence[float]]
 
-def _image(ddim):
+
+def _image(ddim: Any) -> Any:
     generator = np.random.Generator(np.random.PCG64(0))
     return ddim(num_inference_steps=2, output_type="np", generator=generator)[0]
 
 
-def _run(ddim, way):
+def _run(ddim: Any, way: str) -> Any:
     """One run; a traced one from the first tap to the digest of its trace."""
     if way == BARE:
         return _image(ddim)
-    watched = watch(ddim, TraceLevel(way.split()[-1]))
+    watched = watch(ddim, TraceLevel(way.rsplit(maxsplit=1)[-1]))
     if way not in LIMITS:
         watched.weights()
     with watched:
@@ -56,14 +62,14 @@ def _run(ddim, way):
     return image
 
 
-def _time(ddim, way):
+def _time(ddim: Any, way: str) -> tuple[float, float, bytes]:
     gc.collect()
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     image = _run(ddim, way)
     return time.perf_counter() - wall_s, time.process_time() - cpu_s, image.tobytes()
 
 
-def _rounds(ddim, count):
+def _rounds(ddim: Any, count: int) -> Rounds:
     """Seconds on the clock and of CPU of every way in every round; the image must never move."""
     clean = _image(ddim).tobytes()
     for way in WAYS:
@@ -80,18 +86,20 @@ def _rounds(ddim, count):
     return rounds
 
 
-def _peak_mb(way):
+def _peak_mb(way: str) -> float:
     """Peak memory of a process that runs one way; the load of the pipeline is part of it."""
     ddim = load_ddim(parse_source("seeded"))
     for _ in range(RUNS_OF_A_PEAK):
         _run(ddim, way)
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 1024
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found, "this kernel keeps no peaks"
+    return int(found[1]) / 1024
 
 
-def _peaks(count):
+def _peaks(count: int) -> Peaks:
     """Peaks of ``count`` processes a way, in turns."""
-    found = {way: [] for way in WAYS}
+    found: dict[str, list[float]] = {way: [] for way in WAYS}
     for _ in range(count):
         for way in WAYS:
             command = [sys.executable, __file__, "--peak-of", way]
@@ -100,13 +108,13 @@ def _peaks(count):
     return found
 
 
-def _judged(value, limit):
+def _judged(value: float, limit: float | None) -> str:
     if limit is None:
         return f"{value:.3f}"
     return f"{value:.3f} (at most {limit:g}: {'met' if value <= limit else '**missed**'})"
 
 
-def _row(way, rounds, peaks):
+def _row(way: str, rounds: Rounds, peaks: Peaks) -> str:
     walls, cpus = zip(*(found[way] for found in rounds), strict=True)
     peak_mb = statistics.median(peaks[way])
     cells = [f"{statistics.median(walls):.3f}", "-", f"{statistics.median(cpus):.3f}", "-"]
@@ -121,7 +129,7 @@ def _row(way, rounds, peaks):
     return f"| {way} | {' | '.join(cells)} |"
 
 
-def _lines(rounds, peaks):
+def _lines(rounds: Rounds, peaks: Peaks) -> Iterator[str]:
     yield "| way | s | by untraced; range | CPU s | by untraced; range | peak MB | by untraced |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     yield from (_row(way, rounds, peaks) for way in WAYS)
@@ -138,7 +146,7 @@ def _lines(rounds, peaks):
     )
 
 
-def _write(lines):
+def _write(lines: str) -> None:
     page = PAGE.read_text(encoding="utf-8")
     head, _, rest = page.partition(BEGIN)
     PAGE.write_text(
@@ -147,14 +155,14 @@ def _write(lines):
     )
 
 
-def main():
+def main() -> None:
     """Measure, print and write the table."""
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--rounds", type=int, default=9)
-    asked.add_argument("--peaks", type=int, default=2)
-    asked.add_argument("--peak-of", choices=WAYS, help=argparse.SUPPRESS)
-    asked.add_argument("--print", action="store_true", help="leave the page as it is")
-    asked = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--peaks", type=int, default=2)
+    parser.add_argument("--peak-of", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--print", action="store_true", help="leave the page as it is")
+    asked = parser.parse_args()
     if asked.peak_of:
         print(json.dumps(_peak_mb(asked.peak_of)))
         return

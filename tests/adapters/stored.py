@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pytest_repro.core.compare import summary_of
@@ -25,7 +27,7 @@ MODULE = "tests/models/test_ddim.py"
 
 
 def baseline_of(
-    array: np.ndarray, *, test: str = "test_ddim", name: str = "image", key: EnvironmentKey = KEY
+    array: Any, *, test: str = "test_ddim", name: str = "image", key: EnvironmentKey = KEY
 ) -> tuple[Baseline, TensorRecord]:
     """A baseline of one array and the record to store with it."""
     record = make_record(np.asarray(array))

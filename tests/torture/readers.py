@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,14 @@ from pytest_repro.adapters.index_lines import scan_index
 from pytest_repro.adapters.policy_file import load_policy
 from pytest_repro.core.component_rows import configurations_from_rows, weights_from_rows
 from pytest_repro.core.errors import ReproError
-from pytest_repro.core.model import CheckId, EnvironmentKey, Gate, Outcome, Verdict
+from pytest_repro.core.model import (
+    CheckId,
+    EnvironmentKey,
+    Gate,
+    Outcome,
+    TensorRecord,
+    Verdict,
+)
 from pytest_repro.core.policy import resolve
 from pytest_repro.core.record import make_record
 from pytest_repro.core.settings import TraceLevel
@@ -35,7 +43,7 @@ from tests.adapters.stored import KEY, MODULE, baseline_of
 __all__ = ["READERS", "Reader"]
 
 WHERE = "w"
-ARRAYS = {
+ARRAYS: dict[str, Any] = {
     "float32": np.arange(24, dtype=np.float32).reshape(4, 6),
     "empty": np.zeros((0, 3), dtype=np.float16),
     "0-d": np.array(-0.0),
@@ -151,7 +159,7 @@ def _read_tensor(data: bytes) -> bool:
     return bool(found)
 
 
-def _passes(data: bytes, record) -> bool:
+def _passes(data: bytes, record: TensorRecord) -> bool:
     try:
         read = codec.decode_tensor(data, digest=record.digest, where=WHERE)
     except ReproError:
@@ -179,7 +187,7 @@ def _read_rows(data: bytes) -> bool:
     return any(accepted)
 
 
-def _accepts(reader, rows) -> bool:
+def _accepts(reader: Callable[[Any], object], rows: Any) -> bool:
     try:
         reader(rows)
     except ReproError:
@@ -203,10 +211,11 @@ def _report() -> bytes:
     return report_text(entries, {}, **made, files={"o/a.yaml": "0" * 64}).encode()
 
 
-def _tensor_file(record) -> bytes:
+def _tensor_file(record: TensorRecord) -> bytes:
     from safetensors.numpy import save
 
-    return save(codec.tensor_arrays(record))
+    data: bytes = save(codec.tensor_arrays(record))
+    return data
 
 
 _YAML = (
