@@ -17,7 +17,9 @@ from pytest_repro.core.errors import (
 OURS = [
     kind
     for name in errors.__all__
-    if issubclass(kind := getattr(errors, name), ReproError) and kind is not ReproError
+    if isinstance(kind := getattr(errors, name), type)
+    and issubclass(kind, ReproError)
+    and kind is not ReproError
 ]
 
 
