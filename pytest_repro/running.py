@@ -47,7 +47,11 @@ def _activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
         if mark.args:
             raise UsageError(f"{item.nodeid}: the arguments of `repro` have names")
         arguments.update(mark.kwargs)
-    return ActiveTest(session, session.spec(module, test, arguments, marked=bool(marks)))
+    spec = session.spec(module, test, arguments, marked=bool(marks))
+    if getattr(item, "execution_count", 1) > 1:
+        # pytest-rerunfailures counts over all workers: another may have died of the first.
+        session.attempt(spec)
+    return ActiveTest(session, spec)
 
 
 def _may_draw(item: pytest.Item) -> bool:

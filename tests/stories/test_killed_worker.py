@@ -131,6 +131,19 @@ def test_a_test_that_is_run_again_after_the_crash_is_judged_and_the_crash_is_sai
     assert project.files() == before
 
 
+def test_a_test_that_is_run_again_after_the_crash_is_not_recorded(project, spared):
+    pytest.importorskip("pytest_rerunfailures")
+    spared(False)
+    ran = project.run_apart("-n", "2", "--reruns", "1", "--repro-update")
+    assert ran.exit_code == 1
+    assert "not recorded: this is a further attempt at the test" in ran.text
+    assert not any(name.startswith("test_killed") for name in entries(project))
+    # The control: nobody is killed, and the same run records it.
+    ran = project.run_apart("-n", "2", "--reruns", "1", "--repro-update")
+    assert ran.exit_code == 0
+    assert {"test_killed::before", "test_killed::after"} <= entries(project)
+
+
 def test_the_last_worker_is_killed_and_not_replaced(project, spared):
     project.record()
     spared(False)
