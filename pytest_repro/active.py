@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_repro.session.isolated_trial import IsolatedTrial
     from pytest_repro.session.run import Session
     from pytest_repro.session.spec import TestSpec
-    from pytest_repro.session.trial import Trial
+    from pytest_repro.session.trial import CheckCall, Trial
 
 __all__ = ["ACTIVE", "ActiveTest", "active_test"]
 
@@ -56,7 +56,8 @@ class ActiveTest:
         spec: What the test asked for.
 
     Attributes:
-        outcomes: Of its checks, once it was judged.
+        settled: Its checks, where all were found exact and nothing is left to judge.
+        outcomes: Of its checks, once they were judged; empty where they are settled.
         artefacts: What a report keeps of them, where one was asked for.
         idle: Whether it ended well, is marked, and checked nothing.
     """
@@ -64,6 +65,7 @@ class ActiveTest:
     def __init__(self, session: Session, spec: TestSpec) -> None:
         self.session = session
         self.spec = spec
+        self.settled: tuple[CheckCall, ...] = ()
         self.outcomes: tuple[Outcome, ...] = ()
         self.artefacts: tuple[Artefact, ...] = ()
         self.idle = False
@@ -93,7 +95,7 @@ class ActiveTest:
 
     def pipeline(self, family: str) -> Any:
         """A pipeline in the test's computing dtype, watched."""
-        pipeline = self.session.pipelines.load(family, self.spec.computing_dtype)
+        pipeline = self.session.pipelines.load(family, self.spec.asked.computing_dtype)
         return self.trial.watch(pipeline)
 
     def check_batch(
@@ -157,6 +159,11 @@ class ActiveTest:
         finally:
             isolation.__exit__(None, None, None)
 
+    def settle(self) -> bool:
+        """Whether every check was found exact, so that nothing is left to `judge`."""
+        self.settled = self.session.settled(self.trial)
+        return bool(self.settled)
+
     def judge(
         self,
         failure: BaseException | None,
@@ -173,10 +180,6 @@ class ActiveTest:
         Raises:
             IsolationError: It could not be run there.
         """
-        settled = self.session.settled(self.trial)
-        if settled:
-            self.outcomes = settled
-            return
         examination = self.session.examine(self.trial, failure)
         while examination.wants_run():
             if examination.wants_fresh_process():

@@ -6,7 +6,6 @@ run without one nothing.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from pytest_repro.active import ActiveTest
 from pytest_repro.core.errors import CheckFailed, ReproError, UsageError
 from pytest_repro.fixtures import GENERATORS, Check
-from pytest_repro.report.rows import rows_from
+from pytest_repro.report.rows import exact_row, rows_from
 from pytest_repro.rerun import hand_over, run_again
 from pytest_repro.stashed import ISOLATED, NOTES, ORIGIN, REPORTING, session_of
 
@@ -57,7 +56,12 @@ def _activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
 def _may_draw(item: pytest.Item) -> bool:
     """Whether a test asks for our generators; a ``TestCase`` is given them unasked."""
     asked = getattr(item, "fixturenames", ())
-    return not GENERATORS.isdisjoint(asked) or hasattr(getattr(item, "cls", None), "setUpClass")
+    return not GENERATORS.isdisjoint(asked) or _is_test_case(item)
+
+
+def _is_test_case(item: pytest.Item) -> bool:
+    # pytest has an item of its own for them; to ask most items for their class costs more.
+    return type(item) is not pytest.Function and hasattr(getattr(item, "cls", None), "setUpClass")
 
 
 def _say_at_once(config: pytest.Config, note: str) -> None:
@@ -147,29 +151,41 @@ def conclude(item: pytest.Item, active: ActiveTest, failure: BaseException | Non
 
 
 def _judge(item: pytest.Item, active: ActiveTest, failure: BaseException | None) -> None:
-    try:
-        active.judge(failure, *_ways_to_run_again(item, active))
-    except ReproError as error:
-        raise _fault(item, error) from None
-    outcomes = active.outcomes
-    item.user_properties.extend([(f"repro {o.check.name}", str(o.verdict)) for o in outcomes])
-    if failure is not None or not outcomes or not all(o.verdict.passes for o in outcomes):
-        _tell(item, active, failure)
-
-
-def _tell(item: pytest.Item, active: ActiveTest, failure: BaseException | None) -> None:
-    """Say what did not pass: beside the test's own failure, or as the failure."""
-    from pytest_repro.report.failure import failure_text, nothing_checked
-
-    text = failure_text(active.outcomes)
+    if active.settle():
+        verdicts = [(call.observation.check.name, "exact") for call in active.settled]
+    else:
+        try:
+            active.judge(failure, *_ways_to_run_again(item, active))
+        except ReproError as error:
+            raise _fault(item, error) from None
+        verdicts = [(one.check.name, str(one.verdict)) for one in active.outcomes]
+    item.user_properties.extend([(f"repro {name}", verdict) for name, verdict in verdicts])
     if failure is not None:
-        for section in filter(None, (text, active.explain(failure))):
-            item.add_report_section("call", "repro", section)
-    elif text:
-        raise _failed(text)
-    elif active.spec.marked and not active.outcomes:
-        active.idle = True
-        raise _failed(nothing_checked(active.spec.place))
+        _add(item, active, failure)
+    elif not active.settled:
+        _fail(active)
+
+
+def _add(item: pytest.Item, active: ActiveTest, failure: BaseException) -> None:
+    """Say beside the test's own failure what did not pass and what explains it."""
+    from pytest_repro.report.failure import failure_text
+
+    for section in filter(None, (failure_text(active.outcomes), active.explain(failure))):
+        item.add_report_section("call", "repro", section)
+
+
+def _fail(active: ActiveTest) -> None:
+    """Fail a test for what did not pass, or for having checked nothing where it is marked."""
+    if not active.outcomes:
+        if active.spec.marked:
+            from pytest_repro.report.failure import nothing_checked
+
+            active.idle = True
+            raise _failed(nothing_checked(active.spec.place))
+    elif not all(one.verdict.passes for one in active.outcomes):
+        from pytest_repro.report.failure import failure_text
+
+        raise _failed(failure_text(active.outcomes))
 
 
 def _ways_to_run_again(item: pytest.Item, active: ActiveTest) -> tuple[Any, Any]:
@@ -220,9 +236,8 @@ def _fault(item: pytest.Item, error: ReproError) -> BaseException:
 
 def equip(item: pytest.Item, active: ActiveTest) -> None:
     """Give a marked ``unittest.TestCase`` what it cannot ask for: the fixtures as attributes."""
-    unittest = sys.modules.get("unittest")
-    instance = getattr(item, "instance", None)
-    if unittest is not None and isinstance(instance, unittest.TestCase):
+    if _is_test_case(item):
+        instance: Any = getattr(item, "instance", None)
         instance.repro_check = Check(active)
         instance.repro_disturb = active.trial.disturb
         instance.repro_generators = active.trial.generators
@@ -231,10 +246,13 @@ def equip(item: pytest.Item, active: ActiveTest) -> None:
 
 def report_rows(item: pytest.Item, active: ActiveTest, report: Any) -> None:
     """Put what a test came to on its report, with which it travels from an xdist worker."""
-    rows = rows_from(active.spec.place, active.idle, active.outcomes)
+    if active.settled:
+        rows = [exact_row(one.observation.check, one.exact) for one in active.settled if one.exact]
+    else:
+        rows = rows_from(active.spec.place, active.idle, active.outcomes)
     report.repro = [row.plain() for row in rows]
     if REPORTING in item.config.stash:
         from pytest_repro.reporting import entries_of_test
 
         report.repro_entries = entries_of_test(active)
-    active.outcomes = active.artefacts = ()
+    active.settled = active.outcomes = active.artefacts = ()

@@ -58,7 +58,8 @@ CONFIGS: list[pytest.Config] = []
 
 def session_of(config: pytest.Config) -> Session:
     """The run's session, made at the first repro test; the heavy imports happen here."""
-    if SESSION not in config.stash:
+    session = config.stash.get(SESSION, None)
+    if session is None:
         from pytest_repro.session.opening import open_session
 
         facts = config.hook.pytest_repro_environment(config=config)
@@ -67,11 +68,11 @@ def session_of(config: pytest.Config) -> Session:
             from pytest_repro.asking import terminal_question
 
             asks = {"wants": terminal_question(config)}
-        config.stash[SESSION] = open_session(
+        config.stash[SESSION] = session = open_session(
             config.stash[SETTINGS],
             root=config.rootpath,
             extra_facts=facts,
             isolated=ISOLATED in config.stash,
             **asks,
         )
-    return config.stash[SESSION]
+    return session

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.random import mtrand
 
 from pytest_repro.adapters.randomness_event import EventKind
 
@@ -69,7 +70,7 @@ def _kept_memory() -> _Memory | None:
 
     It is the one place of the object where two numbers, kept one after the other, both appear.
     """
-    owner = np.random.mtrand._rand  # noqa: SLF001
+    owner = mtrand._rand  # noqa: SLF001
     if sys.implementation.name != "cpython":
         return None
     state = owner.get_state(legacy=False)
@@ -107,19 +108,19 @@ class NumpyGenerator:
         self._last: tuple[Any, int, Any] = (None, 0, None)
 
     def read(self) -> Any:
-        bits = np.random.get_bit_generator()
+        bits = mtrand.get_bit_generator()
         if bits is not self._bits:
             self._turn_to(bits)
         words, kept = self._words, self._kept
         if words is None or kept is None:
-            state = np.random.mtrand._rand.get_state(legacy=False)  # noqa: SLF001
+            state = mtrand._rand.get_state(legacy=False)  # noqa: SLF001
             return _PublicState(bits, _comparable(state), state)
         return bits, words.raw, kept.raw
 
     def write(self, state: Any) -> None:
         if isinstance(state, _PublicState):
             self._take(state.bits)
-            np.random.mtrand._rand.set_state(state.state)  # noqa: SLF001
+            mtrand._rand.set_state(state.state)  # noqa: SLF001
             return
         bits, words, kept = state
         self._take(bits)
@@ -128,7 +129,7 @@ class NumpyGenerator:
 
     def seeded(self, seed: int) -> Any:
         """The state of ``seed % 2**32``; made anew only where seed or bit generator changed."""
-        bits = np.random.get_bit_generator()
+        bits = mtrand.get_bit_generator()
         if self._last[0] is not bits or self._last[1] != seed:
             before = self.read()
             _seed_numpy(bits, seed % _SEED_BOUND)
@@ -137,8 +138,8 @@ class NumpyGenerator:
         return self._last[2]
 
     def _take(self, bits: Any) -> None:
-        if np.random.get_bit_generator() is not bits:
-            np.random.set_bit_generator(bits)
+        if mtrand.get_bit_generator() is not bits:
+            mtrand.set_bit_generator(bits)
         if bits is not self._bits:
             self._turn_to(bits)
 
@@ -150,7 +151,7 @@ class NumpyGenerator:
 
 
 def _seed_numpy(bits: Any, seed: int) -> None:
-    owner = np.random.mtrand._rand  # noqa: SLF001
+    owner = mtrand._rand  # noqa: SLF001
     if type(bits) is np.random.MT19937:
         owner.seed(seed)
     else:

@@ -7,6 +7,7 @@ class is replaced: ``isinstance``, pickles and names imported before the guard s
 from __future__ import annotations
 
 import functools
+import operator
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -145,23 +146,24 @@ class _ModulePatches:
         self._originals = {patch.name: patch.original for patch in found}
         self._replacements = {patch.name: patch.replacement for patch in found}
         self._before: dict[str, object] = {}
-        self._values = tuple(self._originals.values())
-        self._wanted = tuple(self._replacements.values())
+        # One step for all names, with one of them twice: of a single name it makes no tuple.
+        names = (*self._originals, next(iter(self._originals)))
+        self._found = operator.itemgetter(*names)
+        self._wanted = self._found(self._replacements)
 
     def is_in_place(self) -> bool:
         """Whether nobody exchanged a replacement since it was put in place."""
-        return self._found() == self._wanted
-
-    def _found(self) -> tuple[object, ...]:
-        return tuple(map(self._namespace.get, self._originals))
+        try:
+            return bool(self._found(self._namespace) == self._wanted)
+        except KeyError:
+            return False
 
     def install(self) -> None:
         namespace, originals = self._namespace, self._originals
-        found = self._found()
-        if found == self._values:
+        if self._found(namespace) == self._found(originals):
             self._before = originals
         else:
-            self._before = self._before_us(dict(zip(originals, found, strict=True)))
+            self._before = self._before_us({name: namespace[name] for name in originals})
         namespace.update(self._replacements)
 
     def _before_us(self, before: dict[str, object]) -> dict[str, object]:

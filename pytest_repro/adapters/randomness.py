@@ -11,7 +11,6 @@ import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -83,62 +82,68 @@ class Isolation:
     Written out rather than as a generator: it stands around every test.
     """
 
-    __slots__ = ("_framework", "_held", "_seed", "_undo")
+    __slots__ = ("_before", "_framework", "_framework_state", "_held", "_seed")
 
     def __init__(self, seed: int, framework: GlobalState | None) -> None:
         self._seed = seed
         self._framework = framework
-        self._undo: list[Callable[[], object]] = []
-        self._held: tuple[Any, ...] = ()
+        self._framework_state: Any = None
+        self._before: _States = _NO_STATES
+        self._held: _States = _NO_STATES
 
     def hold(self) -> None:
         """Remember the states of numpy and ``random`` for `release`; others may move them now."""
-        self._held = _NUMPY.read(), _RANDOM.read()
+        self._held = _read()
 
     def release(self) -> None:
         """Give them the states that they had at `hold`, or at first when they were seeded."""
-        numpy_state, random_state = self._held
-        if _NUMPY.read() != numpy_state:
-            _move(EventKind.NUMPY_GLOBAL, numpy_state)
-        if _RANDOM.read() != random_state:
-            _move(EventKind.RANDOM_GLOBAL, random_state)
+        if _read() != self._held:
+            _move(self._held)
 
     def __enter__(self) -> None:
+        self._before = _read()
         try:
-            for kind, generator in GENERATORS.items():
-                self._undo.append(partial(_move, kind, generator.read()))
-                _move(kind, generator.seeded(self._seed))
+            self._held = _NUMPY.seeded(self._seed), _RANDOM.seeded(self._seed)
+            _move(self._held)
             if self._framework is not None:
                 self._seed_framework(self._framework)
         except BaseException:
-            self._give_back()
+            self.__exit__()
             raise
-        self.hold()
 
     def __exit__(self, *_: object) -> None:
-        self._give_back()
+        framework, self._framework = self._framework, None
+        try:
+            if framework is not None:
+                framework.restore_state(self._framework_state)
+        finally:
+            _move(self._before)
 
     def _seed_framework(self, framework: GlobalState) -> None:
-        state = framework.save_state()
-        self._undo.append(partial(framework.restore_state, state))
+        self._framework_state = framework.save_state()
         framework.seed_globals(self._seed)
-        if state is not None:
-            # It may have seeded numpy in its own way.
-            _move(EventKind.NUMPY_GLOBAL, _NUMPY.seeded(self._seed))
-
-    def _give_back(self) -> None:
-        if self._undo:
-            try:
-                self._undo.pop()()
-            finally:
-                self._give_back()
+        if self._framework_state is not None:
+            _move(self._held)  # it may have seeded numpy in its own way
 
 
-def _move(kind: EventKind, state: object) -> None:
-    """Give a global generator a state, which no guard shall take for a draw."""
-    _SWITCH.moving(kind)
-    GENERATORS[kind].write(state)
-    _SWITCH.drew(kind)
+_States = tuple[Any, Any]
+"""Of numpy's and of ``random``'s generator."""
+_NO_STATES: _States = (None, None)
+
+
+def _read() -> _States:
+    return _NUMPY.read(), _RANDOM.read()
+
+
+def _move(states: _States) -> None:
+    """Give the global generators their states, which no guard shall take for draws."""
+    for kind in GENERATORS:
+        _SWITCH.moving(kind)
+    numpy_state, random_state = states
+    _NUMPY.write(numpy_state)
+    _RANDOM.write(random_state)
+    for kind in GENERATORS:
+        _SWITCH.drew(kind)
 
 
 @dataclass(slots=True)
@@ -278,9 +283,9 @@ def guard_randomness(
             seeded them; a generator without a seed never does.
         lasting: Leave what is replaced in place for the next guard, until `end_guarding`.
     """
-    return RandomnessGuard(
-        RngMode(mode), on_event, globals_may_draw=globals_may_draw, lasting=lasting
-    )
+    if not isinstance(mode, RngMode):
+        mode = RngMode(mode)
+    return RandomnessGuard(mode, on_event, globals_may_draw=globals_may_draw, lasting=lasting)
 
 
 def end_guarding() -> None:

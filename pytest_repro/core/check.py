@@ -192,4 +192,4 @@ class Outcome:
     @property
     def share(self) -> float:
         """The largest used share of the tolerance in force; 0.0 for ``exact``."""
-        return max((use.share for use in self.uses), default=0.0)
+        return max([use.share for use in self.uses], default=0.0)

@@ -42,6 +42,8 @@ def owned(record: TensorRecord) -> TensorRecord:
 
 
 def _plain(array: object) -> NDArray[Any]:
+    if type(array) is np.ndarray:
+        return array
     if isinstance(array, np.generic):
         return np.asarray(array)
     if not isinstance(array, np.ndarray):

@@ -47,6 +47,8 @@ def parse_choice(kind: type[_Enum], text: object, *, origin: str) -> _Enum:
     Raises:
         SettingError: No such member; the allowed words are named.
     """
+    if isinstance(text, kind):
+        return text
     try:
         return kind(text)
     except ValueError:

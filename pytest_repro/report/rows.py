@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_repro.core.words import Verdict
 
 if TYPE_CHECKING:
+    from pytest_repro.core.check import CheckId, Reference
     from pytest_repro.core.model import Outcome
 
-__all__ = ["Row", "rows_from"]
+__all__ = ["Row", "exact_row", "rows_from"]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One check in the closing lines.
+class Row(NamedTuple):
+    """One check in the closing lines; a tuple, for every passing check makes one.
 
     Attributes:
         check: Id of the check, or of the test where it checked nothing.
@@ -39,8 +38,12 @@ class Row:
 
     def plain(self) -> dict[str, Any]:
         """Primitives that every transport between workers accepts."""
-        # Not `dataclasses.asdict`, which copies deeply what is flat already.
-        return {name: getattr(self, name) for name in self.__slots__}
+        return self._asdict()
+
+
+def exact_row(check: CheckId, reference: Reference) -> Row:
+    """The row of a check that was found exact."""
+    return Row(str(check), "exact", str(reference.distance), str(reference.key))
 
 
 def rows_from(place: str, idle: bool, outcomes: Iterable[Outcome]) -> list[Row]:

@@ -96,7 +96,11 @@ def check_batch(
             next_step=f"repro_check(images, name={name!r}) before repro_check.batch",
         )
     batch = _split(images, framework, str(check))
-    seeds = tuple(range(trial.spec.seed, trial.spec.seed + len(batch))) if seeds is None else seeds
+    seeds = (
+        tuple(range(trial.spec.asked.seed, trial.spec.asked.seed + len(batch)))
+        if seeds is None
+        else seeds
+    )
     if len(seeds) != len(batch):
         raise UsageError(f"{check}: {len(seeds)} seeds for a batch of {len(batch)} images")
     ledger = trial.book.ledger()

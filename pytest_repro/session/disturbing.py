@@ -59,7 +59,7 @@ class Disturbing:
         return envelope_from(
             [compare_records(clean, record) for record in alike],
             method=f"{self._first.disturbed_what} moved by one "
-            f"{self._first.spec.computing_dtype} ULP, random signs",
+            f"{self._first.spec.asked.computing_dtype} ULP, random signs",
             seed=self._settings.envelope_seed,
             input_rel_l2=sum(sizes) / len(sizes),
         )

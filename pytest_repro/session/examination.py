@@ -102,7 +102,7 @@ class Examination:
             return self._session.noise_source(self._first.spec)
         return Disturbed(
             seed=self._session.settings.envelope_seed + len(self._disturbed),
-            computing_dtype=self._first.spec.computing_dtype,
+            computing_dtype=self._first.spec.asked.computing_dtype,
         )
 
     def trace_level(self) -> TraceLevel:
@@ -111,7 +111,7 @@ class Examination:
         The repeated run records every cell: it has to be made anyway, and only cells tell where a
         drift began; disturbed runs record steps, from which the envelope of each is measured.
         """
-        level = self._first.spec.trace
+        level = self._first.spec.asked.trace
         if not self._first.watching.is_watching or level is TraceLevel.OFF:
             return TraceLevel.OFF
         if not self._wants_repeat():
@@ -149,7 +149,7 @@ class Examination:
     def _wants_repeat(self) -> bool:
         if self._parting or not any(self._has_to_repeat(plan) for plan in self._plans.values()):
             return False
-        return len(self._repeats) < self._first.spec.runs - 1
+        return len(self._repeats) < self._first.spec.asked.runs - 1
 
     def _has_to_repeat(self, plan: Plan) -> bool:
         return plan.is_acceptable if self._session.settings.report else plan.needs_repeat

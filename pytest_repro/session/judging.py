@@ -66,7 +66,7 @@ class Judging:
         resolved = self._session.resolve(call.observation.check)
         return narrower(
             self._session.settings.reference,
-            spec.reference,
+            spec.asked.reference,
             call.reference,
             resolved.reference or Distance.ANY,
         )
@@ -204,7 +204,7 @@ class Judging:
     def _asked(self, spec: TestSpec, call: CheckCall) -> tuple[tuple[Tolerance | None, str], ...]:
         return (
             (call.tolerance, f"repro_check at {self._session.shown(call.called_at)}"),
-            (spec.tolerance, "@pytest.mark.repro"),
+            (spec.asked.tolerance, "@pytest.mark.repro"),
         )
 
     def _differences(

@@ -17,17 +17,17 @@ from pytest_repro.adapters.randomness import (
     isolated_globals,
 )
 from pytest_repro.adapters.store import Store
-from pytest_repro.core.check import CheckId, Digest, EnvironmentKey, Outcome, Reference
+from pytest_repro.core.check import CheckId, Digest, EnvironmentKey, Reference
 from pytest_repro.core.settings import NoiseMode, Settings, UpdateMode
-from pytest_repro.core.words import Gate, Verdict
 from pytest_repro.session.references import References, narrower
-from pytest_repro.session.spec import TestSpec, spec_from
-from pytest_repro.session.trial import FindExact, Trial
+from pytest_repro.session.spec import Specs, TestSpec
+from pytest_repro.session.trial import CheckCall, FindExact, Trial
 
 if TYPE_CHECKING:
     from pytest_repro.adapters.codec import Row
     from pytest_repro.adapters.msprobe import MsprobeDump
     from pytest_repro.core.artefact import Artefact, Candidate
+    from pytest_repro.core.check import Outcome
     from pytest_repro.core.generator import NoiseBook
     from pytest_repro.core.model import Baseline, Environment, TensorRecord
     from pytest_repro.core.noise import NoiseSource
@@ -88,6 +88,7 @@ class Session:
         self._stream_watch: StreamWatch | None = None
         self._writing: Writing | None = None
         self._attempts: dict[str, int] = {}
+        self._specs = Specs(settings)
         self._dump = _dump(settings.msprobe)
         self._artefacts = None
         if settings.report:
@@ -123,7 +124,7 @@ class Session:
         self, module: str, test: str, arguments: Mapping[str, object], *, marked: bool
     ) -> TestSpec:
         """What a test asked for, from its marker's arguments and the settings."""
-        return spec_from(module, test, arguments, self.settings, marked=marked)
+        return self._specs.spec(module, test, arguments, marked=marked)
 
     @property
     def framework(self) -> MindSporeAdapter:
@@ -151,18 +152,18 @@ class Session:
 
     def isolation(self, spec: TestSpec) -> Isolation:
         """Seed every global generator for one test and give all of them back afterwards."""
-        return isolated_globals(spec.seed, self._mindspore)
+        return isolated_globals(spec.asked.seed, self._mindspore)
 
     def guard(self, spec: TestSpec) -> AbstractContextManager[object]:
         """Catch randomness that no seed of the test decides."""
-        return guard_randomness(spec.rng, lasting=True)
+        return guard_randomness(spec.asked.rng, lasting=True)
 
     def fixtures_guard(self, spec: TestSpec) -> AbstractContextManager[object]:
         """Catch, while fixtures are made, generators that no seed decides.
 
         Global states may draw there: every test starts from seeded ones.
         """
-        return guard_randomness(spec.rng, globals_may_draw=True, lasting=True)
+        return guard_randomness(spec.asked.rng, globals_may_draw=True, lasting=True)
 
     @staticmethod
     def end_guarding() -> None:
@@ -197,7 +198,7 @@ class Session:
 
     def trial(self, spec: TestSpec, examination: Examination | None = None) -> Trial:
         """A fresh execution of a test: its first, or the one that an examination asks for."""
-        level = spec.trace if examination is None else examination.trace_level()
+        level = spec.asked.trace if examination is None else examination.trace_level()
         open_book = self._opener(spec, examination)
         return Trial(spec, open_book, self._mindspore, self._finder(spec), level, self._dump)
 
@@ -212,7 +213,7 @@ class Session:
         from pytest_repro.core.generator import NoiseBook
 
         keep = self.settings.noise is NoiseMode.STORE
-        return NoiseBook(source, store=keep, allow_reuse=spec.reuse)
+        return NoiseBook(source, store=keep, allow_reuse=spec.asked.reuse)
 
     def can_trace_cells(self) -> bool:
         """Whether cells can be hooked: MindSpore's GRAPH mode has no hooks."""
@@ -227,32 +228,26 @@ class Session:
                 own = self.references.own_equal(check, value, noise)
                 if own is not None:
                     return True, own
-                reach = narrower(self.settings.reference, spec.reference)
+                reach = narrower(self.settings.reference, spec.asked.reference)
                 return self.references.find_equal(check, reach, value, noise) is not None, None
             except Exception:  # noqa: BLE001  judged, and worded, when the test ends
                 return False, None
 
         return find
 
-    def settled(self, trial: Trial) -> tuple[Outcome, ...]:
-        """The outcomes of a test whose checks were all found exact under our own key.
+    def settled(self, trial: Trial) -> tuple[CheckCall, ...]:
+        """The checks of a test if all of them were found exact under our own key.
 
         Nothing is left to ask then: no reach is narrower than our own key, and no tolerance, policy
         or further run bears on equal bits. Empty where anything else has to be looked at.
         """
-        calls = trial.calls.values()
-        if self._artefacts is not None or not all(call.exact for call in calls):
+        if self._artefacts is not None:
             return ()
-        return tuple(
-            Outcome(
-                check=call.observation.check,
-                verdict=Verdict.EXACT,
-                gate=Gate.EXACT,
-                reference=call.exact,
-                called_at=call.called_at,
-            )
-            for call in calls
-        )
+        calls = tuple(trial.calls.values())
+        for call in calls:
+            if call.exact is None:
+                return ()
+        return calls
 
     def attempt(self, spec: TestSpec) -> None:
         """A test begins, for the first time in this run or because something runs it again."""

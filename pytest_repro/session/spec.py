@@ -19,7 +19,7 @@ from pytest_repro.core.words import Distance
 if TYPE_CHECKING:
     from pytest_repro.core.tolerance import Tolerance
 
-__all__ = ["MARKER_ARGUMENTS", "TestSpec", "spec_from"]
+__all__ = ["MARKER_ARGUMENTS", "Asked", "Specs", "TestSpec"]
 
 MARKER_ARGUMENTS: Mapping[str, str] = {
     "seed": "seed of `repro_generator` and of the global generators",
@@ -36,19 +36,9 @@ MARKER_ARGUMENTS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class TestSpec:
-    """One test and what it asked for.
+class Asked:
+    """What the arguments of a test's marker and the settings ask for; the same for many tests."""
 
-    Attributes:
-        module: POSIX path of the test module, relative to the root folder.
-        test: What follows the module in the node id.
-        marked: Whether the marker or decorator stands on it, so that checking nothing is a fault.
-    """
-
-    __test__ = False
-
-    module: str
-    test: str
     seed: int
     runs: int
     tolerance: Tolerance | None
@@ -57,6 +47,24 @@ class TestSpec:
     rng: RngMode
     reuse: bool
     computing_dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class TestSpec:
+    """One test and what it asked for.
+
+    Attributes:
+        module: POSIX path of the test module, relative to the root folder.
+        test: What follows the module in the node id.
+        asked: What it asked for.
+        marked: Whether the marker or decorator stands on it, so that checking nothing is a fault.
+    """
+
+    __test__ = False
+
+    module: str
+    test: str
+    asked: Asked
     marked: bool
 
     @property
@@ -64,21 +72,46 @@ class TestSpec:
         return f"{self.module}::{self.test}"
 
 
-def spec_from(
-    module: str, test: str, arguments: Mapping[str, object], settings: Settings, *, marked: bool
-) -> TestSpec:
-    """The spec of a test from its marker's keyword arguments and the run's settings.
+class Specs:
+    """Makes the specs of a run's tests; tests of the same arguments follow each other.
 
-    Raises:
-        SettingError: An argument is unknown, of the wrong type, or lacks its reason.
+    Args:
+        settings: The run's, which stand where a marker says nothing.
     """
-    origin = f"{module}::{test}, @pytest.mark.repro"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._last: tuple[Mapping[str, object], Asked] | None = None
+
+    def spec(
+        self, module: str, test: str, arguments: Mapping[str, object], *, marked: bool
+    ) -> TestSpec:
+        """The spec of a test from its marker's keyword arguments.
+
+        Raises:
+            SettingError: An argument is unknown, of the wrong type, or lacks its reason.
+        """
+        if self._last is None or not _same(self._last[0], arguments):
+            origin = f"{module}::{test}, @pytest.mark.repro"
+            self._last = arguments, _asked(arguments, self._settings, origin)
+        return TestSpec(module, test, self._last[1], marked)
+
+
+_MISSING = object()
+
+
+def _same(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    """Whether both hold the very same objects; equal ones (1 and True) may differ in meaning."""
+    return len(one) == len(other) and all(
+        one.get(name, _MISSING) is value for name, value in other.items()
+    )
+
+
+def _asked(arguments: Mapping[str, object], settings: Settings, origin: str) -> Asked:
     _refuse_unknown(arguments, origin)
     _require_reason(arguments, origin)
     tolerance = arguments.get("tolerance")
-    return TestSpec(
-        module=module,
-        test=test,
+    return Asked(
         seed=parse_count(arguments.get("seed", settings.seed), origin=f"{origin} seed", least=0),
         runs=parse_count(arguments.get("runs", settings.runs), origin=f"{origin} runs", least=2),
         tolerance=None if tolerance is None else _tolerance(tolerance, origin),
@@ -91,7 +124,6 @@ def spec_from(
         rng=parse_choice(RngMode, arguments.get("rng", settings.rng), origin=f"{origin} rng"),
         reuse=bool(arguments.get("reuse", False)),
         computing_dtype=str(arguments.get("dtype", "float32")),
-        marked=marked,
     )
 
 

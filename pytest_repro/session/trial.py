@@ -145,7 +145,7 @@ class Trial:
         """A fresh generator on ``PCG64(seed)``; the test's own seed when none is given."""
         if seed is not None:
             seed = parse_count(seed, origin=f"{self.spec.place} seed", least=0)
-        return self.book.generator(self.spec.seed if seed is None else seed)
+        return self.book.generator(self.spec.asked.seed if seed is None else seed)
 
     def generators(
         self, count: int | None = None, *, seeds: Sequence[int] | None = None
@@ -155,7 +155,7 @@ class Trial:
             raise SettingError(f"{self.spec.place}: repro_generators takes a count or seeds")
         if seeds is None:
             count = parse_count(count, origin=f"{self.spec.place} repro_generators", least=1)
-            seeds = range(self.spec.seed, self.spec.seed + count)
+            seeds = range(self.spec.asked.seed, self.spec.asked.seed + count)
         return [self.generator(seed) for seed in seeds]
 
     def disturb(self, value: Any) -> Any:
