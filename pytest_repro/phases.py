@@ -69,6 +69,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     finally:
         active = item.stash.get(ACTIVE, None)
         if active is not None:
+            del item.stash[ACTIVE]  # items live as long as the run
             active.end()
 
 

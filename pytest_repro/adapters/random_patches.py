@@ -71,7 +71,8 @@ class Patches:
         self._observer = observer
         of_globals = (*_numpy_patches(observer),), (*_random_patches(observer),)
         of_entropy = ((patch,) for patch in _entropy_patches(observer))
-        self._modules = tuple(map(_ModulePatches, (*of_globals, *of_entropy)))
+        self._entropy = tuple(map(_ModulePatches, of_entropy))
+        self._modules = (*map(_ModulePatches, of_globals), *self._entropy)
         self._by_name = ByName(
             (patch.original, patch.replacement) for patches in of_globals for patch in patches
         )
@@ -80,16 +81,22 @@ class Patches:
         self._undo: list[tuple[Any, str, bool, object]] = []
         self._in_place = False
 
-    def renew(self) -> None:
-        """Put in place what is not: everything at first, later what others imported or replaced."""
-        if self._in_place and not self._is_current():
+    def renew(self, *, with_globals: bool = True) -> None:
+        """Put in place what is not: everything at first, later what others imported or replaced.
+
+        Args:
+            with_globals: Look at the functions of the global generators, too.
+        """
+        if self._in_place and not self._is_current(
+            self._modules if with_globals else self._entropy
+        ):
             self.remove()
         if not self._in_place:
             self.install()
 
-    def _is_current(self) -> bool:
+    def _is_current(self, modules: Iterable[_ModulePatches]) -> bool:
         # Loops rather than `all`: this is asked twice a test.
-        for module in self._modules:
+        for module in modules:
             if not module.is_in_place():
                 return False
         for patch in self._of_framework():

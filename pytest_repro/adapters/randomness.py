@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -146,20 +145,13 @@ def _move(states: _States) -> None:
         _SWITCH.drew(kind)
 
 
-@dataclass(slots=True)
-class _Remembered:
-    """A global state as it was after the last draw that is accounted for."""
-
-    state: object
-    foreign: int
-
-
 class RandomnessGuard:
     """Watches the thread that enters it; use `guard_randomness`.
 
     Attributes:
         events: What it saw, in order.
         mode, lasting: As they were asked for.
+        watches_globals: Whether draws from global states are watched, too.
     """
 
     def __init__(
@@ -172,13 +164,14 @@ class RandomnessGuard:
     ) -> None:
         self.mode = mode
         self.lasting = lasting
-        self._passing = _GLOBALS if globals_may_draw else frozenset()
+        self.watches_globals = not globals_may_draw
         self.events: list[RandomnessEvent] = []
         self._on_event = on_event
-        self._remembered: dict[EventKind, _Remembered] = {}
+        # States after the last draw that is accounted for, and how many foreign ones were made.
+        self._remembered: dict[EventKind, tuple[object, int]] = {}
 
     def __enter__(self) -> RandomnessGuard:
-        if self.mode is not RngMode.OFF and not self._passing:
+        if self.mode is not RngMode.OFF and self.watches_globals:
             for kind in GENERATORS:
                 self._remember(kind)
         _SWITCH.enter(self)
@@ -199,7 +192,7 @@ class RandomnessGuard:
     def drawing(self, kind: EventKind, what: str) -> None:
         """Judge a draw that is about to happen; raises `RandomnessError` in mode ``error``."""
         __tracebackhide__ = True
-        if kind in self._passing:
+        if not self.watches_globals and kind in _GLOBALS:
             return
         beyond = "mindspore" if kind is EventKind.MINDSPORE_GLOBAL else ""
         place = find_place(direct_frame(), beyond)
@@ -226,11 +219,11 @@ class RandomnessGuard:
             self._remember(kind)
 
     def _remember(self, kind: EventKind) -> None:
-        self._remembered[kind] = _Remembered(GENERATORS[kind].read(), _SWITCH.foreign)
+        self._remembered[kind] = GENERATORS[kind].read(), _SWITCH.foreign
 
     def _compare(self, kind: EventKind) -> None:
-        before = self._remembered[kind]
-        if before.foreign != _SWITCH.foreign or before.state == GENERATORS[kind].read():
+        state, foreign = self._remembered[kind]
+        if foreign != _SWITCH.foreign or state == GENERATORS[kind].read():
             return
         if any(event.kind is kind for event in self.events):
             return
@@ -322,7 +315,7 @@ class _Switch:
             if self._patches is None:
                 self._patches = Patches(self)
             if self._active == 0:
-                self._patches.renew()
+                self._patches.renew(with_globals=guard.watches_globals)
             self._active += 1
             self._lasting |= guard.lasting
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,10 +62,12 @@ class References:
         self._key = key
         self._environment = environment
         self._own: dict[str, Reference] = {}
+        self._own_indices: dict[str, Mapping[str, IndexEntry]] = {}
         self._orders: dict[Distance, tuple[tuple[EnvironmentKey, Distance], ...]] = {}
 
     def forget(self) -> None:
-        """Look at the store's keys anew; called after a recording."""
+        """Look at the store anew; called after a recording."""
+        self._own_indices.clear()
         self._orders.clear()
 
     def find(self, check: CheckId, reach: Distance) -> Found | None:
@@ -92,8 +94,10 @@ class References:
 
     def own_equal(self, check: CheckId, value: Digest, noise: Digest) -> Reference | None:
         """Our own key's baseline, if it has these digests; it is the nearest that can be."""
-        entry = self._store.index(self._key, check.module).get(check.entry)
-        if entry is None or entry.value != value or entry.noise != noise:
+        index = self._own_indices.get(check.module)
+        if index is None:
+            index = self._own_indices[check.module] = self._store.index(self._key, check.module)
+        if index.get(check.entry) != (value, noise):
             return None
         return self.own_reference(check.module)
 

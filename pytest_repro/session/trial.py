@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -30,9 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["CheckCall", "FindExact", "Trial"]
 
 
-@dataclass(frozen=True, slots=True)
-class CheckCall:
-    """One call of `repro_check`.
+class CheckCall(NamedTuple):
+    """One call of `repro_check`; a tuple, for every passing check makes one.
 
     Attributes:
         observation: What it saw; its tensors are empty when they were found exact and let go.
