@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 import pytest
 
 from pytest_repro.active import active_test
+from pytest_repro.core.errors import ReproError
 
 __all__ = ["repro"]
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
+_UNCHECKED = "__pytest_repro_unchecked__"
+"""Attribute of a decorated test: the test as it was written."""
 
 
 def repro(*unnamed: object, **arguments: Any) -> Callable[[_Test], _Test]:
@@ -21,7 +24,8 @@ def repro(*unnamed: object, **arguments: Any) -> Callable[[_Test], _Test]:
 
     The returned value is checked under ``name`` (default ``value``); the other arguments are those
     of ``@pytest.mark.repro``. Works on functions, parametrised tests and methods of classes and
-    ``unittest.TestCase``; on a class it decorates every test method.
+    ``unittest.TestCase``; on a class it decorates every test method, inherited ones and static
+    ones too, and marks the class, so that whatever else pytest collects in it must check something.
 
     Raises:
         TypeError: Used without parentheses.
@@ -37,24 +41,47 @@ def repro(*unnamed: object, **arguments: Any) -> Callable[[_Test], _Test]:
 
     def decorate(target: Any) -> Any:
         if inspect.isclass(target):
-            for name, member in list(vars(target).items()):
-                if name.startswith("test") and inspect.isfunction(member):
-                    setattr(target, name, _checking(member, arguments))
-            return target
+            for method in [one for one in dir(target) if one.startswith("test")]:
+                _check_method(target, method, arguments)
+            return pytest.mark.repro(**arguments)(target)
         return _checking(target, arguments)
 
     return decorate
 
 
-def _checking(test: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+def _check_method(owner: type, method: str, arguments: dict[str, Any]) -> None:
+    """Replace a test method of a class, its own or an inherited one, by one that checks."""
+    member = inspect.getattr_static(owner, method)
+    if isinstance(member, (staticmethod, classmethod)):
+        setattr(owner, method, type(member)(_checking(member.__func__, arguments)))
+    elif inspect.isfunction(member):
+        setattr(owner, method, _checking(member, arguments))
+
+
+def _checking(target: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    test = _as_written(target)
+
     @functools.wraps(test)
     def checked(*args: Any, **kwargs: Any) -> None:
         value = test(*args, **kwargs)
         code = test.__code__
-        active_test().trial.check(
-            value,
-            arguments.get("name"),
-            called_at=f"{code.co_filename}:{code.co_firstlineno}",
-        )
+        try:
+            active_test().trial.check(
+                value,
+                arguments.get("name"),
+                called_at=f"{code.co_filename}:{code.co_firstlineno}",
+            )
+        except ReproError as error:
+            # The message names the test; our own frames would bury it.
+            raise error.with_traceback(None) from None
 
+    setattr(checked, _UNCHECKED, test)
+    # Also on a class, whose own mark pytest ranks behind that of a decorated base class.
     return pytest.mark.repro(**arguments)(checked)
+
+
+def _as_written(test: Callable[..., Any]) -> Callable[..., Any]:
+    """The test itself, where a base class was decorated already."""
+    wrapped: Callable[..., Any] = getattr(test, "__wrapped__", test)
+    # Another decorator's wrapper copies the attribute, and must not be taken away with ours.
+    return wrapped if getattr(test, _UNCHECKED, None) is wrapped else test

@@ -253,6 +253,58 @@ def test_the_decorator_checks_what_a_test_returns(project):
     drifts(project, DECORATED, "* 1.0", "* 1.25")
 
 
+INHERITED = """
+    class Mixin:
+        def test_inherited(self, repro_generator):
+            return repro_generator.standard_normal(3) * 1.0
+
+        @staticmethod
+        def test_static(repro_generator):
+            return repro_generator.standard_normal(3) * 1.0
+
+        @classmethod
+        def test_of_class(cls, repro_generator):
+            return repro_generator.standard_normal(3) * 1.0
+
+    @repro(seed=1, name="noise")
+    class TestBase(Mixin):
+        pass
+
+    @repro(seed=2, name="again")
+    class TestDerived(TestBase):
+        pass
+"""
+
+
+def test_the_decorator_of_a_class_checks_inherited_and_static_methods(project):
+    project.write(INHERITED)
+    methods = ("test_inherited", "test_static", "test_of_class")
+    recorded_then_exact(
+        project,
+        *(f"TestBase::{method}::noise" for method in methods),
+        *(f"TestDerived::{method}::again" for method in methods),
+    )
+    drifts(project, INHERITED, "* 1.0", "* 1.25")
+    # The derived class's seed is its own, though its methods are those of the base.
+    project.write(INHERITED.replace("seed=2", "seed=3"))
+    ran = project.run()
+    assert {one for one, word in ran.verdicts.items() if word == "drift"} == {
+        f"TestDerived::{method}::again" for method in methods
+    }
+
+
+def test_what_else_a_decorated_class_collects_must_check_something(project):
+    project.write("""
+        @repro()
+        class TestClass:
+            def check_noise(self, repro_generator):
+                return repro_generator.standard_normal(3)
+    """)
+    ran = project.run("-o", "python_functions=check_*")
+    assert ran.exit_code == 1
+    assert "check_noise is marked repro but checked nothing" in ran.text
+
+
 def test_the_decorator_refuses_a_test_that_returns_nothing(project):
     project.write("""
         @repro()
@@ -263,6 +315,7 @@ def test_the_decorator_refuses_a_test_that_returns_nothing(project):
     assert ran.exit_code == 1
     assert "test_story.py::test_function::value" in ran.failure
     assert "NoneType" in ran.failure
+    assert "pytest_repro/session" not in ran.failure  # no frame of ours buries the message
     assert project.files() == {}
 
 
