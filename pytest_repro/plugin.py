@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pytest_repro import subtests
 from pytest_repro.closing import (
     pytest_handlecrashitem,
     pytest_sessionfinish,
@@ -129,6 +130,7 @@ def pytest_configure(config: pytest.Config) -> None:
             require_terminal(config)
     except ReproError as error:
         raise pytest.UsageError(str(error)) from None
+    config.pluginmanager.register(subtests, "repro-subtests")
     config.stash[ROWS] = []
     config.stash[FAULTS] = []
     config.stash[KEYS] = []

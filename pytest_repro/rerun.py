@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 from _pytest.tmpdir import tmppath_result_key
 
+from pytest_repro.stashed import ACTIVE
+from pytest_repro.subtests import noted_failure, unreported
+
 __all__ = ["hand_over", "item_failure", "run_again"]
 
 
@@ -61,7 +64,7 @@ def run_again(
         _forget_instance(item)
         item._initrequest()
         item.session._setupstate.setup(item)
-        with body():
+        with unreported(item), body():
             item.runtest()
         return item_failure(item)
     except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001
@@ -73,10 +76,14 @@ def run_again(
 
 
 def item_failure(item: Any) -> BaseException | None:
-    """What a ``unittest.TestCase`` method raised; pytest keeps it aside instead of raising it."""
+    """What a ``unittest.TestCase`` method or a subtest raised.
+
+    pytest keeps the one aside and reports the other at once, instead of raising them.
+    """
+    subtest = noted_failure(item, item.stash.get(ACTIVE, None))
     kept = getattr(item, "_excinfo", None)
     if not kept:
-        return None
+        return subtest
     error: BaseException = kept[0].value
     return error
 

@@ -39,7 +39,7 @@ OWNERS = {
     "pytest": {
         "plugin.py", "rerun.py", "decorator.py", "hooks.py", "collecting.py", "stashed.py",
         "options.py", "fixtures.py", "phases.py", "running.py", "closing.py",
-        "adapters/pytest_collection.py", "reporting.py", "isolating.py",
+        "adapters/pytest_collection.py", "reporting.py", "isolating.py", "subtests.py",
     },
     "_pytest": {"rerun.py"},
     "jinja2": {"report/html.py"},
