@@ -20,6 +20,7 @@ from pytest_repro.stashed import (
     LOST,
     NOTES,
     OF_WORKER,
+    PASSED,
     REPORTING,
     ROWS,
     SESSION,
@@ -43,7 +44,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
             config.stash[SESSION].flush()
         except ReproError as error:
             config.stash[FAULTS].append(str(error))
-    if config.stash[DEVICES] and SESSION in config.stash:
+    if SESSION in config.stash:
         config.stash[KEYS].append(str(config.stash[SESSION].key))
     if hasattr(config, "workeroutput"):
         config.workeroutput["repro_faults"] = config.stash[FAULTS]
@@ -53,6 +54,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     elif not config.getoption("collectonly"):
         losses = _count_losses(config)
         config.stash[NOTES].extend(losses)
+        _find_unasked(config)
         _write_reports(config, session, losses)
     if config.stash.get(FAULTS, []) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -83,6 +85,36 @@ def _count_losses(config: pytest.Config) -> list[str]:
         config.stash[REPORTING].correct(gone)
     config.stash[FAULTS].append(loss_text(lost, gone))
     return []
+
+
+def _find_unasked(config: pytest.Config) -> None:
+    passed, keys = config.stash[PASSED], config.stash[KEYS]
+    if not passed:
+        return
+    from pytest_repro.unasked import unasked, unasked_text
+
+    ids = (row["check"] for row in config.stash[ROWS])
+    try:
+        found = unasked(ids, passed, set(keys), _store(config))
+    except ReproError as error:
+        config.stash[FAULTS].append(str(error))
+        return
+    if not found:
+        return
+    if config.stash[SETTINGS].update is UpdateMode.NONE:
+        config.stash[FAULTS].append(unasked_text(found))
+    else:  # a recording deletes nothing, so it would be red until somebody does
+        config.stash[NOTES].append(unasked_text(found))
+
+
+def _store(config: pytest.Config) -> Any:
+    """The baselines, as this process knows them already or, in a controller, opened anew."""
+    if SESSION in config.stash:
+        return config.stash[SESSION].store
+    from pytest_repro.adapters.store import Store
+
+    folder = config.rootpath / config.stash[SETTINGS].baselines
+    return Store(folder, root=config.rootpath)
 
 
 def _write_reports(config: pytest.Config, session: pytest.Session, losses: list[str]) -> None:

@@ -51,10 +51,12 @@ from pytest_repro.stashed import (
     NOTES,
     OF_WORKER,
     ORIGIN,
+    PASSED,
     REPORTING,
     ROWS,
     SETTINGS,
 )
+from pytest_repro.unasked import test_of
 
 __all__ = [
     "pytest_handlecrashitem",
@@ -132,6 +134,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(subtests, "repro-subtests")
     config.stash[ROWS] = []
+    config.stash[PASSED] = []
     config.stash[FAULTS] = []
     config.stash[KEYS] = []
     config.stash[LOST] = []
@@ -180,6 +183,9 @@ def pytest_runtest_logreport(report: Any) -> None:
     if rows is not None and CONFIGS:
         stash = CONFIGS[-1].stash
         stash[ROWS].extend(rows)
+        if report.passed:
+            stash[PASSED].append(report.nodeid)
+            stash[PASSED].extend(test_of(row) for row in rows)
         node = getattr(report, "node", None)  # xdist's: the worker that sent it
         if node is not None and node.gateway.spec.popen:
             stash[OF_WORKER].setdefault(node.gateway.id, []).extend(rows)

@@ -29,6 +29,7 @@ __all__ = [
     "NOTES",
     "OF_WORKER",
     "ORIGIN",
+    "PASSED",
     "REPORTING",
     "ROWS",
     "SESSION",
@@ -41,6 +42,8 @@ SESSION: pytest.StashKey[Session] = pytest.StashKey()
 ACTIVE: pytest.StashKey[ActiveTest] = pytest.StashKey()
 LINES: pytest.StashKey[list[str]] = pytest.StashKey()
 ROWS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+PASSED: pytest.StashKey[list[str]] = pytest.StashKey()
+"""Repro tests that passed: node ids, and module and name as checks have them."""
 FAULTS: pytest.StashKey[list[str]] = pytest.StashKey()
 REPORTING: pytest.StashKey[Reporting] = pytest.StashKey()
 ORIGIN: pytest.StashKey[Origin] = pytest.StashKey()

@@ -140,6 +140,13 @@ def prune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--python", metavar="FILE", help="Python that collects the tests (default: this one)."
     )
+    parser.add_argument(
+        "--check",
+        metavar="ID",
+        help="Delete this check instead, whether or not its test is there; nothing is collected. "
+        "The whole id, or a pattern with '*', which stands for anything.",
+    )
+    _add_key(parser)
     add_place(parser)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pytest_repro.adapters.inventory import delete_files
 from pytest_repro.adapters.pytest_collection import collect_tests
+from pytest_repro.adapters.store import Store
 from pytest_repro.cli.command import Context
 from pytest_repro.cli.completion import completion_script
 from pytest_repro.cli.showing import explanation_lines
@@ -15,7 +16,13 @@ from pytest_repro.core.errors import ExitCode, UsageError
 from pytest_repro.core.policy import explain, unmatched
 from pytest_repro.report.tables import Column, Table, count_text, json_text
 from pytest_repro.session.integrity import Finding, verify
-from pytest_repro.session.selection import Entry, entries, one_check, select_keys
+from pytest_repro.session.selection import (
+    Entry,
+    entries,
+    named_entries,
+    one_check,
+    select_keys,
+)
 from pytest_repro.session.sweeping import Garbage, find_garbage, find_prunable
 from pytest_repro.session.sweeping import prune as prune_entries
 
@@ -100,29 +107,40 @@ def _verify_code(findings: Sequence[Finding]) -> ExitCode:
 
 
 def prune(context: Context) -> ExitCode:
-    """Baselines whose test is gone."""
+    """Baselines whose test is gone, or those of the checks that are named."""
     store = context.store()
+    doomed = _named(context, store) if context.text("check") else _orphans(context, store)
+    context.output.table(_doomed_table("check" if context.text("check") else "orphan", doomed))
+    if not context.has("yes"):
+        context.output.line(f"{_entries(len(doomed))} would be deleted; --yes deletes")
+        return ExitCode.OK
+    gone = prune_entries(store, doomed)
+    context.output.line(f"{_entries(gone)} deleted; pytest-repro gc frees their tensors")
+    return ExitCode.OK
+
+
+def _named(context: Context, store: Store) -> tuple[Entry, ...]:
+    keys = select_keys(store, context.text("key"))
+    return named_entries(store, keys, context.text("check"))
+
+
+def _orphans(context: Context, store: Store) -> tuple[Entry, ...]:
+    keys = select_keys(store, context.text("key"))
     context.output.error("collecting the tests ...")
     collection = collect_tests(context.root, python=context.text("python") or sys.executable)
-    found = find_prunable(store, collection, context.root)
+    found = find_prunable(store, keys, collection, context.root)
     if found.unsure:
         modules = sorted({check.module for check in found.unsure})
         context.output.line(
             f"{count_text(len(found.unsure), 'check')} kept: the module is there but was not "
             f"collected ({', '.join(modules[:4])}{', ...' if len(modules) > 4 else ''})"
         )
-    context.output.table(_orphan_table(found.orphans))
-    if not context.has("yes"):
-        context.output.line(f"{_entries(len(found.orphans))} would be deleted; --yes deletes")
-        return ExitCode.OK
-    gone = prune_entries(store, found.orphans)
-    context.output.line(f"{_entries(gone)} deleted; pytest-repro gc frees their tensors")
-    return ExitCode.OK
+    return found.orphans
 
 
-def _orphan_table(orphans: Sequence[Entry]) -> Table:
-    rows = tuple((str(entry.check), str(entry.key)) for entry in orphans)
-    return Table((Column("orphan"), Column("key")), rows)
+def _doomed_table(noun: str, doomed: Sequence[Entry]) -> Table:
+    rows = tuple((str(entry.check), str(entry.key)) for entry in doomed)
+    return Table((Column(noun), Column("key")), rows)
 
 
 def _entries(count: int) -> str:

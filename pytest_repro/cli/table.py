@@ -207,15 +207,16 @@ COMMANDS: tuple[Command, ...] = (
         "Delete baselines whose test is gone.",
         "Collect the tests with pytest and delete the baselines whose test is gone, under all\n"
         "keys. Refuses where the collection had errors or was narrowed; keeps what a module holds\n"
-        "that is there but was not collected. Shows first; --yes deletes.",
+        "that is there but was not collected. With --check delete the checks that are named.\n"
+        "Shows first; --yes deletes.",
         arguments.prune,
         keeping.prune,
         (
             Example("pytest-repro prune", "Show what would be deleted."),
             Example("pytest-repro prune --yes", "Delete it."),
             Example(
-                "pytest-repro prune --root . --baselines tests/baselines",
-                "Show it for another folder.",
+                "pytest-repro prune --check 'tests/test_ddim.py::test_ddim::*' --yes",
+                "Delete every check of a test, whether or not it is there.",
             ),
         ),
         ((ExitCode.OK, "done, or shown"), _UNREADABLE),

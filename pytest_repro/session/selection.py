@@ -19,6 +19,7 @@ __all__ = [
     "entries",
     "entries_by_check",
     "index_of",
+    "named_entries",
     "one_check",
     "one_key",
     "select_keys",
@@ -101,6 +102,24 @@ def entries(store: Store, keys: Iterable[EnvironmentKey], pattern: str = "*") ->
                 check = _check(module, name)
                 if pattern == "*" or selects(pattern, str(check)):
                     yield Entry(check, key, index)
+
+
+def named_entries(store: Store, keys: Sequence[EnvironmentKey], name: str) -> tuple[Entry, ...]:
+    """The entries of the check whose whole id is ``name``, or that a pattern with ``*`` selects.
+
+    Raises:
+        UsageError: There is none. A part of an id names nothing: what is deleted is meant.
+        BaselineError: A manifest cannot be used.
+    """
+    found = tuple(one for one in entries(store, keys) if matches(name, str(one.check)))
+    if not found:
+        known = sorted({str(one.check) for one in entries(store, keys, name)})
+        raise UsageError(
+            f"no check is {name!r}",
+            facts=_some([f"{one} contains it" for one in known]),
+            next_step="name one check in full, or write '*' for what is left out",
+        )
+    return found
 
 
 def entries_by_check(

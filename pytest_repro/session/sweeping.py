@@ -12,7 +12,7 @@ from pytest_repro.adapters.store import Store
 from pytest_repro.core.collection import Collection, ownership_of
 from pytest_repro.core.errors import UsageError
 from pytest_repro.core.model import Baseline, CheckId, EnvironmentKey
-from pytest_repro.session.selection import Entry, select_keys
+from pytest_repro.session.selection import Entry
 
 __all__ = ["Garbage", "Prunable", "find_garbage", "find_prunable", "prune"]
 
@@ -40,8 +40,10 @@ class Garbage:
         return self.tensors + self.temporaries
 
 
-def find_prunable(store: Store, collection: Collection, root: Path) -> Prunable:
-    """The stored checks whose test is gone.
+def find_prunable(
+    store: Store, keys: Iterable[EnvironmentKey], collection: Collection, root: Path
+) -> Prunable:
+    """The checks stored under ``keys`` whose test is gone.
 
     Raises:
         UsageError: The collection is not complete, or empty: then nothing can be called an orphan.
@@ -50,7 +52,7 @@ def find_prunable(store: Store, collection: Collection, root: Path) -> Prunable:
     _require_complete(collection)
     stored = [
         Entry(baseline.check, key, baseline.index)
-        for key in select_keys(store)
+        for key in keys
         for module in store.modules(key)
         for baseline in store.manifest(key, module)
     ]

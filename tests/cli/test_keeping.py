@@ -203,6 +203,43 @@ def test_prune_keeps_what_a_skipped_module_holds(tmp_path, capsys, text):
     assert _snapshot(tmp_path) == before
 
 
+def test_prune_deletes_the_check_that_is_named_without_collecting(tmp_path, capsys):
+    store = fill(tmp_path)
+    put(store, CheckId(IMAGE.module, IMAGE.test, "image-2"), OLD, CLEAN)
+    before = _snapshot(tmp_path)
+    code, out, error = _prune(tmp_path, capsys, "--check", str(IMAGE), "--key", str(OLD))
+    assert (code, "collecting" in error) == (0, False)
+    assert "1 entry would be deleted" in out
+    assert "image-2" not in out
+    assert _snapshot(tmp_path) == before
+    code, out, _ = _prune(tmp_path, capsys, "--check", str(IMAGE), "--yes")
+    assert (code, "3 entries deleted" in out) == (0, True)
+    left = store_in(tmp_path)
+    assert set(left.index(NEW, IMAGE.module)) == {LATENTS.entry}
+    assert f"{IMAGE.test}::image-2" in left.index(OLD, IMAGE.module)
+    code, out, _ = _prune(tmp_path, capsys, "--check", "*::image-2", "--yes")
+    assert (code, "1 entry deleted" in out) == (0, True)
+    assert run(tmp_path, "verify") == 0
+
+
+def test_prune_deletes_no_check_that_is_named_in_part(tmp_path, capsys):
+    fill(tmp_path)
+    before = _snapshot(tmp_path)
+    code, _, error = _prune(tmp_path, capsys, "--check", "image", "--yes")
+    assert code == 2
+    assert "no check is 'image'" in error
+    assert f"{IMAGE} contains it" in error
+    assert _snapshot(tmp_path) == before
+
+
+def test_prune_looks_under_the_selected_keys_only(tmp_path, capsys):
+    fill(tmp_path)
+    _suite(tmp_path, SUITE.replace("test_ddim", "test_renamed"))
+    code, out, _ = _prune(tmp_path, capsys, "--key", str(OLD), "--yes")
+    assert (code, "1 entry deleted" in out) == (0, True)
+    assert IMAGE.entry in store_in(tmp_path).index(NEW, IMAGE.module)
+
+
 def test_prune_says_when_pytest_cannot_run(tmp_path, capsys):
     fill(tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
