@@ -14,6 +14,7 @@ from pytest_repro.core.errors import CorruptBaseline
 __all__ = ["dump_yaml", "load_yaml", "mapping_of"]
 
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
+_CONFLICT = re.compile(r"^(?:<{7}|>{7}) .*", re.MULTILINE)
 _MAX_NUMBER_CHARACTERS = 64
 _MAX_DEPTH = 24
 _MIN_COLLECTION_BYTES = 16
@@ -62,8 +63,23 @@ def load_yaml(text: str, *, where: str) -> Mapping[str, Any]:
         _refuse_foreign(text)
         document = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        _refuse_conflict(text, where)
         raise corrupt(where, " ".join(str(error).split())) from error
     return mapping_of(document, "document", where)
+
+
+def _refuse_conflict(text: str, where: str) -> None:
+    """Name the marks of a merge for what they are: git restores no file that is unmerged."""
+    mark = _CONFLICT.search(text)
+    if mark is None:
+        return
+    raise CorruptBaseline(
+        "a merge left both sides in a manifest",
+        facts=(f"there stands {mark[0]!r}",),
+        where=where,
+        next_step=f"git checkout --ours -- {where}   (or --theirs; then pytest --repro-update "
+        "records what that side lacks)",
+    )
 
 
 def _refuse_foreign(text: str) -> None:

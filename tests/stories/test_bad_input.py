@@ -221,7 +221,16 @@ MANIFESTS = {
     "garbled": (lambda text: text.replace("{value:", "{valu\x07e:"), "cannot be read"),
     "a list": (lambda text: "[1, 2]\n---\n{}\n", "cannot be read"),
     "git-lfs pointer": (lambda text: pointer(), "git lfs pull"),
+    "merge of the index": (lambda text: unmerged(text, "  test_value"), "git checkout --ours -- "),
 }
+
+
+def unmerged(text, line_begin):
+    """What git leaves of a line that two branches changed."""
+    begin = text.index(line_begin)
+    end = text.index("\n", begin) + 1
+    both = f"<<<<<<< HEAD\n{text[begin:end]}=======\n{text[begin:end]}>>>>>>> other\n"
+    return text[:begin] + both + text[end:]
 
 
 @pytest.mark.parametrize("kind", MANIFESTS)
@@ -256,6 +265,18 @@ def test_a_manifest_cut_in_its_second_half_still_decides_exact(project):
         assert "cannot be read" in ran.text
         assert project.manifest.name in ran.text
         assert project.files() == before
+
+
+def test_a_merge_that_left_both_sides_of_a_block_is_named(project):
+    write(project)
+    project.record()
+    text = project.manifest.read_text(encoding="utf-8")
+    project.manifest.write_text(unmerged(text, "    tensors:"), encoding="utf-8")
+    write(project, "np.ones(3)")
+    ran = project.run()
+    assert ran.verdicts == {"test_value::value": "corrupt"}
+    assert "a merge left both sides in a manifest" in ran.failure
+    assert "there stands '<<<<<<< HEAD'" in ran.failure
 
 
 TENSORS = {
