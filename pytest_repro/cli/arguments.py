@@ -20,6 +20,7 @@ __all__ = [
     "matrix",
     "policy_explain",
     "prune",
+    "rename",
     "sensitivity",
     "show",
     "verify",
@@ -146,6 +147,19 @@ def prune(parser: argparse.ArgumentParser) -> None:
         help="Delete this check instead, whether or not its test is there; nothing is collected. "
         "The whole id, or a pattern with '*', which stands for anything.",
     )
+    _add_key(parser)
+    add_place(parser)
+
+
+def rename(parser: argparse.ArgumentParser) -> None:
+    for name, meaning in (("old", "had"), ("new", "has now")):
+        parser.add_argument(
+            name,
+            metavar=name.upper(),
+            help=f"What the test {meaning}: a folder, module, class, test or check, as ids of "
+            "checks begin.",
+        )
+    parser.add_argument("--yes", action="store_true", help="Rename; without it nothing changes.")
     _add_key(parser)
     add_place(parser)
 

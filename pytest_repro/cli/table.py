@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_repro.cli import accept, arguments, keeping, looking
+from pytest_repro.cli import accept, arguments, keeping, looking, renaming
 from pytest_repro.cli.command import Command, Example
 from pytest_repro.core.errors import ExitCode
 
@@ -201,6 +201,27 @@ COMMANDS: tuple[Command, ...] = (
             (ExitCode.DIFFERENT, "a check was refused; the others are done, or shown"),
             (ExitCode.BASELINE, "the report was changed after the run, or cannot be read"),
         ),
+    ),
+    Command(
+        "rename",
+        "Let baselines follow a test to its new name or place.",
+        "Give the stored checks of a test that was renamed or moved their new ids, under all\n"
+        "keys, so that machines which are not at hand need not record again. What is stored stays\n"
+        "as it is. Names rules of policy.yaml that are left behind. Shows first; --yes renames.",
+        arguments.rename,
+        renaming.rename_,
+        (
+            Example(
+                "pytest-repro rename tests/test_ddim.py::test_ddim tests/test_ddim.py::test_image",
+                "A test got another name: all its parameters and checks.",
+            ),
+            Example(
+                "pytest-repro rename tests/test_ddim.py tests/ddim/test_ddim.py --yes",
+                "A module was moved.",
+            ),
+            Example("pytest-repro rename tests/models tests/pipelines --yes", "A folder was."),
+        ),
+        ((ExitCode.OK, "done, or shown"), _UNREADABLE),
     ),
     Command(
         "prune",
