@@ -72,8 +72,8 @@ def _checking(target: Callable[..., Any], arguments: dict[str, Any]) -> Any:
                 called_at=f"{code.co_filename}:{code.co_firstlineno}",
             )
         except ReproError as error:
-            # The message names the test; our own frames would bury it.
-            raise error.with_traceback(None) from None
+            # No line of the test explains it, and our own would bury the message.
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
 
     setattr(checked, _UNCHECKED, test)
     # Also on a class, whose own mark pytest ranks behind that of a decorated base class.
