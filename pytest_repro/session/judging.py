@@ -86,18 +86,20 @@ class Judging:
         check = call.observation.check
         elsewhere = self._session.references.elsewhere(check)
         key = self._session.key
+        why: tuple[str, ...] = ("never recorded, for no environment",)
         if elsewhere:
             keys = ", ".join(str(one) for one in elsewhere[:4])
             more = f" and {len(elsewhere) - 4} more" if len(elsewhere) > 4 else ""
-            why = f"recorded for {keys}{more}; none of them is within `{reach}` of {key}"
-        else:
-            why = "never recorded, for no environment"
+            why = (f"recorded for {keys}{more}; none of them is within `{reach}` of {key}",)
+        elif not self._session.store.keys():
+            # What a run sees whose root folder is not the one that was recorded from.
+            why = (*why, f"there are no baselines in {self._session.store.folder}")
         return Outcome(
             check=check,
             verdict=Verdict.MISSING,
             gate=Gate.VALUE,
             observation=call.observation,
-            detail=(why,),
+            detail=why,
             called_at=call.called_at,
         )
 

@@ -45,6 +45,7 @@ def plain(text):
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>", text)
     text = re.sub(r"\b[0-9a-f]{12,64}\b", "<digest>", text)
     text = re.sub(r"cpu-[\w.]+-\w+-\d+c", "<hardware>", text)
+    text = re.sub(r"/\S+/baselines\b", "<folder>/baselines", text)
     return re.sub(r"numpy-[\w.]+", "numpy-<version>", text)
 
 

@@ -24,6 +24,7 @@ def test_a_check_goes_from_missing_to_recorded_to_exact_to_drift_to_updated(proj
     missing = project.run()
     assert (missing.exit_code, missing.verdicts) == (1, {"test_image::image": "missing"})
     assert "never recorded" in missing.failure
+    assert f"there are no baselines in {project.baselines}" in missing.failure
     assert "--repro-update" in missing.failure
     assert project.files() == {}
 
@@ -203,3 +204,12 @@ def test_an_exact_check_runs_its_test_once(project):
     # First, repeat, and sixteen disturbed: few numbers move by unlike amounts.
     assert recording.text.count("ran\n") == 18
     assert project.run("-s").text.count("ran\n") == 1
+
+
+def test_a_new_check_beside_recorded_ones_is_not_said_to_lack_all_baselines(project):
+    project.write(SEEDED.format(seed=0))
+    project.record()
+    project.write(SEEDED.format(seed=0).replace("test_image", "test_other"))
+    ran = project.run()
+    assert ran.verdicts == {"test_other::image": "missing"}
+    assert "there are no baselines" not in ran.failure
