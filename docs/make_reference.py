@@ -69,7 +69,13 @@ def _marker() -> str:
 
 def _fixtures() -> str:
     head = "## Fixtures\n\n| fixture | what it gives |\n| --- | --- |"
-    return "\n".join([head, *_fixture_rows()])
+    values = (
+        "\nA value is a numpy array, a MindSpore tensor, a picture of PIL, anything with "
+        "`__array__`, a number, or a dict, list, tuple or dataclass of those. None of them may be "
+        "empty, and `None` is left out. Fixtures are of one test; a fixture of wider scope, or "
+        "`setUpClass`, cannot have them."
+    )
+    return "\n".join([head, *_fixture_rows(), values])
 
 
 def _fixture_rows() -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -15,7 +16,8 @@ __all__ = ["TensorFramework", "records_from"]
 
 _MAX_DEPTH = 16
 _MAX_LEAVES = 100_000
-_NEXT = "check an array, a tensor, a picture, or dicts, lists and tuples of those"
+_NEXT = "check an array, a tensor, a picture, or dicts, lists, tuples and dataclasses of those"
+_LEAVE_OUT = "leave it out: what comes to stand there later is a drift all the same"
 
 
 class TensorFramework(Protocol):
@@ -44,13 +46,13 @@ def records_from(
 
     Args:
         value: numpy array, MindSpore tensor, PIL picture, anything with ``__array__``, a number, or
-            a mapping, list or tuple of those.
+            a mapping, list, tuple or dataclass of those.
         check: Id of the check, for messages.
         framework: Reads tensors.
 
     Raises:
-        ValueRefused: Something else, an empty nest, or a dtype that cannot be stored; the message
-            names the check and the place.
+        ValueRefused: Something else, an empty nest anywhere, or a dtype that cannot be stored; the
+            message names the check and the place.
     """
     if isinstance(value, np.ndarray):
         return (("", _record(value, "", check, framework)),)
@@ -70,16 +72,36 @@ def _leaves(
     if depth > _MAX_DEPTH:
         raise ValueRefused(f"{check}: nested more than {_MAX_DEPTH} deep", next_step=_NEXT)
     numbers = _numbers(value)
-    if numbers is not None:
-        value = numbers
+    items = None if numbers is not None else _items(value, path)
+    if items is None:
+        yield path, _record(value if numbers is None else numbers, path, check, framework)
+        return
+    if path and not items:
+        raise ValueRefused(
+            f"{check}, at {path}: an empty {type(value).__name__} holds nothing to compare",
+            next_step=_LEAVE_OUT,
+        )
+    for place, item in items:
+        yield from _leaves(item, place, check, framework, depth + 1)
+
+
+def _items(value: object, path: str) -> list[tuple[str, object]] | None:
+    """What a nest holds, with places; ``None`` for a leaf."""
     if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(item, path + _key(key, path), check, framework, depth + 1)
-    elif isinstance(value, (list, tuple)):
-        for position, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{position}]", check, framework, depth + 1)
-    else:
-        yield path, _record(value, path, check, framework)
+        return [(path + _key(key, path), item) for key, item in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [(f"{path}[{position}]", item) for position, item in enumerate(value)]
+    if _is_dataclass(value):
+        # mypy knows no instance of "some dataclass".
+        names = [field.name for field in dataclasses.fields(value)]  # type: ignore[arg-type]
+        return [(path + _key(name, path), getattr(value, name)) for name in names]
+    return None
+
+
+def _is_dataclass(value: object) -> bool:
+    """Whether a value is a dataclass that is not an array itself."""
+    is_instance = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return is_instance and not hasattr(value, "__array__")
 
 
 def _record(
@@ -94,7 +116,8 @@ def _record(
         ) from error
     except TypeError as error:
         place = f"{check}, at {path}" if path else check
-        raise ValueRefused(f"{place}: {error}", next_step=_NEXT) from error
+        next_step = _LEAVE_OUT if value is None and path else _NEXT
+        raise ValueRefused(f"{place}: {error}", next_step=next_step) from error
 
 
 def _array(value: object, framework: TensorFramework) -> np.ndarray[Any, Any]:

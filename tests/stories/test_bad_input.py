@@ -11,12 +11,14 @@ import pytest
 from tests.waiting import at_most_s
 
 ONE = """
-    import ml_dtypes
+    import dataclasses, ml_dtypes
 
     @pytest.mark.repro
     def test_value(repro_check):
         {before}
         repro_check({value}, name={name!r})
+
+    output = dataclasses.make_dataclass("Output", ["images", "latents"])
 """
 
 
@@ -35,6 +37,8 @@ REFUSED = {
     "string": ("'text'", "builtins.str"),
     "empty list": ("[]", "there is no array in the value"),
     "an object inside a nest": ("{'a': [np.zeros(2), object()]}", "a[1]"),
+    "none inside a nest": ("{'a': np.zeros(2), 'b': None}", "leave it out"),
+    "an empty nest inside": ("{'a': np.zeros(2), 'b': [{}]}", "b[0]: an empty dict holds nothing"),
 }
 
 
@@ -64,6 +68,7 @@ HELD = {
     "bfloat16": "np.arange(4).astype(ml_dtypes.bfloat16)",
     "read-only": "np.broadcast_to(np.float16(2), (3, 3))",
     "bool": "np.array([True, False])",
+    "a dataclass": "output([np.zeros(2), {'x': 1.5}], np.ones(3))",
 }
 
 
@@ -92,6 +97,23 @@ def test_how_an_array_lies_in_memory_is_no_difference(project, one, other):
     write(project, other)
     assert project.run().verdicts == {"test_value::value": "exact"}
     write(project, other + " + 1" if other.startswith("np") else other)
+    assert project.run().verdicts == {"test_value::value": "drift"}
+
+
+@pytest.mark.parametrize("value", ["images", "latents"])
+def test_every_field_of_a_dataclass_is_compared(project, value):
+    write(project, "output(images=np.zeros(2), latents=np.ones(3))")
+    project.record()
+    write(project, f"output(**{{'images': np.zeros(2), 'latents': np.ones(3), '{value}': [1.0]}})")
+    ran = project.run()
+    assert ran.verdicts == {"test_value::value": "drift"}
+    assert value in ran.failure
+
+
+def test_what_was_left_out_is_a_drift_when_it_comes(project):
+    write(project, "{'a': np.zeros(2)}")
+    project.record()
+    write(project, "{'a': np.zeros(2), 'b': np.zeros(2)}")
     assert project.run().verdicts == {"test_value::value": "drift"}
 
 
