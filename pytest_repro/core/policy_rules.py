@@ -183,7 +183,8 @@ def _tolerance(entry: Entry | None, place: Place) -> Tolerance | None:
     if isinstance(entry.value, Block):
         # One key at a time first, so that an error names the key's own line.
         for part in entry.value.entries:
-            _written({part.key: _plain(part.value, place)}, part.line, place)
+            # Beside a bound of the array: what is refused alone is judged with the others below.
+            _written({"atol": 0.0, part.key: _plain(part.value, place)}, part.line, place)
     return _written(_plain(entry.value, place), entry.line, place)
 
 

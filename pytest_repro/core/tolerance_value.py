@@ -128,7 +128,8 @@ def tolerance_from(value: object, *, origin: str) -> Tolerance:
 
     Raises:
         SettingError: Unknown key or word, wrong type, a bool, a number that is negative, NaN or
-            infinite, an empty mapping, or a cosine above 0.5 (a similarity by mistake).
+            infinite, an empty mapping, counts of NaN and infinity alone (every finite value would
+            pass), or a cosine above 0.5 (a similarity by mistake).
     """
     if isinstance(value, Tolerance):
         return _checked(value, origin)
@@ -186,6 +187,9 @@ def _from_mapping(mapping: Mapping[Any, object], origin: str) -> Tolerance:
         if key not in BOUND_KEYS:
             hint = did_you_mean(str(key), BOUND_KEYS)
             raise _refusal(f"a tolerance has no key {key!r}{hint}", origin)
+    if all(key in COUNT_NAMES for key in mapping):
+        names = " and ".join(str(key) for key in mapping)
+        raise _refusal(f"{names} alone bounds no number; give a bound of the array, too", origin)
     bounds = {key: _bound(key, mapping[key], origin) for key in _ARRAY_KEYS if key in mapping}
     statistics = tuple(
         _statistic_bound(name, mapping[name], origin) for name in STATISTIC_NAMES if name in mapping

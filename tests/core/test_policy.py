@@ -159,7 +159,10 @@ def test_a_rule_is_read_with_the_lines_of_its_fields():
     parsed = document(
         block(3, check="tests/*", tolerance="measured", factor=2, reference="release"),
         block(
-            7, check="*::x", tolerance=block(8, rel_l2=1e-5, mean=block(9, atol=1)), reason=" y "
+            7,
+            check="*::x",
+            tolerance=block(8, rel_l2=1e-5, nan_count=2, mean=block(9, atol=1)),
+            reason=" y ",
         ),
         block(12, check="*", ceiling=0.05, reason="gross faults only"),
     )
@@ -169,6 +172,7 @@ def test_a_rule_is_read_with_the_lines_of_its_fields():
     assert [first.line_of(name) for name in ("tolerance", "factor", "ceiling")] == [4, 5, 3]
     assert second.tolerance.rel_l2 == 1e-5
     assert second.tolerance.statistic("mean").atol == 1.0
+    assert second.tolerance.statistic("nan_count").rtol == 2.0
     assert second.reason == "y"
     assert third.ceiling == 0.05
     widest = document(block(3, check="*", ceiling=1.0, reason="any change of content passes"))
@@ -202,6 +206,7 @@ def test_a_rule_is_read_with_the_lines_of_its_fields():
         (block(3, check="*", tolerance=1e-5), 4, "cannot be float"),
         (block(3, check="*", tolerance=Series((), 4)), 4, "cannot be list"),
         (block(3, check="*", tolerance=block(4, rel_l2=1, atoll=1)), 5, "did you mean 'atol'?"),
+        (block(3, check="*", tolerance=block(4, nan_count=1)), 4, "nan_count alone bounds"),
         (block(3, check="*", tolerance=block(4, rel_l2=1, atol="1")), 5, "atol must be a number"),
         (block(3, check="*", factor=2, reason=7), 5, "reason must be a sentence"),
         (block(3, check="*", factor=2, reason="  "), 5, "reason must be a sentence"),
