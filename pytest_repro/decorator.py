@@ -39,26 +39,30 @@ def repro(*unnamed: object, **arguments: Any) -> Callable[[_Test], _Test]:
     if unnamed:
         raise TypeError("write @repro() with parentheses; its arguments have names")
 
+    name = arguments.pop("name", None)
+    mark = pytest.mark.repro(**arguments)
+
     def decorate(target: Any) -> Any:
         if inspect.isclass(target):
             for method in [one for one in dir(target) if one.startswith("test")]:
-                _check_method(target, method, arguments)
-            return pytest.mark.repro(**arguments)(target)
-        return _checking(target, arguments)
+                _check_method(target, method, name, mark)
+            return mark(target)
+        return mark(_checking(target, name))
 
     return decorate
 
 
-def _check_method(owner: type, method: str, arguments: dict[str, Any]) -> None:
+def _check_method(owner: type, method: str, name: Any, mark: pytest.MarkDecorator) -> None:
     """Replace a test method of a class, its own or an inherited one, by one that checks."""
     member = inspect.getattr_static(owner, method)
+    # Each is marked, too: pytest ranks a class's own mark behind that of a decorated base class.
     if isinstance(member, (staticmethod, classmethod)):
-        setattr(owner, method, type(member)(_checking(member.__func__, arguments)))
+        setattr(owner, method, type(member)(mark(_checking(member.__func__, name))))
     elif inspect.isfunction(member):
-        setattr(owner, method, _checking(member, arguments))
+        setattr(owner, method, mark(_checking(member, name)))
 
 
-def _checking(target: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+def _checking(target: Callable[..., Any], name: Any) -> Any:
     test = _as_written(target)
 
     @functools.wraps(test)
@@ -67,17 +71,14 @@ def _checking(target: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         code = test.__code__
         try:
             active_test().trial.check(
-                value,
-                arguments.get("name"),
-                called_at=f"{code.co_filename}:{code.co_firstlineno}",
+                value, name, called_at=f"{code.co_filename}:{code.co_firstlineno}"
             )
         except ReproError as error:
             # No line of the test explains it, and our own would bury the message.
             raise pytest.fail.Exception(str(error), pytrace=False) from None
 
     setattr(checked, _UNCHECKED, test)
-    # Also on a class, whose own mark pytest ranks behind that of a decorated base class.
-    return pytest.mark.repro(**arguments)(checked)
+    return checked
 
 
 def _as_written(test: Callable[..., Any]) -> Callable[..., Any]:

@@ -144,6 +144,12 @@ def _refuse_unknown(arguments: Mapping[str, object], origin: str) -> None:
                 f"{origin}: unknown argument {name!r}",
                 facts=(f"{hint}allowed: {', '.join(MARKER_ARGUMENTS)}",),
             )
+    if "name" in arguments:
+        raise SettingError(
+            f"{origin}: `name` belongs to the decorator pytest_repro.repro",
+            facts=("a marked test names each check where it makes it",),
+            next_step="repro_check(value, name=...)",
+        )
     dtype = arguments.get("dtype", "float32")
     if dtype not in ("float16", "bfloat16", "float32", "float64"):
         raise SettingError(

@@ -386,6 +386,7 @@ def test_a_wrong_policy_names_its_line(project):
 def test_marker_arguments_are_validated(project):
     for arguments, words in {
         "sed=1": "did you mean 'seed'",
+        "name='x'": "`name` belongs to the decorator",
         "seed=-1": "seed: -1 is below 0",
         "seed='x'": "'x' is not a whole number",
         "runs=1": "runs: 1 is below 2",
