@@ -46,6 +46,8 @@ OWNERS = {
     "markupsafe": {"report/html.py"},
     "PIL": {"report/pictures.py"},
     "rich": {"cli/", "report/tables.py"},
+    "tomllib": {"adapters/pytest_ini.py"},
+    "tomli": {"adapters/pytest_ini.py"},
     "numpy": {"core/", "adapters/", "pipelines/", "session/", "report/"},
 }  # fmt: skip
 """Who may import a third party; a folder ends with a slash."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pytest_repro.cli.completion import SHELLS
-from pytest_repro.core.settings import TABLE
+from pytest_repro.core.settings import TABLE, Setting
 from pytest_repro.core.words import Verdict
 
 __all__ = [
@@ -35,12 +35,9 @@ def env(parser: argparse.ArgumentParser) -> None:
         "--framework",
         metavar=_FRAMEWORK.metavar,
         choices=_FRAMEWORK.choices,
-        default=_FRAMEWORK.default,
-        help=_FRAMEWORK.help,
+        help=f"{_FRAMEWORK.help} {_default(_FRAMEWORK)}",
     )
-    parser.add_argument(
-        "--root", metavar="DIR", default=".", help="Root folder of the tests (default: here)."
-    )
+    _add_root(parser)
     add_json(parser)
 
 
@@ -181,15 +178,25 @@ def completion(parser: argparse.ArgumentParser) -> None:
 
 def add_place(parser: argparse.ArgumentParser) -> None:
     """The options that say where the baselines lie."""
-    parser.add_argument(
-        "--root", metavar="DIR", default=".", help="Root folder of the tests (default: here)."
-    )
+    _add_root(parser)
     parser.add_argument(
         f"--{_BASELINES.name}",
         metavar=_BASELINES.metavar,
-        default=_BASELINES.default,
-        help=f"{_BASELINES.help} (default: {_BASELINES.default})",
+        help=f"{_BASELINES.help} {_default(_BASELINES)}",
     )
+
+
+def _add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        help="Root folder of the tests (default: the nearest from here upwards with an ini file "
+        "of pytest's, or else here).",
+    )
+
+
+def _default(setting: Setting) -> str:
+    return f"(default: {setting.ini_key} of pytest's ini file, or else {setting.default})"
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_repro.adapters.policy_file import load_policy
+from pytest_repro.adapters.pytest_ini import find_root, ini_values
 from pytest_repro.adapters.store import Store
 from pytest_repro.cli.output import Output
 from pytest_repro.core.errors import ExitCode, UsageError
 from pytest_repro.core.policy import Policy
+from pytest_repro.core.settings import TABLE
 
 __all__ = ["Command", "Context", "Example"]
 
@@ -33,15 +35,23 @@ class Context:
 
     @property
     def root(self) -> Path:
-        """The root folder of the tests.
+        """The root folder of the tests: the one given, or the one that pytest would take here.
 
         Raises:
             UsageError: It is not a folder.
         """
+        if not self.arguments.root:
+            return find_root(Path.cwd())
         root = Path(self.arguments.root).absolute()
         if not root.is_dir():
             raise UsageError(f"--root: {root} is not a folder")
         return root
+
+    def setting(self, name: str) -> str:
+        """A setting of the runs: as given here, in pytest's ini file, or the default."""
+        setting = next(one for one in TABLE if one.name == name)
+        given = self.text(name) or ini_values(self.root).get(setting.ini_key, "")
+        return str(given or setting.default)
 
     def store(self) -> Store:
         """The baselines that the arguments name.
@@ -50,7 +60,7 @@ class Context:
             UsageError: There is no such folder: a misspelt one must not look empty and whole.
         """
         root = self.root
-        folder = root / self.arguments.baselines
+        folder = root / self.setting("baselines")
         if not folder.exists():
             raise UsageError(
                 f"there is no folder {folder}",
@@ -60,7 +70,7 @@ class Context:
 
     def target(self) -> Store:
         """The same for a command that writes, which may be the first to do so."""
-        return Store(self.root / self.arguments.baselines, root=self.root)
+        return Store(self.root / self.setting("baselines"), root=self.root)
 
     def policy(self) -> Policy:
         """The tolerances that people decided on, beside these baselines.

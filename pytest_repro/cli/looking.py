@@ -27,7 +27,7 @@ def env(context: Context) -> ExitCode:
     from pytest_repro.adapters.environment import observe_environment
     from pytest_repro.adapters.mindspore import MindSporeAdapter
 
-    framework = parse_choice(Framework, context.text("framework"), origin="--framework")
+    framework = parse_choice(Framework, context.setting("framework"), origin="framework")
     mindspore = MindSporeAdapter()
     if str(framework) != "numpy" and mindspore.installed():
         # As a test run does it: the switch is one of the facts.

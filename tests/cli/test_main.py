@@ -56,6 +56,28 @@ def test_a_misspelt_folder_is_refused_and_not_taken_for_an_empty_one(tmp_path, c
     assert "there is no folder" in capsys.readouterr().err
 
 
+def test_from_a_subfolder_the_command_finds_what_pytest_would(tmp_path, capsys, monkeypatch):
+    fill(tmp_path)
+    (tmp_path / "baselines").rename(tmp_path / "kept")
+    ini = "[pytest]\nrepro_baselines = kept\nrepro_framework = numpy\n"
+    (tmp_path / "pytest.ini").write_text(ini, encoding="utf-8")
+    below = tmp_path / "tests" / "models"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert main(["list"]) == 0
+    assert str(IMAGE) in capsys.readouterr().out
+    assert main(["env"]) == 0
+    assert "/numpy-" in capsys.readouterr().out
+    # The command line wins over the ini file, as in a run.
+    assert main(["list", "--baselines", "other"]) == 2
+    assert f"there is no folder {tmp_path / 'other'}" in capsys.readouterr().err
+    assert main(["list", "--root", "."]) == 2
+    assert f"there is no folder {below / 'baselines'}" in capsys.readouterr().err
+    (tmp_path / "pytest.ini").write_text(ini.replace("numpy", "torch"), encoding="utf-8")
+    assert main(["env"]) == 2
+    assert "'torch' is not one of auto, mindspore, numpy" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_goes_away_changes_neither_code_nor_stderr(tmp_path, unbuffered):
     fill(tmp_path)
