@@ -14,6 +14,7 @@ from pytest_repro.core.record import make_record
 
 __all__ = ["TensorFramework", "records_from"]
 
+_PALETTE_MODES = ("P", "PA")
 _MAX_DEPTH = 16
 _MAX_LEAVES = 100_000
 _NEXT = "check an array, a tensor, a picture, or dicts, lists, tuples and dataclasses of those"
@@ -101,7 +102,12 @@ def _items(value: object, path: str) -> list[tuple[str, object]] | None:
 def _is_dataclass(value: object) -> bool:
     """Whether a value is a dataclass that is not an array itself."""
     is_instance = dataclasses.is_dataclass(value) and not isinstance(value, type)
-    return is_instance and not hasattr(value, "__array__")
+    return is_instance and not _is_array_like(value)
+
+
+def _is_array_like(value: object) -> bool:
+    """Whether numpy reads the value as an array; pictures of PIL have the second name only."""
+    return hasattr(value, "__array__") or hasattr(value, "__array_interface__")
 
 
 def _record(
@@ -125,7 +131,12 @@ def _array(value: object, framework: TensorFramework) -> np.ndarray[Any, Any]:
         return value
     if framework.is_tensor(value):
         return framework.to_numpy(value)
-    if isinstance(value, (bool, int, float, np.generic)) or hasattr(value, "__array__"):
+    if getattr(value, "mode", "") in _PALETTE_MODES and hasattr(value, "palette"):
+        raise ValueRefused(
+            "the numbers of the picture are places in a palette, which would be lost",
+            next_step='check picture.convert("RGB")',
+        )
+    if isinstance(value, (bool, int, float, np.generic)) or _is_array_like(value):
         return np.asarray(value)
     raise TypeError(_kind(value))
 
