@@ -52,6 +52,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
         config.workeroutput["repro_keys"] = config.stash[KEYS]
         config.workeroutput["repro_notes"] = config.stash[NOTES]
     elif not config.getoption("collectonly"):
+        _find_excused(config)
         losses = _count_losses(config)
         config.stash[NOTES].extend(losses)
         _find_unasked(config)
@@ -85,6 +86,16 @@ def _count_losses(config: pytest.Config) -> list[str]:
         config.stash[REPORTING].correct(gone)
     config.stash[FAULTS].append(loss_text(lost, gone))
     return []
+
+
+def _find_excused(config: pytest.Config) -> None:
+    """Plugins that run a failed test again report the last attempt; ours were all judged."""
+    from pytest_repro.attempts import excused, excused_text
+
+    rows, passed = config.stash[ROWS], config.stash[PASSED]
+    found = excused(rows, passed)
+    if found:
+        config.stash[FAULTS].append(excused_text(found))
 
 
 def _find_unasked(config: pytest.Config) -> None:

@@ -271,3 +271,28 @@ def test_collecting_alone_computes_and_writes_nothing(project):
     assert ran.exit_code == 0
     assert re.search(r"-+ repro -+", ran.text) is None
     assert project.files() == {}
+
+
+LAUNDERED = """
+    runs = []
+
+    @pytest.mark.repro
+    def test_value(repro_generator, repro_check):
+        runs.append(1)
+        repro_check(repro_generator.standard_normal(3) + (len(runs) <= {bad}), name="noise")
+"""
+
+
+@pytest.mark.parametrize(("bad", "verdict"), [(1, "nondeterministic"), (2, "drift")])
+def test_an_attempt_that_passes_does_not_undo_one_that_did_not(project, bad, verdict):
+    pytest.importorskip("pytest_rerunfailures")
+    project.write(LAUNDERED.format(bad=0))
+    project.record()
+    assert project.run_apart("--reruns", "2").exit_code == 0
+    project.write(LAUNDERED.format(bad=bad))
+    for arguments in ((), ("-n", "2")):
+        ran = project.run_apart("--reruns", "2", *arguments)
+        assert ran.counts == {"passed": 1, "rerun": 1}
+        assert ran.exit_code == 1, ran.text
+        assert "stays so, though its test passed in another attempt" in ran.text
+        assert f"{verdict}: test_story.py::test_value::noise" in ran.text
