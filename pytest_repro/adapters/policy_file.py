@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import math
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pytest_repro.adapters.regular_file import open_regular
+from pytest_repro.core.errors import PolicyError
 from pytest_repro.core.policy import Policy
 from pytest_repro.core.policy_rules import Block, Entry, Place, Series, policy_from
 
@@ -47,9 +49,11 @@ def load_policy(path: Path, *, shown: str = "") -> Policy:
     Raises:
         PolicyError: The file cannot be read, is too large, is not UTF-8, is not YAML, uses anchors,
             aliases, tags or several documents, or says what no policy may; file and line are named.
+            Or it is called ``policy.yml``, which nobody reads.
     """
     place = Place(shown or path.as_posix(), path.name)
     if not path.is_symlink() and not path.exists():
+        _refuse_other_suffix(path, place)
         return Policy(source=place.name)
     text = _read(path, place)
     try:
@@ -65,6 +69,17 @@ def load_policy(path: Path, *, shown: str = "") -> Policy:
     if node is None:
         raise place.error(1, "the policy is empty", next_step="write schema: 1, or delete the file")
     return policy_from(_value(node), place)
+
+
+def _refuse_other_suffix(path: Path, place: Place) -> None:
+    """A rule that narrows must not be out of force because its file is called policy.yml."""
+    other = path.with_suffix(".yml")
+    if os.path.lexists(other):
+        raise PolicyError(
+            f"{other.name} is read by nobody, the policy is called {path.name}",
+            where=str(Path(place.path).with_name(other.name)),
+            next_step=f"rename it to {path.name}",
+        )
 
 
 class _Composer(yaml.SafeLoader):

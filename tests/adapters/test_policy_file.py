@@ -229,3 +229,11 @@ def test_garbled_text_raises_nothing_but_our_error(tmp_path, parts, headed):
         assert all(rule.lines for rule in policy.rules), "a rule that decides nothing was read"
     line = int(place.rpartition(":")[2])
     assert 1 <= line <= len(text.splitlines()) + 1
+
+
+def test_a_policy_of_the_other_suffix_is_refused_and_not_taken_for_none(tmp_path):
+    (tmp_path / "policy.yml").write_text("schema: 1\n", encoding="utf-8")
+    with pytest.raises(PolicyError, match=r"policy\.yml is read by nobody"):
+        load_policy(tmp_path / "policy.yaml")
+    (tmp_path / "policy.yml").rename(tmp_path / "policy.yaml")
+    assert load_policy(tmp_path / "policy.yaml").rules == ()
