@@ -322,9 +322,10 @@ def _history_row(
 ) -> HistoryRow:
     if before is None:
         return HistoryRow(baseline, key, "")
-    if baseline.index.value == before.baseline.index.value:
-        return HistoryRow(baseline, key, str(Relation.EXACT))
     same_noise = baseline.index.noise == before.baseline.index.noise
+    if baseline.index.value == before.baseline.index.value:
+        # As a diff says it: the same bits of other noise are no agreement.
+        return HistoryRow(baseline, key, str(Relation.EXACT if same_noise else Relation.NOISE))
     distance = farthest(leaf_distances(before.baseline.tensors, baseline.tensors, store.tensor))
     relation = Relation.DIFFERENT if same_noise else Relation.NOISE
     return HistoryRow(baseline, key, str(relation), distance)

@@ -207,6 +207,15 @@ def test_history_follows_versions_from_the_oldest_on_each_hardware(tmp_path, cap
     assert capsys.readouterr().out.count("(first)") == 2
 
 
+def test_history_calls_equal_bits_of_other_noise_as_a_diff_does(tmp_path, capsys):
+    store = fill(tmp_path)
+    put(store, IMAGE, NEW, CLEAN, seed=1)
+    assert run(tmp_path, "history", "test_ddim::image", "--key", OLD.hardware, "--json") == 0
+    assert [row["since"] for row in _json(capsys)["rows"]] == ["", "noise"]
+    assert run(tmp_path, "diff", str(OLD), str(NEW), "--check", "test_ddim::image", "--json") == 1
+    assert "noise" in capsys.readouterr().out
+
+
 def test_versions_are_ordered_as_versions():
     texts = ["2.9.0", "2.10.0rc1", "2.10.0", "2.10.1", "2.7.0"]
     keys = [EnvironmentKey("h", f"mindspore-{text}") for text in texts]
