@@ -37,13 +37,18 @@ def watch(
         name: What a lone cell is called in the trace; by default the name of its class.
 
     Raises:
-        UsageError: There is nothing to watch in ``target``.
+        UsageError: There is nothing to watch in ``target``, or no MindSpore.
     """
-    if framework is None:
-        from pytest_repro.adapters.mindspore import MindSporeAdapter
+    from pytest_repro.adapters.mindspore import MindSporeAdapter
 
-        framework = MindSporeAdapter()
-    return Watch(target, level, framework, name)
+    adapter = MindSporeAdapter()
+    if not adapter.installed():
+        raise UsageError(
+            f"a {type(target).__qualname__} cannot be watched: MindSpore is not installed",
+            facts=("cells and schedulers of mindone are what is watched",),
+            next_step="pip install 'pytest-repro[mindone]', or leave repro_watch out",
+        )
+    return Watch(target, level, framework or adapter, name)
 
 
 class Watch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import stat
@@ -438,3 +439,16 @@ def test_one_changed_digit_in_the_index_is_corrupt_and_never_within(project, par
     ran = project.run()
     assert ran.verdicts == {"test_value::value": "corrupt"}, ran.text
     assert "disagree" in ran.text
+
+
+@pytest.mark.skipif(bool(importlib.util.find_spec("mindspore")), reason="MindSpore is installed")
+def test_watching_without_mindspore_says_so(project):
+    project.write("""
+        @pytest.mark.repro
+        def test_value(repro_watch, repro_check):
+            repro_watch([1.0])
+            repro_check(np.zeros(2))
+    """)
+    ran = project.run()
+    assert "a list cannot be watched: MindSpore is not installed" in ran.failure
+    assert "pytest-repro[mindone]" in ran.failure
