@@ -11,8 +11,9 @@ from pathlib import Path
 
 from pytest_repro import fixtures
 from pytest_repro.cli.table import COMMANDS
+from pytest_repro.core.policy import FIELDS
 from pytest_repro.core.settings import TABLE, Setting
-from pytest_repro.core.tolerance import BOUND_KEYS
+from pytest_repro.core.tolerance import BOUND_KEYS, STATISTIC_NAMES
 from pytest_repro.core.words import Cause, Verdict
 from pytest_repro.session.spec import MARKER_ARGUMENTS
 
@@ -28,8 +29,8 @@ _SIGNATURES = {
 
 def reference() -> str:
     """The page as text."""
-    parts = (_HEAD, _options(), _marker(), _fixtures(), _tolerances(), _words(), _commands())
-    return "\n\n".join(parts) + "\n"
+    parts = (_HEAD, _options(), _marker(), _fixtures(), _tolerances(), _policy(), _words())
+    return "\n\n".join([*parts, _commands()]) + "\n"
 
 
 _HEAD = """# Reference
@@ -91,13 +92,48 @@ def _function(name: str) -> object:
     return getattr(made, "_fixture_function", made)
 
 
+_BOUNDS = {
+    "atol": "each element: `abs(o - b) <= atol + rtol * abs(b)`; the one not given is 0",
+    "rtol": "see `atol`",
+    "max_ulp": "distance of an element in units in the last place of the dtype; floats only",
+    "rel_l2": "`norm(o - b) / norm(b)` over the whole array",
+    "cosine": "cosine distance over the whole array, from 0 (equal) to 0.5",
+    "psnr": "peak signal-to-noise ratio, in dB; the only one that must be at least so much",
+}
+"""What each bound of the array means; `o` is observed, `b` the baseline."""
+
+
 def _tolerances() -> str:
-    names = ", ".join(f"`{name}`" for name in BOUND_KEYS)
+    assert set(BOUND_KEYS) == {*_BOUNDS, *STATISTIC_NAMES}, "a bound has no meaning here"
+    rows = "\n".join(f"| `{name}` | {text} |" for name, text in _BOUNDS.items())
+    statistics = ", ".join(f"`{name}`" for name in STATISTIC_NAMES)
     return (
-        "## Tolerances\n\n"
-        '`"exact"`, `"measured"`, or a mapping of: ' + names + ".\n\n"
-        "The nearest wins: the call, the marker, `policy.yaml`, the default of the distance. "
-        "`cosine` is a distance (0 is equal). `psnr` is in dB."
+        '## Tolerances\n\n`"exact"`, `"measured"`, or a mapping of bounds, all of which must hold '
+        "(`o` is observed, `b` the baseline):\n\n| bound | what it bounds |\n"
+        f"| --- | --- |\n{rows}\n"
+        f"| {statistics} | that statistic of the array: a number is its `rtol`, "
+        "`{atol: ..., rtol: ...}` is both |\n\n"
+        "NaN and infinity must stand where they stood, unless their counts are bounded. "
+        "The nearest tolerance wins: the call, the marker, `policy.yaml`, the default of the "
+        "distance."
+    )
+
+
+def _policy() -> str:
+    fields = {
+        "check": "which checks: a glob over whole ids, `*` stands for anything",
+        "tolerance": "as above",
+        "reference": "how far away a reference may be: own, release or any",
+        "factor": "how many envelopes a measured tolerance allows (4)",
+        "ceiling": "the rel_l2 above which a fallback proves nothing",
+        "reason": "why; needed where a number loosens a judgement",
+    }
+    assert set(fields) == {"check", *FIELDS, "reason"}, "a key of a rule is missing here"
+    rows = "\n".join(f"| `{name}` | {text} |" for name, text in fields.items())
+    return (
+        "## `baselines/policy.yaml`\n\n`schema: 1` and a list `rules:`. Of all rules whose `check` "
+        "matches, the last one that sets a key decides it.\n\n| key of a rule | meaning |\n"
+        f"| --- | --- |\n{rows}"
     )
 
 
