@@ -65,11 +65,6 @@ class Reporting:
         self._sites: dict[str, dict[str, Any]] = {}
         self._notes: list[str] = []
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether anything is to be written at the end."""
-        return self.folder is not None or self._summary is not None
-
     def prepare(self) -> None:
         """Empty the report's folder of an earlier report.
 

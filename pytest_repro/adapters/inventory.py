@@ -13,7 +13,6 @@ from pytest_repro.adapters.contents import corrupt
 from pytest_repro.adapters.layout import holds_manifests
 from pytest_repro.adapters.regular_file import NotAFile, open_regular, read_regular
 from pytest_repro.core.errors import CorruptBaseline, StoreError
-from pytest_repro.core.model import EnvironmentKey
 from pytest_repro.core.words import Word
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "is_pointer",
     "kind_of",
     "list_files",
-    "place_of",
     "read_manifest",
 ]
 
@@ -128,12 +126,6 @@ def _walk(folder: Path) -> Iterator[FoundFile]:
                 continue
             status = path.lstat()
             yield FoundFile(path, relative, kind, status.st_size, status.st_mtime, is_folder)
-
-
-def place_of(relative: PurePosixPath) -> tuple[EnvironmentKey, str]:
-    """The key that a manifest's path stands for, and its module's path without the suffix."""
-    hardware, framework, *rest = relative.with_suffix("").parts
-    return EnvironmentKey(hardware, framework), "/".join(rest)
 
 
 def is_pointer(file: FoundFile) -> bool:

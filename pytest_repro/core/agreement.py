@@ -62,10 +62,6 @@ class Agreement:
         """Whether all keys that have the check hold equal bits."""
         return len(self.groups) == 1
 
-    def group_of(self, key: EnvironmentKey) -> int | None:
-        """Number of the group that holds ``key``, from 0; ``None`` when it lacks the check."""
-        return next((number for number, group in enumerate(self.groups) if key in group), None)
-
 
 @dataclass(frozen=True, slots=True)
 class PairCount:

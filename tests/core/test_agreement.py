@@ -45,7 +45,6 @@ def test_keys_with_equal_bits_stand_in_one_group(values, groups):
     wanted = tuple(tuple(KEYS[int(at)] for at in group) for group in groups)
     assert agreement.groups == wanted
     assert agreement.is_exact == (len(groups) == 1)
-    assert agreement.group_of(KEYS[2]) == (None if values[2] == "." else "abcd".index(values[2]))
 
 
 def test_other_noise_is_seen_and_equal_noise_is_not_called_other():
