@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pytest_repro.adapters.store import Store
 from pytest_repro.core.errors import UsageError
 from pytest_repro.core.model import Baseline, CheckId, EnvironmentKey
-from pytest_repro.session.selection import entries
+from pytest_repro.session.selection import check_id, entries
 
 __all__ = ["Renaming", "find_renamings", "rename"]
 
@@ -71,15 +71,14 @@ def _begins(check: str, begin: str) -> bool:
 
 def _renamed(check: str, old: str, new: str) -> CheckId:
     text = new + check[len(old) :]
-    module, _, rest = text.partition("::")
-    test, _, name = rest.rpartition("::")
-    if not (module.endswith(".py") and test and name):
+    renamed = check_id(text)
+    if not (renamed.module.endswith(".py") and renamed.test and renamed.name):
         raise UsageError(
             f"{text!r} is no id of a check",
             facts=(f"it would be the new id of {check}",),
             next_step="name the same part of an id twice: module and module, test and test",
         )
-    return CheckId(module, test, name)
+    return renamed
 
 
 def rename(store: Store, renamings: Sequence[Renaming]) -> int:

@@ -16,6 +16,7 @@ from pytest_repro.core.policy import matches
 __all__ = [
     "Entry",
     "by_version",
+    "check_id",
     "entries",
     "entries_by_check",
     "index_of",
@@ -149,9 +150,15 @@ def entries_by_check(
     }
 
 
-def _check(module: str, name: str) -> CheckId:
-    test, _, last = name.rpartition("::")
-    return CheckId(module, test, last)
+def check_id(text: str) -> CheckId:
+    """The id that ``text`` shows; parts that it lacks are empty."""
+    module, _, entry = text.partition("::")
+    return _check(module, entry)
+
+
+def _check(module: str, entry: str) -> CheckId:
+    test, _, name = entry.rpartition("::")
+    return CheckId(module, test, name)
 
 
 def index_of(store: Store, key: EnvironmentKey, module: str) -> Mapping[str, IndexEntry]:

@@ -35,7 +35,13 @@ from pytest_repro.core.policy import Policy, resolve
 from pytest_repro.core.sensitivity import Sensitivity, sensitivity_of
 from pytest_repro.core.standing import standing_of
 from pytest_repro.core.words import Word
-from pytest_repro.session.selection import Entry, entries, entries_by_check, index_of
+from pytest_repro.session.selection import (
+    Entry,
+    check_id,
+    entries,
+    entries_by_check,
+    index_of,
+)
 
 __all__ = [
     "Comparison",
@@ -160,7 +166,7 @@ class ReportSide:
         self, name: str, judged: Iterable[Judged], observed: Store, baselines: Store
     ) -> None:
         self._name = name
-        self._judged = {_check_id(one.check): one for one in judged if one.index}
+        self._judged = {check_id(one.check): one for one in judged if one.index}
         self._observed = observed
         self._baselines = baselines
 
@@ -184,12 +190,6 @@ class ReportSide:
 
     def tensor(self, digest: Digest) -> TensorRecord | None:
         return self._observed.tensor(digest) or self._baselines.tensor(digest)
-
-
-def _check_id(text: str) -> CheckId:
-    module, _, rest = text.partition("::")
-    test, _, name = rest.rpartition("::")
-    return CheckId(module, test, name)
 
 
 def _key(text: str) -> EnvironmentKey:
