@@ -10,9 +10,13 @@ LOOP = """
         for number in range(COUNT):
             repro_check(repro_generator.standard_normal(2), name=f"image{number}")
 
-    def test_unmarked(repro_generator, repro_check):
+    @pytest.fixture
+    def check(repro_check):
+        return repro_check
+
+    def test_unmarked(repro_generator, check):
         for number in range(COUNT):
-            repro_check(repro_generator.standard_normal(2), name=f"image{number}")
+            check(repro_generator.standard_normal(2), name=f"image{number}")
 
     @pytest.mark.repro
     def test_whole(repro_generator, repro_check):
