@@ -296,6 +296,9 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         return parse_count(texts[name][0], origin=texts[name][1], least=least)
 
     text: Callable[[str], str] = lambda name: str(texts[name][0])  # noqa: E731
+    if not text("baselines").strip():
+        # It would be the root folder itself, with tensors and manifests among the sources.
+        raise SettingError(f"{texts['baselines'][1]}: {text('baselines')!r} names no folder")
     settings = Settings(
         update=choice("update", UpdateMode),
         seed=count("seed", 0),

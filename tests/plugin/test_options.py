@@ -72,6 +72,7 @@ def test_the_folder_of_the_baselines_can_be_elsewhere(project):
         (("--repro-envelope=-1",), "--repro-envelope: -1 is below 0"),
         (("--repro-envelope-seed=x",), "--repro-envelope-seed: 'x' is not a whole number"),
         (("--repro-update=some",), "--repro-update"),
+        (("--repro-baselines=",), "--repro-baselines: '' names no folder"),
         (("--repro-sed=1",), "--repro-sed"),
         (("-o", "repro_seed=x"), "ini key repro_seed: 'x' is not a whole number"),
     ],
