@@ -90,7 +90,7 @@ def _numpy_key() -> EnvironmentKey:
 
 
 def _policy_of(path: Path, store: Store) -> Policy | None:
-    if not os.path.lexists(path):
+    if not os.path.lexists(path) and not os.path.lexists(path.with_suffix(".yml")):
         return None
     from pytest_repro.adapters.policy_file import load_policy
 

@@ -213,3 +213,13 @@ def test_a_new_check_beside_recorded_ones_is_not_said_to_lack_all_baselines(proj
     ran = project.run()
     assert ran.verdicts == {"test_other::image": "missing"}
     assert "there are no baselines" not in ran.failure
+
+
+def test_a_policy_called_policy_yml_stops_the_run(project):
+    project.write(SEEDED.format(seed=0))
+    project.record()
+    project.policy("schema: 1\n")
+    (project.baselines / "policy.yaml").rename(project.baselines / "policy.yml")
+    ran = project.run()
+    assert ran.exit_code == 1
+    assert "policy.yml is read by nobody" in ran.text
