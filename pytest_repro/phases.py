@@ -25,6 +25,10 @@ __all__ = [
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     RUNNING[-1:] = [item]
     marks = list(item.iter_markers("repro"))
+    if len(marks) > 1:
+        from pytest_repro.running import nearest_first
+
+        marks = nearest_first(item)
     if marks or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
         from pytest_repro.running import Undisturbed, begin
 
@@ -44,13 +48,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         return (yield)
     from pytest_repro.rerun import item_failure
     from pytest_repro.running import Undisturbed, conclude, equip
+    from pytest_repro.subtests import noted_failure
 
     failure: BaseException | None = None
+    subtest: BaseException | None = None
     equip(item, active)
     try:
         with active.body(), Undisturbed(item, "runtest", active):
             yield
         failure = item_failure(item)
+        subtest = noted_failure(item, active)
     except pytest.skip.Exception:
         raise
     except (Exception, pytest.fail.Exception) as error:
@@ -58,7 +65,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         raise
     finally:
         if not isinstance(sys.exc_info()[1], (pytest.skip.Exception, KeyboardInterrupt)):
-            conclude(item, active, failure)
+            conclude(item, active, failure, subtest)
     return None
 
 

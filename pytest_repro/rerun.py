@@ -66,7 +66,7 @@ def run_again(
         item.session._setupstate.setup(item)
         with unreported(item), body():
             item.runtest()
-        return item_failure(item)
+        return item_failure(item) or noted_failure(item, item.stash.get(ACTIVE, None))
     except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001
         return error
     finally:
@@ -76,14 +76,10 @@ def run_again(
 
 
 def item_failure(item: Any) -> BaseException | None:
-    """What a ``unittest.TestCase`` method or a subtest raised.
-
-    pytest keeps the one aside and reports the other at once, instead of raising them.
-    """
-    subtest = noted_failure(item, item.stash.get(ACTIVE, None))
+    """What a ``unittest.TestCase`` method raised; pytest keeps it aside instead of raising it."""
     kept = getattr(item, "_excinfo", None)
     if not kept:
-        return subtest
+        return None
     error: BaseException = kept[0].value
     return error
 

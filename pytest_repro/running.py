@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_repro.session.isolated_trial import IsolatedTrial
 
-__all__ = ["Undisturbed", "begin", "conclude", "equip", "own_id", "report_rows"]
+__all__ = ["Undisturbed", "begin", "conclude", "equip", "nearest_first", "own_id", "report_rows"]
 
 
 def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
@@ -36,6 +36,26 @@ def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
         raise _fault(item, error) from None
     hand_over(item, "repro_check", Check(active))
     return active
+
+
+def nearest_first(item: pytest.Item) -> list[pytest.Mark]:
+    """The marks of a test; a parameter is nearer than its function, a class than its base.
+
+    pytest gives a function's marks before those of its parameters, and a base class's before those
+    of the class derived from it.
+    """
+    groups: dict[Any, list[pytest.Mark]] = {}
+    for node, mark in item.iter_markers_with_node("repro"):
+        groups.setdefault(node, []).append(mark)
+    of_parameters = getattr(getattr(item, "callspec", None), "marks", ())
+    nearest: list[pytest.Mark] = []
+    for node, marks in groups.items():
+        if isinstance(node, pytest.Class):
+            marks.reverse()
+        elif node is item:
+            marks.sort(key=lambda mark: mark not in of_parameters)
+        nearest += marks
+    return nearest
 
 
 def _activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
@@ -136,26 +156,37 @@ class Undisturbed:
             setattr(self._item, self._name, self._own)
 
 
-def conclude(item: pytest.Item, active: ActiveTest, failure: BaseException | None) -> None:
+def conclude(
+    item: pytest.Item,
+    active: ActiveTest,
+    failure: BaseException | None,
+    subtest: BaseException | None,
+) -> None:
     """Judge what a test checked, or keep it for the process that judges it.
 
     Args:
         item: The test, whose body has ended.
         active: Its state.
         failure: What the body raised, if it did.
+        subtest: What a subtest raised, which pytest has reported; the body went on.
     """
     if ISOLATED in item.config.stash:
-        item.config.stash[ISOLATED].keep(active, failure)
+        item.config.stash[ISOLATED].keep(active, failure or subtest)
     else:
-        _judge(item, active, failure)
+        _judge(item, active, failure, subtest)
 
 
-def _judge(item: pytest.Item, active: ActiveTest, failure: BaseException | None) -> None:
+def _judge(
+    item: pytest.Item,
+    active: ActiveTest,
+    failure: BaseException | None,
+    subtest: BaseException | None,
+) -> None:
     if active.settle():
         verdicts = [(call.observation.check.name, "exact") for call in active.settled]
     else:
         try:
-            active.judge(failure, *_ways_to_run_again(item, active))
+            active.judge(failure or subtest, *_ways_to_run_again(item, active))
         except ReproError as error:
             raise _fault(item, error) from None
         verdicts = [(one.check.name, str(one.verdict)) for one in active.outcomes]
@@ -163,7 +194,7 @@ def _judge(item: pytest.Item, active: ActiveTest, failure: BaseException | None)
     if failure is not None:
         _add(item, active, failure)
     elif not active.settled:
-        _fail(active)
+        _fail(item, active)
 
 
 def _add(item: pytest.Item, active: ActiveTest, failure: BaseException) -> None:
@@ -174,18 +205,24 @@ def _add(item: pytest.Item, active: ActiveTest, failure: BaseException) -> None:
         item.add_report_section("call", "repro", section)
 
 
-def _fail(active: ActiveTest) -> None:
-    """Fail a test for what did not pass, or for having checked nothing where it is marked."""
+def _fail(item: pytest.Item, active: ActiveTest) -> None:
+    """Fail a test for what did not pass, or for having checked nothing where it must."""
     if not active.outcomes:
-        if active.spec.marked:
+        if _must_check(item, active):
             from pytest_repro.report.failure import nothing_checked
 
             active.idle = True
-            raise _failed(nothing_checked(active.spec.place))
+            raise _failed(nothing_checked(active.spec.place, marked=active.spec.marked))
     elif not all(one.verdict.passes for one in active.outcomes):
         from pytest_repro.report.failure import failure_text
 
         raise _failed(failure_text(active.outcomes))
+
+
+def _must_check(item: pytest.Item, active: ActiveTest) -> bool:
+    """Whether checking nothing is a fault: of a marked test, or one that names the assertion."""
+    asked = getattr(getattr(item, "_fixtureinfo", None), "argnames", ())
+    return active.spec.marked or "repro_check" in asked
 
 
 def _ways_to_run_again(item: pytest.Item, active: ActiveTest) -> tuple[Any, Any]:
@@ -239,6 +276,7 @@ def equip(item: pytest.Item, active: ActiveTest) -> None:
     if _is_test_case(item):
         instance: Any = getattr(item, "instance", None)
         instance.repro_check = Check(active)
+        instance.repro_watch = active.trial.watch
         instance.repro_disturb = active.trial.disturb
         instance.repro_generators = active.trial.generators
         instance.repro_generator = active.trial.generator()

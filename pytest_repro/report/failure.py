@@ -28,11 +28,12 @@ _EVIDENCE = 4
 _BEGAN = 6
 
 
-def nothing_checked(place: str) -> str:
-    """The failure of a marked test that never called `repro_check`."""
+def nothing_checked(place: str, *, marked: bool = True) -> str:
+    """The failure of a test that is marked, or names `repro_check`, and never called it."""
+    why = "is marked repro" if marked else "asks for repro_check"
     return "\n".join(
         (
-            f"{place} is marked repro but checked nothing",
+            f"{place} {why} but checked nothing",
             '  next   call repro_check(value, name="..."), return the value from a test with the '
             "@repro() decorator, or remove the marker",
         )

@@ -72,4 +72,4 @@ def _named(rows: Iterable[Row]) -> Iterator[str]:
 
 def _empty(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
-        yield f"checked nothing although it is marked repro: {row.check}"
+        yield f"checked nothing: {row.check}"

@@ -85,6 +85,7 @@ class Trial:
         self._named: NamedTensors | None = None
         self._watching: Watching | None = None
         self._in_body = False
+        self._is_over = False
         self._pipeline_calls: AbstractContextManager[None] | None = None
         self._level = level
         self._dump = dump
@@ -122,8 +123,9 @@ class Trial:
             self._watch_pipeline_calls()
 
     def end_body(self) -> None:
-        """Leave pipelines alone again."""
+        """Leave pipelines alone again; what is checked from now on would be judged by nobody."""
         self._in_body = False
+        self._is_over = True
         if self._pipeline_calls is not None:
             calls, self._pipeline_calls = self._pipeline_calls, None
             calls.__exit__(None, None, None)
@@ -240,9 +242,16 @@ class Trial:
 
         Raises:
             ValueRefused: No baseline can hold the value.
-            UsageError: The name is used twice in this test or cannot be a name.
+            UsageError: The name is used twice in this test or cannot be a name, or the test has
+                ended.
             SettingError: The tolerance or reference is wrong.
         """
+        if self._is_over:
+            raise UsageError(
+                f"{self.spec.place}: a check after the end of the test would be compared with "
+                "nothing",
+                next_step="check in the test itself, or before the `yield` of a fixture",
+            )
         check = CheckId(self.spec.module, self.spec.test, self._name(name))
         bound = None if tolerance is None else self._tolerance(check, tolerance)
         reach = Distance.ANY

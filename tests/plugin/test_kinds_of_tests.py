@@ -328,3 +328,101 @@ def test_the_decorator_without_parentheses_says_so(project):
     ran = project.run()
     assert ran.exit_code == 2
     assert "write @repro() with parentheses" in ran.text
+
+
+SEEDS = """
+    @pytest.mark.repro(seed=1)
+    @pytest.mark.parametrize(
+        "case", ["own", pytest.param("param", marks=pytest.mark.repro(seed=2))]
+    )
+    def test_function(repro_generator, repro_check, case):
+        print(case, "seed", repro_generator.bit_generator.seed_seq.entropy)
+        repro_check(repro_generator.random(2))
+
+    @pytest.mark.repro(seed=3, runs=3)
+    class TestBase:
+        def test_method(self, repro_generator, repro_check):
+            name = type(self).__name__
+            print(name, "seed", repro_generator.bit_generator.seed_seq.entropy)
+            repro_check(repro_generator.random(2))
+
+    @pytest.mark.repro(seed=4)
+    class TestDerived(TestBase):
+        pass
+"""
+
+
+def test_the_nearest_mark_wins(project):
+    project.write(SEEDS)
+    text = project.record("-s").text
+    for words in ("own seed 1", "param seed 2", "TestBase seed 3", "TestDerived seed 4"):
+        assert words in text
+    assert "param seed 1" not in text
+    assert "TestDerived seed 3" not in text
+
+
+def test_an_unmarked_test_that_names_the_assertion_must_call_it(project):
+    project.write("""
+        @pytest.fixture
+        def check_later(repro_check):
+            return repro_check
+
+        def test_idle(repro_generator, repro_check):
+            for image in ():
+                repro_check(image)
+
+        def test_through_a_fixture(check_later):
+            pass
+    """)
+    ran = project.run()
+    assert ran.counts == {"failed": 1, "passed": 1}
+    assert "test_idle asks for repro_check but checked nothing" in ran.failure
+
+
+def test_a_test_case_can_watch(project):
+    project.write("""
+        import unittest
+
+        @pytest.mark.repro
+        class TestCase(unittest.TestCase):
+            def test_watch(self):
+                assert callable(self.repro_watch)
+                self.repro_check(self.repro_generator.random(2))
+    """)
+    assert project.record().counts == {"passed": 1}
+
+
+AFTER_THE_END = """
+    @pytest.fixture
+    def late(repro_check, repro_generator):
+        yield
+        repro_check(repro_generator.random(3), name="late")
+
+    @pytest.mark.repro
+    def test_fixture(late, repro_generator, repro_check):
+        repro_check(repro_generator.random(3), name="early")
+
+    class TestMethod:
+        def teardown_method(self):
+            self.check(np.ones(3), name="late")
+
+        @pytest.mark.repro
+        def test_method(self, repro_generator, repro_check):
+            self.check = repro_check
+            repro_check(repro_generator.random(3), name="early")
+"""
+
+
+def test_a_check_after_the_end_of_the_test_is_refused(project):
+    project.write(AFTER_THE_END)
+    ran = project.run("--repro-update")
+    assert ran.exit_code == 1
+    assert ran.text.count("a check after the end of the test would be compared with nothing") >= 2
+    # In an ordinary run, too, where nothing runs again.
+    early = AFTER_THE_END.replace('repro_check(repro_generator.random(3), name="late")', "pass")
+    project.write(early.replace('self.check(np.ones(3), name="late")', "pass"))
+    project.record()
+    project.write(AFTER_THE_END)
+    ran = project.run()
+    assert ran.counts == {"passed": 2, "errors": 2}
+    assert set(ran.verdicts.values()) == {"exact"}

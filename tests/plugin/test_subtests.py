@@ -90,3 +90,13 @@ def test_a_subtest_that_skips_or_xfails_is_no_failure(project, source):
             "recorded",
             "unchanged",
         }
+
+
+@BOTH
+def test_a_drift_is_shown_beside_a_failing_subtest(project, source):
+    project.write(source.replace("CONDITION", "noise is not None"))
+    project.record()
+    project.write(source.replace("CONDITION", "noise is None").replace(", name", " * 2, name"))
+    ran = project.run()
+    assert set(ran.verdicts.values()) == {"drift"}
+    assert "would pass" in ran.text
