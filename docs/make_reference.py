@@ -12,7 +12,7 @@ from pathlib import Path
 from pytest_repro import fixtures
 from pytest_repro.cli.table import COMMANDS
 from pytest_repro.core.policy import FIELDS
-from pytest_repro.core.settings import TABLE, Setting
+from pytest_repro.core.settings_table import TABLE, Setting
 from pytest_repro.core.tolerance import BOUND_KEYS, STATISTIC_NAMES
 from pytest_repro.core.words import Cause, Verdict
 from pytest_repro.session.spec import MARKER_ARGUMENTS

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from pytest_repro.core.errors import ReproError
-from pytest_repro.core.settings import UpdateMode
 from pytest_repro.fixtures import RUNNING
 from pytest_repro.stashed import (
     CONFIGS,
@@ -24,7 +23,7 @@ from pytest_repro.stashed import (
     REPORTING,
     ROWS,
     SESSION,
-    SETTINGS,
+    settings_of,
 )
 
 __all__ = [
@@ -67,11 +66,12 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
 def _count_losses(config: pytest.Config) -> list[str]:
     """Correct what lost workers said; returns what is no fault of the run, and has to be said."""
     lost, crashed = config.stash[LOST], config.stash[CRASHED]
-    settings = config.stash[SETTINGS]
     if not lost:
         return []
+    from pytest_repro.core.settings import UpdateMode
     from pytest_repro.losses import correct, crash_text, loss_text, unwritten
 
+    settings = settings_of(config)
     if settings.update is UpdateMode.NONE:
         # Without a verdict nothing says that any test of the run is ours.
         return [crash_text(lost, crashed)] if config.stash[ROWS] else []
@@ -88,20 +88,36 @@ def _count_losses(config: pytest.Config) -> list[str]:
     return []
 
 
+def _passed_tests(config: pytest.Config) -> set[str]:
+    """The tests that passed in some attempt, by their node ids and by those of their checks.
+
+    A node id that xdist gave a group differs from the test's own.
+    """
+    if not config.stash[PASSED]:
+        return set()
+    from pytest_repro.unasked import test_of
+
+    passed = {node_id for node_id, _ in config.stash[PASSED]}
+    return passed.union(test_of(row) for _, rows in config.stash[PASSED] for row in rows)
+
+
 def _find_excused(config: pytest.Config) -> None:
     """Plugins that run a failed test again report the last attempt; ours were all judged."""
+    rows, passed = config.stash[ROWS], _passed_tests(config)
+    if not passed:
+        return
     from pytest_repro.attempts import excused, excused_text
 
-    rows, passed = config.stash[ROWS], config.stash[PASSED]
     found = excused(rows, passed)
     if found:
         config.stash[FAULTS].append(excused_text(found))
 
 
 def _find_unasked(config: pytest.Config) -> None:
-    passed, keys = config.stash[PASSED], config.stash[KEYS]
+    passed, keys = _passed_tests(config), config.stash[KEYS]
     if not passed:
         return
+    from pytest_repro.core.settings import UpdateMode
     from pytest_repro.unasked import unasked, unasked_text
 
     ids = (row["check"] for row in config.stash[ROWS])
@@ -112,7 +128,7 @@ def _find_unasked(config: pytest.Config) -> None:
         return
     if not found:
         return
-    if config.stash[SETTINGS].update is UpdateMode.NONE:
+    if settings_of(config).update is UpdateMode.NONE:
         config.stash[FAULTS].append(unasked_text(found))
     else:  # a recording deletes nothing, so it would be red until somebody does
         config.stash[NOTES].append(unasked_text(found))
@@ -124,7 +140,7 @@ def _store(config: pytest.Config) -> Any:
         return config.stash[SESSION].store
     from pytest_repro.adapters.store import Store
 
-    folder = config.rootpath / config.stash[SETTINGS].baselines
+    folder = config.rootpath / settings_of(config).baselines
     return Store(folder, root=config.rootpath)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_repro.core.settings import TABLE
+from pytest_repro.core.settings_table import TABLE
 
 __all__ = ["add_options"]
 

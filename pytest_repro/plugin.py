@@ -7,13 +7,11 @@ test), `closing` (of a run), `options`.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_repro import subtests
 from pytest_repro.closing import (
     pytest_handlecrashitem,
     pytest_sessionfinish,
@@ -21,7 +19,7 @@ from pytest_repro.closing import (
     pytest_testnodedown,
 )
 from pytest_repro.core.errors import ReproError
-from pytest_repro.core.settings import TABLE, UpdateMode, settings_from
+from pytest_repro.core.settings_table import TABLE
 from pytest_repro.fixtures import (
     RUNNING,
     repro_check,
@@ -46,17 +44,16 @@ from pytest_repro.stashed import (
     CRASHED,
     DEVICES,
     FAULTS,
+    GIVEN,
     KEYS,
     LOST,
     NOTES,
     OF_WORKER,
-    ORIGIN,
     PASSED,
     REPORTING,
     ROWS,
-    SETTINGS,
+    settings_of,
 )
-from pytest_repro.unasked import test_of
 
 __all__ = [
     "pytest_handlecrashitem",
@@ -106,7 +103,7 @@ def _occupy_device(config: pytest.Config, options: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Any) -> None:
-    devices = config.stash[SETTINGS].devices
+    devices = settings_of(config).devices
     if devices:
         from pytest_repro.devices import assign
 
@@ -122,17 +119,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "repro(seed=0, runs=2, tolerance=..., reference=..., trace=..., rng=..., reason=...): "
         "judge this test's checks against its baselines",
     )
-    options = {one.name: config.getoption(f"repro_option_{one.name}") for one in TABLE}
-    ini = {one.name: config.getini(one.ini_key) for one in TABLE if one.ini}
-    try:
-        config.stash[SETTINGS] = settings_from(options, ini)
-        if config.stash[SETTINGS].update is UpdateMode.ASK:
-            from pytest_repro.asking import require_terminal
-
-            require_terminal(config)
-    except ReproError as error:
-        raise pytest.UsageError(str(error)) from None
-    config.pluginmanager.register(subtests, "repro-subtests")
     config.stash[ROWS] = []
     config.stash[PASSED] = []
     config.stash[FAULTS] = []
@@ -143,33 +129,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[OF_WORKER] = {}
     if DEVICES not in config.stash:  # xdist's workers load what -p names after the conftests
         _occupy_device(config, config.option)
-    _configure_reporting(config)
-    if config.stash[SETTINGS].isolate:
-        from pytest_repro.adapters.fresh_process import Origin
+    options = {one.name: config.getoption(f"repro_option_{one.name}") for one in TABLE}
+    ini = {one.name: config.getini(one.ini_key) for one in TABLE if one.ini}
+    config.stash[GIVEN] = options, ini
+    if any(text is not None for text in options.values()) or any(ini.values()):
+        from pytest_repro.starting import prepare
 
-        # Before any test: what tests change in this process must not reach a fresh one.
-        config.stash[ORIGIN] = Origin.now(config.invocation_params.dir)
-
-
-def _configure_reporting(config: pytest.Config) -> None:
-    settings = config.stash[SETTINGS]
-    if not settings.report and not settings.summary:
-        return
-    from pytest_repro.reporting import Reporting, settings_in_worker
-
-    config.stash[REPORTING] = reporting = Reporting(config, settings)
-    config.stash[SETTINGS] = settings_in_worker(
-        config, replace(settings, report=str(reporting.folder or ""))
-    )
-    if not _is_worker(config) and not config.getoption("collectonly"):
-        try:
-            reporting.prepare()
-        except ReproError as error:
-            raise pytest.UsageError(str(error)) from None
-
-
-def _is_worker(config: pytest.Config) -> bool:
-    return hasattr(config, "workerinput")
+        # At once, so that a wrong word ends the run before its first test.
+        prepare(config)
 
 
 @pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed
@@ -184,8 +151,7 @@ def pytest_runtest_logreport(report: Any) -> None:
         stash = CONFIGS[-1].stash
         stash[ROWS].extend(rows)
         if report.passed:
-            stash[PASSED].append(report.nodeid)
-            stash[PASSED].extend(test_of(row) for row in rows)
+            stash[PASSED].append((report.nodeid, rows))
         node = getattr(report, "node", None)  # xdist's: the worker that sent it
         if node is not None and node.gateway.spec.popen:
             stash[OF_WORKER].setdefault(node.gateway.id, []).extend(rows)
@@ -203,7 +169,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Keep pytest from making a collector of each of the 256 folders of tensors in turn."""
     if collection_path.name not in ("tensors", "records"):
         return None
-    if collection_path.parent != config.rootpath / config.stash[SETTINGS].baselines:
+    if collection_path.parent != config.rootpath / settings_of(config).baselines:
         return None
     folders = collection_path.iterdir()
     # A folder that holds anything else is not ours alone.

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_repro.core.settings import UpdateMode
-
 if TYPE_CHECKING:
     from pytest_repro.active import ActiveTest
     from pytest_repro.adapters.fresh_process import Origin
@@ -22,6 +20,7 @@ __all__ = [
     "CRASHED",
     "DEVICES",
     "FAULTS",
+    "GIVEN",
     "ISOLATED",
     "KEYS",
     "LINES",
@@ -35,14 +34,16 @@ __all__ = [
     "SESSION",
     "SETTINGS",
     "session_of",
+    "settings_of",
 ]
 
+GIVEN: pytest.StashKey[tuple[dict[str, object], dict[str, object]]] = pytest.StashKey()
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 ACTIVE: pytest.StashKey[ActiveTest] = pytest.StashKey()
 LINES: pytest.StashKey[list[str]] = pytest.StashKey()
 ROWS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
-PASSED: pytest.StashKey[list[str]] = pytest.StashKey()
+PASSED: pytest.StashKey[list[tuple[str, list[dict[str, Any]]]]] = pytest.StashKey()
 """Repro tests that passed: node ids, and module and name as checks have them."""
 FAULTS: pytest.StashKey[list[str]] = pytest.StashKey()
 REPORTING: pytest.StashKey[Reporting] = pytest.StashKey()
@@ -59,20 +60,39 @@ CONFIGS: list[pytest.Config] = []
 """Of the runs that are under way, innermost last: nested ones (pytester) push and pop their own."""
 
 
+def settings_of(config: pytest.Config) -> Settings:
+    """The run's settings, made when they are first asked for.
+
+    Raises:
+        SettingError: What the command line or the ini file says is not allowed.
+    """
+    settings = config.stash.get(SETTINGS, None)
+    if settings is None:
+        from pytest_repro.core.settings import settings_from
+
+        config.stash[SETTINGS] = settings = settings_from(*config.stash[GIVEN])
+    return settings
+
+
 def session_of(config: pytest.Config) -> Session:
     """The run's session, made at the first repro test; the heavy imports happen here."""
     session = config.stash.get(SESSION, None)
     if session is None:
+        from pytest_repro import subtests
+        from pytest_repro.core.settings import UpdateMode
         from pytest_repro.session.opening import open_session
+
+        config.pluginmanager.register(subtests, "repro-subtests")
 
         facts = config.hook.pytest_repro_environment(config=config)
         asks = {}
-        if config.stash[SETTINGS].update is UpdateMode.ASK:
+        settings = settings_of(config)
+        if settings.update is UpdateMode.ASK:
             from pytest_repro.asking import terminal_question
 
             asks = {"wants": terminal_question(config)}
         config.stash[SESSION] = session = open_session(
-            config.stash[SETTINGS],
+            settings,
             root=config.rootpath,
             extra_facts=facts,
             isolated=ISOLATED in config.stash,

@@ -38,7 +38,7 @@ OWNERS = {
     "transformers": {"pipelines/"},
     "pytest": {
         "plugin.py", "rerun.py", "decorator.py", "hooks.py", "collecting.py", "stashed.py",
-        "options.py", "fixtures.py", "phases.py", "running.py", "closing.py",
+        "options.py", "fixtures.py", "phases.py", "running.py", "starting.py", "closing.py",
         "adapters/pytest_collection.py", "reporting.py", "isolating.py", "subtests.py",
     },
     "_pytest": {"rerun.py"},

@@ -53,7 +53,8 @@ from pytest_repro.core.noise import (
     disturb_by_one_ulp,
 )
 from pytest_repro.core.policy import Policy, Resolved
-from pytest_repro.core.settings import DISTURBANCE_SEED, TABLE, Settings, TraceLevel, settings_from
+from pytest_repro.core.settings import Settings, TraceLevel, settings_from
+from pytest_repro.core.settings_table import DISTURBANCE_SEED, TABLE
 from pytest_repro.core.step_envelope import StepBounds, step_envelope_from_rows, within_steps
 from pytest_repro.core.tolerance import DEFAULT_FACTOR
 from pytest_repro.core.trace import trace_from_rows

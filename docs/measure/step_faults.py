@@ -21,7 +21,8 @@ from pytest_repro.adapters.mindspore import MindSporeAdapter
 from pytest_repro.core.divergence import first_divergence, how_far
 from pytest_repro.core.generator import NoiseBook
 from pytest_repro.core.noise import Disturbed, Fresh, NoiseSource
-from pytest_repro.core.settings import DISTURBANCE_SEED, TraceLevel
+from pytest_repro.core.settings import TraceLevel
+from pytest_repro.core.settings_table import DISTURBANCE_SEED
 from pytest_repro.core.step_envelope import StepBounds, StepEnvelope, measure_steps, within_steps
 from pytest_repro.core.tolerance import DEFAULT_FACTOR
 from pytest_repro.core.trace import Trace, trace_from_rows, trace_rows

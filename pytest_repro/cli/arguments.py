@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pytest_repro.cli.completion import SHELLS
-from pytest_repro.core.settings import TABLE, Setting
+from pytest_repro.core.settings_table import TABLE, Setting
 from pytest_repro.core.words import Verdict
 
 __all__ = [

@@ -13,7 +13,7 @@ from pytest_repro.adapters.store import Store
 from pytest_repro.cli.output import Output
 from pytest_repro.core.errors import ExitCode, UsageError
 from pytest_repro.core.policy import Policy
-from pytest_repro.core.settings import TABLE
+from pytest_repro.core.settings_table import TABLE
 
 __all__ = ["Command", "Context", "Example"]
 

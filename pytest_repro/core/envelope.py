@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from pytest_repro.core.model import Difference, Envelope
-from pytest_repro.core.settings import DISTURBANCE_SEED
+from pytest_repro.core.settings_table import DISTURBANCE_SEED
 
 __all__ = [
     "ALIKE",

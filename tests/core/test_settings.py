@@ -8,8 +8,6 @@ import pytest
 
 from pytest_repro.core.errors import SettingError
 from pytest_repro.core.settings import (
-    TABLE,
-    Distance,
     Framework,
     NoiseMode,
     RngMode,
@@ -20,6 +18,8 @@ from pytest_repro.core.settings import (
     parse_count,
     settings_from,
 )
+from pytest_repro.core.settings_table import TABLE
+from pytest_repro.core.words import Distance
 
 BY_NAME = {setting.name: setting for setting in TABLE}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from pytest_repro.core.settings import TABLE
+from pytest_repro.core.settings_table import TABLE
 from pytest_repro.session.spec import MARKER_ARGUMENTS
 from tests.docs.pages import ROOT
 
