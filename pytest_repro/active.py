@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
-from pytest_repro.core.errors import UsageError
+from pytest_repro.core.errors import ReproError, UsageError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -60,6 +60,7 @@ class ActiveTest:
         outcomes: Of its checks, once they were judged; empty where they are settled.
         artefacts: What a report keeps of them, where one was asked for.
         idle: Whether it ended well, is marked, and checked nothing.
+        refused: Why its first check that could not be made was refused; ``None`` where none was.
     """
 
     def __init__(self, session: Session, spec: TestSpec) -> None:
@@ -69,6 +70,7 @@ class ActiveTest:
         self.outcomes: tuple[Outcome, ...] = ()
         self.artefacts: tuple[Artefact, ...] = ()
         self.idle = False
+        self.refused: ReproError | None = None
         self._isolation: Isolation | None = None
         self._trial: Trial | None = None
         self._begun_s = time.monotonic()
@@ -158,6 +160,11 @@ class ActiveTest:
                 trial.end()
         finally:
             isolation.__exit__(None, None, None)
+
+    def refuse(self, error: ReproError) -> None:
+        """Remember that a check was refused: nothing was compared, though the test may go on."""
+        if self.refused is None:
+            self.refused = error
 
     def settle(self) -> bool:
         """Whether every check was found exact, so that nothing is left to `judge`."""

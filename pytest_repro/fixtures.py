@@ -94,6 +94,7 @@ class Check:
                 called_at=f"{caller.f_code.co_filename}:{caller.f_lineno}",
             )
         except ReproError as error:
+            self._active.refuse(error)
             # The line of the test says it all; our own frames would bury the message.
             raise error.with_traceback(None) from None
 

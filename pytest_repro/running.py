@@ -182,6 +182,9 @@ def _judge(
     failure: BaseException | None,
     subtest: BaseException | None,
 ) -> None:
+    if failure is None and subtest is None and active.refused is not None:
+        # The test caught what it was told; what it did not compare must not be green.
+        raise _fault(item, active.refused)
     if active.settle():
         verdicts = [(call.observation.check.name, "exact") for call in active.settled]
     else:

@@ -174,6 +174,27 @@ def test_a_name_used_twice_is_refused_and_says_where_it_was_used_first(project):
     assert project.files() == {}
 
 
+CAUGHT = """
+    @pytest.mark.repro
+    def test_caught(repro_check):
+        repro_check(np.zeros(2), name="good")
+        try:
+            repro_check({value}, name="other")
+        except Exception:
+            pass
+"""
+
+
+def test_a_refusal_that_the_test_catches_is_not_green(project):
+    project.write(CAUGHT.format(value="object()"))
+    ran = project.run("--repro-update")
+    assert ran.counts == {"failed": 1}
+    assert "test_caught::other: a value of type builtins.object cannot be checked" in ran.failure
+    assert project.files() == {}
+    project.write(CAUGHT.format(value="1.0"))
+    assert project.record().counts == {"passed": 1}
+
+
 def test_checks_without_a_name_get_one_each(project):
     project.write("""
         @pytest.mark.repro
