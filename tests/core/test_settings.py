@@ -154,9 +154,18 @@ def test_a_marker_argument_may_be_a_number_or_its_text():
 
 def test_a_choice_is_read_by_its_word_only():
     assert parse_choice(RngMode, "warn", origin="rng") is RngMode.WARN
+    assert parse_choice(RngMode, RngMode.WARN, origin="rng") is RngMode.WARN
     for wrong in ("WARN", "", None, 1):
         with pytest.raises(SettingError, match="is not one of error, warn, off"):
             parse_choice(RngMode, wrong, origin="rng")
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_the_root_folder_itself_is_no_folder_of_baselines(empty):
+    with pytest.raises(SettingError, match=f"^--repro-baselines: '{empty}' names no folder$"):
+        settings_from({"baselines": empty}, {})
+    with pytest.raises(SettingError, match=r"^ini key repro_baselines: '  ' names no folder$"):
+        settings_from({}, {"baselines": "  "})
 
 
 def test_stored_noise_needs_something_that_is_recorded():
