@@ -20,6 +20,7 @@ from pytest_repro.stashed import (
     NOTES,
     OF_WORKER,
     PASSED,
+    PASSED_CHECKS,
     REPORTING,
     ROWS,
     SESSION,
@@ -93,12 +94,10 @@ def _passed_tests(config: pytest.Config) -> set[str]:
 
     A node id that xdist gave a group differs from the test's own.
     """
-    if not config.stash[PASSED]:
-        return set()
-    from pytest_repro.unasked import test_of
-
-    passed = {node_id for node_id, _ in config.stash[PASSED]}
-    return passed.union(test_of(row) for _, rows in config.stash[PASSED] for row in rows)
+    return {
+        *config.stash[PASSED],
+        *(one.rpartition("::")[0] for one in config.stash[PASSED_CHECKS]),
+    }
 
 
 def _find_excused(config: pytest.Config) -> None:

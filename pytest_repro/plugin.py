@@ -50,6 +50,7 @@ from pytest_repro.stashed import (
     NOTES,
     OF_WORKER,
     PASSED,
+    PASSED_CHECKS,
     REPORTING,
     ROWS,
     settings_of,
@@ -121,6 +122,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.stash[ROWS] = []
     config.stash[PASSED] = []
+    config.stash[PASSED_CHECKS] = []
     config.stash[FAULTS] = []
     config.stash[KEYS] = []
     config.stash[LOST] = []
@@ -151,7 +153,9 @@ def pytest_runtest_logreport(report: Any) -> None:
         stash = CONFIGS[-1].stash
         stash[ROWS].extend(rows)
         if report.passed:
-            stash[PASSED].append((report.nodeid, rows))
+            # Texts alone, which the garbage collector need not go through.
+            stash[PASSED].append(report.nodeid)
+            stash[PASSED_CHECKS].extend([row["check"] for row in rows])
         node = getattr(report, "node", None)  # xdist's: the worker that sent it
         if node is not None and node.gateway.spec.popen:
             stash[OF_WORKER].setdefault(node.gateway.id, []).extend(rows)

@@ -29,6 +29,7 @@ __all__ = [
     "OF_WORKER",
     "ORIGIN",
     "PASSED",
+    "PASSED_CHECKS",
     "REPORTING",
     "ROWS",
     "SESSION",
@@ -43,7 +44,8 @@ SESSION: pytest.StashKey[Session] = pytest.StashKey()
 ACTIVE: pytest.StashKey[ActiveTest] = pytest.StashKey()
 LINES: pytest.StashKey[list[str]] = pytest.StashKey()
 ROWS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
-PASSED: pytest.StashKey[list[tuple[str, list[dict[str, Any]]]]] = pytest.StashKey()
+PASSED: pytest.StashKey[list[str]] = pytest.StashKey()
+PASSED_CHECKS: pytest.StashKey[list[str]] = pytest.StashKey()
 """Repro tests that passed: node ids, and module and name as checks have them."""
 FAULTS: pytest.StashKey[list[str]] = pytest.StashKey()
 REPORTING: pytest.StashKey[Reporting] = pytest.StashKey()
