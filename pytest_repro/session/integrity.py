@@ -1,4 +1,4 @@
-"""The use case `verify`: is every manifest and tensor whole, and what it claims to be."""
+"""The use case `verify`: is all that is stored whole, and each manifest and tensor what it says."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ class _Held:
 
 
 def verify(store: Store, *, track: Track = lambda items, _: items) -> Verification:
-    """Read every manifest and tensor below the folder and compare them with each other.
+    """Read everything below the folder, and compare manifests and tensors with each other.
+
+    No verdict rests on a trace or a table of weights: those need only be readable.
 
     Raises:
         StoreError: The folder or a file cannot be read at all.
@@ -86,6 +88,8 @@ def verify(store: Store, *, track: Track = lambda items, _: items) -> Verificati
     held: dict[Digest, _Held] = {}
     for file in track(of_kind[FileKind.TENSOR], "tensors"):
         held[Digest(file.digest)] = _read_tensor(store, file, findings)
+    for file in track(of_kind[FileKind.RECORD], "records"):
+        _read_record(store, file, findings)
     check_count = 0
     for file in track(of_kind[FileKind.MANIFEST], "manifests"):
         check_count += _read_manifest(store, file, held, findings)
@@ -110,6 +114,17 @@ def _read_tensor(store: Store, file: FoundFile, findings: list[Finding]) -> _Hel
         return _Held()
     assert record is not None
     return _Held(record.dtype, record.shape, summarise(record))
+
+
+def _read_record(store: Store, file: FoundFile, findings: list[Finding]) -> None:
+    where = store.shown(file.path)
+    if _is_pointer(file):
+        findings.append(Finding(Fault.POINTER, where, "its content was not pulled"))
+        return
+    try:
+        store.rows(Digest(file.digest))
+    except BaselineError as error:
+        findings.append(Finding(Fault.CORRUPT, where, _sentence(error)))
 
 
 def _read_manifest(

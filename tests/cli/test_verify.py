@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pytest_repro.core.model import CheckId
+from pytest_repro.adapters.store import Store
+from pytest_repro.core.model import CheckId, Digest
 from pytest_repro.core.record import make_record
 from tests.cli.stores import CLEAN, IMAGE, MODULE, NEW, OLD, baseline_of, fill, run, tensor_file
 
@@ -35,6 +36,9 @@ def _cut_manifest(root):
     path = root / MANIFEST
     path.write_text(path.read_text()[: path.stat().st_size // 2])
     return MANIFEST
+
+
+RECORD = Digest("ab" * 32)
 
 
 def _cut_tensor(root):
@@ -151,7 +155,28 @@ def _pipe_tensor(root):
     return _tensor(root).name
 
 
+def _record(root):
+    """A whole trace, which is no fault."""
+    store = Store(root / "baselines", root=root)
+    store.write_rows({RECORD: [("step", 0, None), ("step", 1, 0.5)]})
+    return store.record_path(RECORD)
+
+
+def _cut_record(root):
+    path = _record(root)
+    path.write_bytes(path.read_bytes()[:-9])
+    return path.name
+
+
+def _pointer_record(root):
+    path = _record(root)
+    path.write_text(POINTER)
+    return path.name
+
+
 FAULTS = [
+    (_cut_record, "corrupt", 3),
+    (_pointer_record, "lfs pointer", 1),
     (_folder_manifest, "corrupt", 3),
     (_folder_tensor, "corrupt", 3),
     (_pipe_manifest, "corrupt", 3),
@@ -181,6 +206,7 @@ FAULTS = [
 def test_a_whole_store_has_no_fault(tmp_path, capsys):
     fill(tmp_path)
     (tmp_path / "baselines" / "policy.yaml").write_text("schema: 1\nrules: []\n")
+    _record(tmp_path)
     assert run(tmp_path, "verify") == 0
     assert capsys.readouterr().out == "3 manifests, 6 checks, 5 tensors: 0 faults\n"
 
