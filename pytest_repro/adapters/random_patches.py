@@ -61,7 +61,8 @@ class _Patch:
 class Patches:
     """All replacements for one observer; built once, put in place and taken away as often as asked.
 
-    They may stay in place from one guard to the next; what changed meanwhile is seen by `renew`.
+    They may stay in place from one guard to the next where they stand for nothing but the functions
+    themselves (`may_stay`); what changed meanwhile is seen by `renew`.
 
     Args:
         observer: Told of every draw.
@@ -94,13 +95,17 @@ class Patches:
         if not self._in_place:
             self.install()
 
+    def may_stay(self) -> bool:
+        """Whether nobody else's replacement is hidden, and no framework's function exchanged.
+
+        Who put a function of their own in place and takes it away later must find it there.
+        """
+        return not self._undo and all(module.is_pristine() for module in self._modules)
+
     def _is_current(self, modules: Iterable[_ModulePatches]) -> bool:
         # Loops rather than `all`: this is asked twice a test.
         for module in modules:
             if not module.is_in_place():
-                return False
-        for patch in self._of_framework():
-            if vars(patch.owner).get(patch.name) is not patch.replacement:
                 return False
         return not self._by_name.has_new()
 
@@ -180,8 +185,18 @@ class _ModulePatches:
                 before[name] = self._originals[name]
         return before
 
+    def is_pristine(self) -> bool:
+        """Whether what was replaced were the functions themselves."""
+        return self._before is self._originals
+
     def remove(self) -> None:
-        self._namespace.update(self._before)
+        if self.is_in_place():
+            self._namespace.update(self._before)
+            return
+        for name, before in self._before.items():
+            # What somebody put in place of ours stays.
+            if self._namespace.get(name) is self._replacements[name]:
+                self._namespace[name] = before
 
 
 def _watched(

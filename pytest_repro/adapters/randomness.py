@@ -274,7 +274,8 @@ def guard_randomness(
         on_event: Called with every event, in both modes, instead of the warning.
         globals_may_draw: Let draws from global states pass, e.g. where `isolated_globals` has just
             seeded them; a generator without a seed never does.
-        lasting: Leave what is replaced in place for the next guard, until `end_guarding`.
+        lasting: Leave what is replaced in place for the next guard, until `end_guarding`; not
+            where it hides what somebody else put there, nor where a framework is loaded.
     """
     if not isinstance(mode, RngMode):
         mode = RngMode(mode)
@@ -328,7 +329,7 @@ class _Switch:
             return
         with self._lock:
             self._active -= 1
-            if not self._lasting:
+            if not (self._lasting and self._patches is not None and self._patches.may_stay()):
                 self._remove()
 
     def end(self) -> None:
