@@ -38,6 +38,7 @@ def reported(ran):
     return [one for one in ran.failures if "test_noise" in one]
 
 
+@needs_reports
 @BOTH
 def test_a_test_with_a_failing_subtest_is_not_recorded(project, source):
     project.write(source.replace("CONDITION", "noise is None"))
@@ -50,6 +51,7 @@ def test_a_test_with_a_failing_subtest_is_not_recorded(project, source):
     assert set(project.record().verdicts.values()) == {"recorded"}
 
 
+@needs_reports
 @BOTH
 def test_a_subtest_that_fails_under_disturbed_noise_alone_fails_nothing(project, source):
     project.write(source.replace("CONDITION", UNDISTURBED))
@@ -92,6 +94,7 @@ def test_a_subtest_that_skips_or_xfails_is_no_failure(project, source):
         }
 
 
+@needs_reports
 @BOTH
 def test_a_drift_is_shown_beside_a_failing_subtest(project, source):
     project.write(source.replace("CONDITION", "noise is not None"))
