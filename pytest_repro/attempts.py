@@ -6,11 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_repro.core.words import Verdict
-from pytest_repro.unasked import test_of
+from pytest_repro.naming import first_few, test_of
 
 __all__ = ["excused", "excused_text"]
-
-_LISTED = 8
 
 
 def excused(rows: Iterable[Mapping[str, Any]], passed: Iterable[str]) -> list[str]:
@@ -22,14 +20,12 @@ def excused(rows: Iterable[Mapping[str, Any]], passed: Iterable[str]) -> list[st
     """
     tests = frozenset(passed)
     failing = (row for row in rows if row["verdict"] and not Verdict(row["verdict"]).passes)
-    found = (f"{row['verdict']}: {row['check']}" for row in failing if test_of(row) in tests)
-    return list(dict.fromkeys(found))
+    found = [row for row in failing if test_of(row["check"]) in tests]
+    return list(dict.fromkeys(f"{row['verdict']}: {row['check']}" for row in found))
 
 
 def excused_text(found: Sequence[str]) -> str:
     """What the run says of them."""
-    lines = ["a check that did not pass stays so, though its test passed in another attempt"]
-    lines += [f"  {one}" for one in found[:_LISTED]]
-    if len(found) > _LISTED:
-        lines.append(f"  and {len(found) - _LISTED} more")
-    return "\n".join([*lines, "  next   find what differs from run to run: docs/how-to/flaky.md"])
+    what = "a check that did not pass stays so, though its test passed in another attempt"
+    next_step = "  next   find what differs from run to run: docs/how-to/flaky.md"
+    return "\n".join([what, *first_few(found), next_step])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Set
 from typing import Any
 
 import pytest
@@ -52,10 +52,13 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
         config.workeroutput["repro_keys"] = config.stash[KEYS]
         config.workeroutput["repro_notes"] = config.stash[NOTES]
     elif not config.getoption("collectonly"):
-        _find_excused(config)
+        passed = _passed_tests(config)
+        if passed:
+            _find_excused(config, passed)
         losses = _count_losses(config)
         config.stash[NOTES].extend(losses)
-        _find_unasked(config)
+        if passed:
+            _find_unasked(config, passed)
         _write_reports(config, session, losses)
     if config.stash.get(FAULTS, []) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -94,32 +97,29 @@ def _passed_tests(config: pytest.Config) -> set[str]:
 
     A node id that xdist gave a group differs from the test's own.
     """
-    return {
-        *config.stash[PASSED],
-        *(one.rpartition("::")[0] for one in config.stash[PASSED_CHECKS]),
-    }
+    node_ids, checks = config.stash[PASSED], config.stash[PASSED_CHECKS]
+    if not node_ids:
+        return set()
+    from pytest_repro.naming import test_of
+
+    return {*node_ids, *map(test_of, checks)}
 
 
-def _find_excused(config: pytest.Config) -> None:
+def _find_excused(config: pytest.Config, passed: Set[str]) -> None:
     """Plugins that run a failed test again report the last attempt; ours were all judged."""
-    rows, passed = config.stash[ROWS], _passed_tests(config)
-    if not passed:
-        return
     from pytest_repro.attempts import excused, excused_text
 
+    rows = config.stash[ROWS]
     found = excused(rows, passed)
     if found:
         config.stash[FAULTS].append(excused_text(found))
 
 
-def _find_unasked(config: pytest.Config) -> None:
-    passed, keys = _passed_tests(config), config.stash[KEYS]
-    if not passed:
-        return
+def _find_unasked(config: pytest.Config, passed: Set[str]) -> None:
     from pytest_repro.core.settings import UpdateMode
     from pytest_repro.unasked import unasked, unasked_text
 
-    ids = (row["check"] for row in config.stash[ROWS])
+    ids, keys = (row["check"] for row in config.stash[ROWS]), config.stash[KEYS]
     try:
         found = unasked(ids, passed, set(keys), _store(config))
     except ReproError as error:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_repro.core.words import Verdict
+from pytest_repro.naming import FEW, first_few
 
 __all__ = ["correct", "crash_text", "loss_text", "unwritten"]
 
 _WRITTEN = frozenset({str(Verdict.RECORDED), str(Verdict.UPDATED)})
-_LISTED = 8
 
 
 def unwritten(rows: Iterable[dict[str, Any]], folder: Path, *, root: Path) -> list[dict[str, Any]]:
@@ -59,8 +59,8 @@ def crash_text(workers: Sequence[str], tests: Sequence[str]) -> str:
     """
     if not tests:
         return f"{_named(workers)} lost, between two tests: every verdict is counted"
-    shown = ", ".join(tests[:_LISTED])
-    more = f" and {len(tests) - _LISTED} more" if len(tests) > _LISTED else ""
+    shown = ", ".join(tests[:FEW])
+    more = f" and {len(tests) - FEW} more" if len(tests) > FEW else ""
     return f"{_named(workers)} lost, and what was checked in {shown}{more} was not judged there"
 
 
@@ -74,8 +74,6 @@ def loss_text(workers: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     if not rows:
         return f"{who} lost; everything that was recorded before is stored"
     count = "1 value that was" if len(rows) == 1 else f"{len(rows)} values that were"
-    lines = [f"{who} lost, and {count} to be recorded; what was stored before stands"]
-    lines += [f"  {row['check']}" for row in rows[:_LISTED]]
-    if len(rows) > _LISTED:
-        lines.append(f"  and {len(rows) - _LISTED} more")
-    return "\n".join([*lines, "  next   pytest --repro-update   (records what is absent)"])
+    what = f"{who} lost, and {count} to be recorded; what was stored before stands"
+    checks = first_few([row["check"] for row in rows])
+    return "\n".join([what, *checks, "  next   pytest --repro-update   (records what is absent)"])

@@ -5,20 +5,15 @@ A loop that makes fewer checks than were recorded (a batch that lost an image) f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_repro.naming import first_few, test_of
 
 if TYPE_CHECKING:
     from pytest_repro.adapters.store import Store
 
-__all__ = ["test_of", "unasked", "unasked_text"]
-
-_LISTED = 8
-
-
-def test_of(row: Mapping[str, Any]) -> str:
-    """The test that made a row's check: its module and name."""
-    return str(row["check"]).rpartition("::")[0]
+__all__ = ["unasked", "unasked_text"]
 
 
 def unasked(
@@ -44,7 +39,7 @@ def unasked(
         for module in modules
         for entry in _entries(store, key, module)
     }
-    return sorted(one for one in found.difference(checks) if one.rpartition("::")[0] in tests)
+    return sorted(one for one in found.difference(checks) if test_of(one) in tests)
 
 
 def _entries(store: Store, key: str, module: str) -> Iterable[str]:
@@ -56,13 +51,10 @@ def _entries(store: Store, key: str, module: str) -> Iterable[str]:
 def unasked_text(checks: Sequence[str]) -> str:
     """What the run says of them."""
     one = len(checks) == 1
-    lines = [
+    what = (
         f"{len(checks)} {'baseline was' if one else 'baselines were'} compared with nothing: "
         f"{'its test' if one else 'their tests'} passed without asking for "
         f"{'it' if one else 'them'}"
-    ]
-    lines += [f"  {check}" for check in checks[:_LISTED]]
-    if len(checks) > _LISTED:
-        lines.append(f"  and {len(checks) - _LISTED} more")
+    )
     next_step = f"check it again, or delete it: pytest-repro prune --check '{checks[0]}'"
-    return "\n".join([*lines, f"  next   {next_step}"])
+    return "\n".join([what, *first_few(checks), f"  next   {next_step}"])
