@@ -92,9 +92,10 @@ class Store(Layout):
             StoreError: The file cannot be read.
         """
         place = (key, module)
-        if place not in self._indexes:
-            self._indexes[place] = self._read_index(place)
-        return self._indexes[place]
+        found = self._indexes.get(place)
+        if found is None:
+            found = self._indexes[place] = self._read_index(place)
+        return found
 
     def _read_index(self, place: tuple[EnvironmentKey, str]) -> Mapping[str, IndexEntry]:
         path = self.manifest_path(*place)

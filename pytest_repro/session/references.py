@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,12 +62,10 @@ class References:
         self._key = key
         self._environment = environment
         self._own: dict[str, Reference] = {}
-        self._own_indices: dict[str, Mapping[str, IndexEntry]] = {}
         self._orders: dict[Distance, tuple[tuple[EnvironmentKey, Distance], ...]] = {}
 
     def forget(self) -> None:
-        """Look at the store anew; called after a recording."""
-        self._own_indices.clear()
+        """Look at the store's keys anew; called after a recording."""
         self._orders.clear()
 
     def find(self, check: CheckId, reach: Distance) -> Found | None:
@@ -94,10 +92,8 @@ class References:
 
     def own_equal(self, check: CheckId, value: Digest, noise: Digest) -> Reference | None:
         """Our own key's baseline, if it has these digests; it is the nearest that can be."""
-        index = self._own_indices.get(check.module)
-        if index is None:
-            index = self._own_indices[check.module] = self._store.index(self._key, check.module)
-        if index.get(check.entry) != (value, noise):
+        entry = self._store.index(self._key, check.module).get(check.entry)
+        if entry != (value, noise):
             return None
         return self.own_reference(check.module)
 
