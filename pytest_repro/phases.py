@@ -25,10 +25,6 @@ __all__ = [
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     RUNNING[-1:] = [item]
     marks = list(item.iter_markers("repro"))
-    if len(marks) > 1:
-        from pytest_repro.running import nearest_first
-
-        marks = nearest_first(item)
     if marks or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
         from pytest_repro.running import Undisturbed, begin
 

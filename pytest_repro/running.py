@@ -18,11 +18,9 @@ from pytest_repro.rerun import hand_over, run_again
 from pytest_repro.stashed import ISOLATED, NOTES, ORIGIN, REPORTING, session_of
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from pytest_repro.session.isolated_trial import IsolatedTrial
 
-__all__ = ["Undisturbed", "begin", "conclude", "equip", "nearest_first", "own_id", "report_rows"]
+__all__ = ["Undisturbed", "begin", "conclude", "equip", "own_id", "report_rows"]
 
 
 def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
@@ -38,7 +36,7 @@ def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
     return active
 
 
-def nearest_first(item: pytest.Item) -> list[pytest.Mark]:
+def _nearest_first(item: pytest.Item) -> list[pytest.Mark]:
     """The marks of a test; a parameter is nearer than its function, a class than its base.
 
     pytest gives a function's marks before those of its parameters, and a base class's before those
@@ -62,7 +60,7 @@ def _activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
     session = session_of(item.config)
     module, _, test = own_id(item).partition("::")
     arguments: dict[str, object] = {}
-    for mark in reversed(marks):
+    for mark in reversed(_nearest_first(item) if len(marks) > 1 else marks):
         if mark.args:
             raise UsageError(f"{item.nodeid}: the arguments of `repro` have names")
         arguments.update(mark.kwargs)
@@ -145,12 +143,7 @@ class Undisturbed:
         finally:
             self._active.hold_globals()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         delattr(self._item, self._name)
         if self._own is not None:
             setattr(self._item, self._name, self._own)
