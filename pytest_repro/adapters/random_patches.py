@@ -109,9 +109,6 @@ class Patches:
                 return False
         return not self._by_name.has_new()
 
-    def _of_framework(self) -> tuple[_Patch, ...]:
-        return *self._mindspore, *self._mindone
-
     def install(self) -> None:
         """Replace everything; MindSpore and mindone only where they are already imported."""
         if not self._mindspore and "mindspore.ops.operations.random_ops" in sys.modules:
@@ -120,7 +117,7 @@ class Patches:
         for module in self._modules:
             module.install()
         self._by_name.install()
-        for patch in self._of_framework():
+        for patch in (*self._mindspore, *self._mindone):
             own = patch.name in vars(patch.owner)
             before = vars(patch.owner).get(patch.name)
             if before is patch.replacement:
