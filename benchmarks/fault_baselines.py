@@ -11,11 +11,11 @@ from pathlib import Path
 from benchmarks.fault_counting import CleanRun, Place, ratio
 from benchmarks.fault_rules import recorded_reference
 from benchmarks.fault_runs import LEAVES, Kept, Run
-from pytest_repro.adapters.store import Store
-from pytest_repro.core.compare import compare_records
-from pytest_repro.core.errors import BaselineError
-from pytest_repro.core.model import Baseline, CheckId, EnvironmentKey, TensorSummary
-from pytest_repro.core.tolerance import ceiling
+from pytest_repro.errors import BaselineError
+from pytest_repro.model.baseline import Baseline, CheckId, EnvironmentKey, TensorSummary
+from pytest_repro.store.store import Store
+from pytest_repro.tensors.compare import compare_records
+from pytest_repro.tolerance.judge import ceiling
 
 __all__ = ["StoredDrift", "recorded_run", "stored_drifts"]
 

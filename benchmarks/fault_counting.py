@@ -9,11 +9,11 @@ from pathlib import Path
 
 from benchmarks.fault_rules import Reference, Rule, Ruling, make_reference, rule_on
 from benchmarks.fault_runs import LEAVES, Kept, Run, disturbed_runs, kept_in, load_kept
-from pytest_repro.core.compare import compare_records
-from pytest_repro.core.digest import digest_leaves
-from pytest_repro.core.record import make_record
-from pytest_repro.core.tolerance import DEFAULT_FACTOR
-from pytest_repro.core.words import Distance
+from pytest_repro.model.words import Distance
+from pytest_repro.tensors.compare import compare_records
+from pytest_repro.tensors.digest import digest_leaves
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tolerance.judge import DEFAULT_FACTOR
 from tests.faults.fault import Fault
 
 __all__ = [

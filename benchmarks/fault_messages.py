@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pytest_repro.core.words import Cause, Word
+from pytest_repro.model.words import Cause, Word
 from tests.faults.fault import Origin
 
 __all__ = ["Named", "Part", "named_in", "right_parts"]

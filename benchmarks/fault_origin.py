@@ -26,11 +26,11 @@ from benchmarks.fault_runs import (
     launch_one_by_one,
     load_pipeline,
 )
-from pytest_repro.active import ActiveTest
-from pytest_repro.core.settings import settings_from
+from pytest_repro.checking.opening import open_session
+from pytest_repro.checking.session import Session
+from pytest_repro.plugin.active import ActiveTest
 from pytest_repro.report.failure import failure_text
-from pytest_repro.session.opening import open_session
-from pytest_repro.session.run import Session
+from pytest_repro.settings import settings_from
 from tests.faults.catalogue import FAULTS
 from tests.faults.fault import DDIM, Fault
 

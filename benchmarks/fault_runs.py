@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.core.compare import compare_records
-from pytest_repro.core.envelope import DISTURBANCE_SEED, FEWEST_RUNS, runs_wanted
-from pytest_repro.core.generator import Disturbed, NoiseBook
-from pytest_repro.core.record import make_record
+from pytest_repro.noise.generator import Disturbed, NoiseBook
+from pytest_repro.tensors.compare import compare_records
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tolerance.envelope import DISTURBANCE_SEED, FEWEST_RUNS, runs_wanted
 from tests.faults.catalogue import FAULTS
 from tests.faults.fault import DDIM, UNCLIP, Fault
 
@@ -246,7 +246,7 @@ def main() -> None:
     """Do the jobs, skipping what is kept already."""
     chosen = _arguments()
     _keep_to_cores(chosen.cores)
-    from pytest_repro.adapters.mindspore import MindSporeAdapter
+    from pytest_repro.frameworks.mindspore import MindSporeAdapter
 
     mindspore = MindSporeAdapter()
     mindspore.enable_determinism()

@@ -11,8 +11,8 @@ from benchmarks.fault_counting import Alarms, Drift, FaultResult, Place
 from benchmarks.fault_drift_table import drift_lines, stored_lines
 from benchmarks.fault_rules import Rule
 from benchmarks.page import columns, row
-from pytest_repro.core.tolerance import DEFAULT_FACTOR
-from pytest_repro.core.words import Distance
+from pytest_repro.model.words import Distance
+from pytest_repro.tolerance.judge import DEFAULT_FACTOR
 from tests.faults.catalogue import fault_named
 from tests.faults.fault import Fault, FaultFamily, NoOp
 

@@ -19,16 +19,16 @@ import numpy as np
 from measure import Cost
 from page import GOALS, mark, table, write_section
 
-from pytest_repro.active import ActiveTest
-from pytest_repro.adapters import codec
-from pytest_repro.core.compare import summary_of
-from pytest_repro.core.ledger_digest import make_ledger
-from pytest_repro.core.model import Baseline, CheckId, EnvironmentKey, IndexEntry, Provenance
-from pytest_repro.core.record import make_record
-from pytest_repro.core.settings import settings_from
-from pytest_repro.core.words import Verdict
-from pytest_repro.session.opening import open_session
-from pytest_repro.session.run import Session
+from pytest_repro.checking.opening import open_session
+from pytest_repro.checking.session import Session
+from pytest_repro.model.baseline import Baseline, CheckId, EnvironmentKey, IndexEntry, Provenance
+from pytest_repro.model.words import Verdict
+from pytest_repro.noise.ledger_digest import make_ledger
+from pytest_repro.plugin.active import ActiveTest
+from pytest_repro.settings import settings_from
+from pytest_repro.store import manifest as codec
+from pytest_repro.tensors.compare import summary_of
+from pytest_repro.tensors.record import make_record
 
 ARRAY = np.arange(4, dtype=np.float32)
 MODULE_CHECKS = 1000

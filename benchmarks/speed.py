@@ -19,8 +19,8 @@ from measure import Cost, side_by_side
 from page import GOALS, mark, table, write_section
 from projects import Load, make_variant
 
-from pytest_repro.core.compare import compare_records
-from pytest_repro.core.record import make_record
+from pytest_repro.tensors.compare import compare_records
+from pytest_repro.tensors.record import make_record
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_repro import fixtures
-from pytest_repro.cli.table import COMMANDS
-from pytest_repro.core.policy import FIELDS
-from pytest_repro.core.settings_table import TABLE, Setting
-from pytest_repro.core.tolerance import BOUND_KEYS, STATISTIC_NAMES
-from pytest_repro.core.words import Cause, Verdict
-from pytest_repro.session.spec import MARKER_ARGUMENTS
+from pytest_repro.checking.spec import MARKER_ARGUMENTS
+from pytest_repro.cli.app import COMMANDS
+from pytest_repro.model.words import Cause, Verdict
+from pytest_repro.plugin import fixtures
+from pytest_repro.settings_table import TABLE, Setting
+from pytest_repro.tolerance.judge import BOUND_KEYS, STATISTIC_NAMES
+from pytest_repro.tolerance.policy import FIELDS
 
 PAGE = Path(__file__).parent / "reference.md"
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_repro.core.errors import CheckFailed, ReproError
-    from pytest_repro.decorator import repro
+    from pytest_repro.errors import CheckFailed, ReproError
+    from pytest_repro.plugin.decorator import repro
 
 __all__ = ["CheckFailed", "ReproError", "repro"]
 
 _HOMES = {
-    "CheckFailed": "pytest_repro.core.errors",
-    "ReproError": "pytest_repro.core.errors",
-    "repro": "pytest_repro.decorator",
+    "CheckFailed": "pytest_repro.errors",
+    "ReproError": "pytest_repro.errors",
+    "repro": "pytest_repro.plugin.decorator",
 }
 
 

@@ -114,13 +114,13 @@ def test_no_arrow_points_up():
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("core/model.py", "from pytest_repro.adapters.store import Store"),
-        ("core/model.py", "def f():\n    import pytest_repro.session.run"),
-        ("adapters/store.py", "from pytest_repro.session import run"),
+        ("core/model.py", "from pytest_repro.store.store import Store"),
+        ("core/model.py", "def f():\n    import pytest_repro.checking.session"),
+        ("adapters/store.py", "from pytest_repro.checking import session as run"),
         ("session/run.py", "from pytest_repro.plugin import session_of"),
         ("session/run.py", "from pytest_repro.report import failure"),
         ("report/failure.py", "from pytest_repro import active"),
-        ("cli/main.py", "from pytest_repro.rerun import run_again"),
+        ("cli/main.py", "from pytest_repro.plugin.rerun import run_again"),
     ],
 )
 def test_an_arrow_that_points_up_is_seen(name, source):
@@ -187,7 +187,7 @@ def test_a_run_that_uses_no_repro_test_imports_nothing_heavy(tmp_path):
 
 
 def test_a_heavy_import_would_be_seen():
-    assert modules_after("import pytest_repro.adapters.codec") >= {"numpy", "yaml"}
+    assert modules_after("import pytest_repro.store.manifest") >= {"numpy", "yaml"}
 
 
 def test_every_file_and_room_that_the_page_names_exists():

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from pytest_repro.core.compare import compare_records
-from pytest_repro.core.record import make_record
 from pytest_repro.pipelines import load_ddim, parse_source
+from pytest_repro.tensors.compare import compare_records
+from pytest_repro.tensors.record import make_record
 
 COUNT = 4
 STEPS = (2, 10)

@@ -28,12 +28,14 @@ from numpy.typing import NDArray
 
 from benchmarks.fault_runs import launch_one_by_one
 from benchmarks.page import table
-from pytest_repro.adapters.mindspore import MindSporeAdapter
-from pytest_repro.adapters.store import Store
-from pytest_repro.core.divergence import first_divergence, how_far
-from pytest_repro.core.envelope import ALIKE, FEWEST_RUNS, MOST_RUNS, runs_wanted
-from pytest_repro.core.generator import NoiseBook
-from pytest_repro.core.model import (
+from pytest_repro.checking.disturb import DisturbedRun, Disturbing
+from pytest_repro.checking.judging import Judging
+from pytest_repro.checking.opening import open_session
+from pytest_repro.checking.recording import Recording
+from pytest_repro.checking.session import Session
+from pytest_repro.checking.trial import CheckCall, Trial
+from pytest_repro.frameworks.mindspore import MindSporeAdapter
+from pytest_repro.model.baseline import (
     Baseline,
     CheckId,
     Digest,
@@ -45,26 +47,18 @@ from pytest_repro.core.model import (
     Reference,
     Verdict,
 )
-from pytest_repro.core.noise import (
-    Disturbed,
-    Fresh,
-    NoiseSource,
-    SignStream,
-    disturb_by_one_ulp,
-)
-from pytest_repro.core.policy import Policy, Resolved
-from pytest_repro.core.settings import Settings, TraceLevel, settings_from
-from pytest_repro.core.settings_table import DISTURBANCE_SEED, TABLE
-from pytest_repro.core.step_envelope import StepBounds, step_envelope_from_rows, within_steps
-from pytest_repro.core.tolerance import DEFAULT_FACTOR
-from pytest_repro.core.trace import trace_from_rows
+from pytest_repro.noise.generator import NoiseBook
+from pytest_repro.noise.sources import Disturbed, Fresh, NoiseSource, SignStream, disturb_by_one_ulp
 from pytest_repro.pipelines import load_ddim, load_unclip, parse_source, watch_latents
-from pytest_repro.session.disturbing import DisturbedRun, Disturbing
-from pytest_repro.session.judging import Judging
-from pytest_repro.session.opening import open_session
-from pytest_repro.session.recording import Recording
-from pytest_repro.session.run import Session
-from pytest_repro.session.trial import CheckCall, Trial
+from pytest_repro.settings import Settings, TraceLevel, settings_from
+from pytest_repro.settings_table import DISTURBANCE_SEED, TABLE
+from pytest_repro.store.store import Store
+from pytest_repro.tolerance.envelope import ALIKE, FEWEST_RUNS, MOST_RUNS, runs_wanted
+from pytest_repro.tolerance.judge import DEFAULT_FACTOR
+from pytest_repro.tolerance.policy import Policy, Resolved
+from pytest_repro.trace.divergence import first_divergence, how_far
+from pytest_repro.trace.envelope import StepBounds, step_envelope_from_rows, within_steps
+from pytest_repro.trace.records import trace_from_rows
 
 LEVELS = ("SSE41", "AVX", "AVX2")
 COUNTS = (1, 4, 8, 16)

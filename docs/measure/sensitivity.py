@@ -20,21 +20,21 @@ from numpy.typing import NDArray
 
 from benchmarks.fault_runs import launch_one_by_one
 from benchmarks.page import replace_section, table
-from pytest_repro.core.compare import compare_records, summary_of
-from pytest_repro.core.envelope import (
+from pytest_repro.model.baseline import CheckId, EnvironmentKey
+from pytest_repro.noise.generator import Disturbed, NoiseBook
+from pytest_repro.pipelines.conditioning import on_rails
+from pytest_repro.survey.sensitivity import Sensitivity, least_probability, sensitivity_of
+from pytest_repro.tensors.compare import compare_records, summary_of
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tolerance.bounds import DEFAULT_FACTOR
+from pytest_repro.tolerance.envelope import (
     DISTURBANCE_SEED,
     FEWEST_RUNS,
     MOST_RUNS,
     envelope_from,
     runs_wanted,
 )
-from pytest_repro.core.generator import Disturbed, NoiseBook
-from pytest_repro.core.model import CheckId, EnvironmentKey
-from pytest_repro.core.record import make_record
-from pytest_repro.core.sensitivity import Sensitivity, least_probability, sensitivity_of
-from pytest_repro.core.tolerance_measured import ceiling
-from pytest_repro.core.tolerance_value import DEFAULT_FACTOR
-from pytest_repro.pipelines.conditioning import on_rails
+from pytest_repro.tolerance.measured import ceiling
 
 ROOT = Path(__file__).resolve().parents[2]
 _PAGE = ROOT / "docs" / "sensitivity.md"
@@ -210,8 +210,8 @@ def _execution(case: Case) -> Execution:
 
 
 def _key() -> EnvironmentKey:
-    from pytest_repro.adapters.environment import observe_environment
-    from pytest_repro.adapters.mindspore import MindSporeAdapter
+    from pytest_repro.environment.observe import observe_environment
+    from pytest_repro.frameworks.mindspore import MindSporeAdapter
 
     adapter = MindSporeAdapter()
     adapter.enable_determinism()

@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from pytest_repro.adapters.watch import watch
-from pytest_repro.core.settings import TraceLevel
+from pytest_repro.frameworks.watch import watch
 from pytest_repro.pipelines import load_ddim, parse_source
+from pytest_repro.settings import TraceLevel
 
 PAGE = Path(__file__).parents[1] / "trace.md"
 BEGIN, END = "<!-- trace_cost -->", "<!-- end of trace_cost -->"

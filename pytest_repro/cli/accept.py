@@ -7,16 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_repro.checking.accept import accept, candidates_of, open_observed
 from pytest_repro.cli.arguments import add_json, add_place
-from pytest_repro.cli.command import Context
+from pytest_repro.cli.context import Context
 from pytest_repro.cli.reports import read_folder
-from pytest_repro.core.artefact import Candidate, Claim
-from pytest_repro.core.errors import ExitCode, UsageError
+from pytest_repro.errors import ExitCode, UsageError
+from pytest_repro.model.artefact import Candidate, Claim
 from pytest_repro.report.changes import Questions, candidate_lines
 from pytest_repro.report.document import ReadReport
 from pytest_repro.report.tables import count_text, json_text
-from pytest_repro.session.accepting import accept, candidates_of, open_observed
-from pytest_repro.session.selection import selects
+from pytest_repro.store.select import selects
 
 __all__ = ["accept_", "add_arguments"]
 

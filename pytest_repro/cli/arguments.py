@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from pytest_repro.cli.completion import SHELLS
-from pytest_repro.core.settings_table import TABLE, Setting
-from pytest_repro.core.words import Verdict
+from pytest_repro.model.words import Verdict
+from pytest_repro.settings_table import TABLE, Setting
 
 __all__ = [
     "add_check_glob",

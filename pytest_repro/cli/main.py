@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pytest_repro.cli.command import Context
+from pytest_repro.cli.app import COMMANDS
+from pytest_repro.cli.context import Context
 from pytest_repro.cli.output import Output
 from pytest_repro.cli.parser import build_parser
-from pytest_repro.cli.table import COMMANDS
-from pytest_repro.core.errors import ReproError
+from pytest_repro.errors import ReproError
 
 __all__ = ["main"]
 

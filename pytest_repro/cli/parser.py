@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from pytest_repro.cli.command import Command
-from pytest_repro.core.errors import ExitCode
+from pytest_repro.cli.context import Command
+from pytest_repro.errors import ExitCode
 
 __all__ = ["build_parser"]
 

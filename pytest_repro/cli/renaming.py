@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_repro.cli.command import Context
-from pytest_repro.core.errors import ExitCode
-from pytest_repro.core.policy import matches
+from pytest_repro.cli.context import Context
+from pytest_repro.errors import ExitCode
 from pytest_repro.report.tables import Column, Table, count_text
-from pytest_repro.session.renaming import find_renamings, rename
-from pytest_repro.session.selection import select_keys
+from pytest_repro.store.rename import find_renamings, rename
+from pytest_repro.store.select import select_keys
+from pytest_repro.tolerance.policy import matches
 
 __all__ = ["rename_"]
 

@@ -6,17 +6,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_repro.adapters.regular_file import read_regular
-from pytest_repro.cli.command import Context
-from pytest_repro.core.artefact import Judged
-from pytest_repro.core.errors import StoreError, UsageError
-from pytest_repro.core.settings import parse_choice
-from pytest_repro.core.words import Verdict
+from pytest_repro.checking.accept import open_observed
+from pytest_repro.cli.context import Context
+from pytest_repro.errors import StoreError, UsageError
+from pytest_repro.model.artefact import Judged
+from pytest_repro.model.words import Verdict
 from pytest_repro.report.document import ReadReport, read_report
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
-from pytest_repro.session.accepting import open_observed
-from pytest_repro.session.selection import one_key, selects
-from pytest_repro.session.upkeep import ReportSide, Side, StoreSide
+from pytest_repro.settings import parse_choice
+from pytest_repro.store.regular_file import read_regular
+from pytest_repro.store.select import one_key, selects
+from pytest_repro.survey.sides import ReportSide, Side, StoreSide
 
 __all__ = ["is_report", "list_report", "read_folder", "side_of"]
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_repro.core.errors import WeightsError
+from pytest_repro.errors import WeightsError
 
 __all__ = ["cache_folder", "cached_folder"]
 

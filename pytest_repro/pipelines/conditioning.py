@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_repro.pipelines.ddim import load_ddim
-from pytest_repro.pipelines.seeded_weights import seeded_parameters
 from pytest_repro.pipelines.source import parse_source
 from pytest_repro.pipelines.unclip import load_unclip
+from pytest_repro.pipelines.weights import seeded_parameters
 
 __all__ = ["Row", "main", "measure", "on_rails", "rail_share", "unconditioned"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.core.model import WeightsDigest
+from pytest_repro.model.baseline import WeightsDigest
 
 __all__ = ["weights_digests"]
 
@@ -32,8 +32,8 @@ def weights_digests(pipeline: Any) -> tuple[WeightsDigest, ...]:
 
 
 def _component(name: str, cell: Any) -> WeightsDigest:
-    from pytest_repro.core.digest import digest_leaves
-    from pytest_repro.core.record import make_record
+    from pytest_repro.tensors.digest import digest_leaves
+    from pytest_repro.tensors.record import make_record
 
     named = cell.parameters_and_names()
     leaves = sorted((str(path), make_record(_numbers(one)).digest) for path, one in named)

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from pytest_repro.core.digest import digest_text
-from pytest_repro.core.errors import WeightsError
+from pytest_repro.errors import WeightsError
 from pytest_repro.pipelines.cache import cached_folder
-from pytest_repro.pipelines.carrier import CONDITIONING, condition
-from pytest_repro.pipelines.seeded_weights import RECIPE, seeded_parameters
+from pytest_repro.pipelines.pipelines_carrier import CONDITIONING, condition
 from pytest_repro.pipelines.source import SourceKind, WeightsSource
 from pytest_repro.pipelines.weight_files import check_weight_files
+from pytest_repro.pipelines.weights import RECIPE, seeded_parameters
+from pytest_repro.tensors.digest import digest_text
 
 __all__ = ["Family", "load_family", "source_folder"]
 
@@ -105,7 +105,7 @@ def _from_hub(family: Family, source: WeightsSource) -> Path:
             f"no revision of {family.repository} is pinned.",
             next_step=f"--repro-weights=hub@{family.repository}=<commit of 40 hex digits>",
         )
-    from pytest_repro.adapters.hub import fetch_snapshot
+    from pytest_repro.pipelines.hub import fetch_snapshot
 
     return fetch_snapshot(family.repository, revision)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.core.errors import WeightsError
+from pytest_repro.errors import WeightsError
 
 __all__ = ["LatentsWatch", "watch_latents"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from pytest_repro.core.errors import SettingError
+from pytest_repro.errors import SettingError
 
 __all__ = ["HubPin", "SourceKind", "WeightsSource", "parse_source"]
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pytest_repro.adapters.regular_file import read_regular
-from pytest_repro.core.errors import WeightsError
+from pytest_repro.errors import WeightsError
+from pytest_repro.store.regular_file import read_regular
 
 __all__ = ["PICKLE_SUFFIXES", "check_weight_files", "listed_components", "lists_weights"]
 

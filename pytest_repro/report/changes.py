@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 
-from pytest_repro.core.artefact import Candidate, Change
-from pytest_repro.core.model import Difference, Statistics
+from pytest_repro.model.artefact import Candidate, Change
+from pytest_repro.model.baseline import Difference, Statistics
 from pytest_repro.report.tables import count_text
 
 __all__ = ["Questions", "candidate_lines"]

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_repro.core.artefact import Claim, Judged
-from pytest_repro.core.errors import CorruptBaseline, NewerSchema
-from pytest_repro.core.model import Digest, IndexEntry
-from pytest_repro.core.words import Verdict
+from pytest_repro.errors import CorruptBaseline, NewerSchema
+from pytest_repro.model.artefact import Claim, Judged
+from pytest_repro.model.baseline import Digest, IndexEntry
+from pytest_repro.model.words import Verdict
 
 __all__ = ["SCHEMA", "ReadReport", "read_report", "report_text", "seal"]
 

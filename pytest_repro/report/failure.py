@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from pytest_repro.core.errors import message_parts
-from pytest_repro.core.model import (
+from pytest_repro.errors import message_parts
+from pytest_repro.model.baseline import (
     Difference,
     Distance,
     ElementDifference,
@@ -15,7 +15,7 @@ from pytest_repro.core.model import (
     Outcome,
     Verdict,
 )
-from pytest_repro.core.shell_words import shell_word
+from pytest_repro.report.shell_words import shell_word
 
 __all__ = ["MAX_LINES", "failure_text", "nothing_checked"]
 

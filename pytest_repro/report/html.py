@@ -13,9 +13,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pytest_repro.core.errors import BaselineError
-from pytest_repro.core.model import Digest, TensorRecord
-from pytest_repro.core.words import Gate, Verdict
+from pytest_repro.errors import BaselineError
+from pytest_repro.model.baseline import Digest, TensorRecord
+from pytest_repro.model.words import Gate, Verdict
 from pytest_repro.report.pictures import TensorView, view_tensors
 
 __all__ = ["MAX_BYTES", "page_text"]

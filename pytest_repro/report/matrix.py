@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from pytest_repro.core.agreement import GroupDistance, Matrix, MatrixRow
-from pytest_repro.core.model import CheckId, EnvironmentKey, Verdict
+from pytest_repro.model.baseline import CheckId, EnvironmentKey, Verdict
 from pytest_repro.report.matrix_page import PAGE
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
+from pytest_repro.survey.agreement import GroupDistance, Matrix, MatrixRow
 
 __all__ = ["letters", "matrix_html", "matrix_json", "matrix_lines", "matrix_tables"]
 

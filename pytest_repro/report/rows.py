@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_repro.core.words import Verdict
+from pytest_repro.model.words import Verdict
 
 if TYPE_CHECKING:
-    from pytest_repro.core.check import CheckId, Reference
-    from pytest_repro.core.model import Outcome
+    from pytest_repro.model.baseline import Outcome
+    from pytest_repro.model.ids import CheckId, Reference
 
 __all__ = ["Row", "exact_row", "rows_from"]
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pytest_repro.core.words import Distance, Verdict
+from pytest_repro.model.words import Distance, Verdict
 
 __all__ = ["summary_text"]
 

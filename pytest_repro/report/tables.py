@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 
-from pytest_repro.core.model import CheckId, EnvironmentKey
+from pytest_repro.model.baseline import CheckId, EnvironmentKey
 
 __all__ = [
     "JSON_SCHEMA",

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_repro.core.compare import summary_of
-from pytest_repro.core.digest import digest_leaves, digest_text
-from pytest_repro.core.model import (
+from pytest_repro.model.baseline import (
     Baseline,
     CheckId,
     Environment,
@@ -20,7 +18,9 @@ from pytest_repro.core.model import (
     TensorRecord,
     WeightsDigest,
 )
-from pytest_repro.core.record import make_record
+from pytest_repro.tensors.compare import summary_of
+from pytest_repro.tensors.digest import digest_leaves, digest_text
+from pytest_repro.tensors.record import make_record
 
 KEY = EnvironmentKey("cpu-x86_64-avx2-2c", "mindspore-2.10.0")
 MODULE = "tests/models/test_ddim.py"

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_repro.adapters import ascend
+from pytest_repro.environment import ascend
 
 RECORDED = Path(__file__).parent / "recorded/ascend"
 

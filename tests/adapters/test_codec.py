@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from pytest_repro.adapters import codec
-from pytest_repro.core.digest import digest_text
-from pytest_repro.core.dtypes import DTYPES
-from pytest_repro.core.errors import CorruptBaseline, NewerSchema
-from pytest_repro.core.record import make_record
+from pytest_repro.errors import CorruptBaseline, NewerSchema
+from pytest_repro.store import manifest as codec
+from pytest_repro.tensors.digest import digest_text
+from pytest_repro.tensors.dtypes import DTYPES
+from pytest_repro.tensors.record import make_record
 from tests.adapters.stored import KEY, MODULE, baseline_of
 
 WHERE = "baselines/x.yaml"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_repro.adapters import devices
-from pytest_repro.adapters.devices import VISIBLE, has_ascend, occupy
-from pytest_repro.core.devices import Share
-from pytest_repro.core.errors import UsageError
+from pytest_repro.environment import adapters_devices as devices
+from pytest_repro.environment.adapters_devices import VISIBLE, has_ascend, occupy
+from pytest_repro.environment.devices import Share
+from pytest_repro.errors import UsageError
 
 FIFTH = Share(device=5, position=1, count=2)
 

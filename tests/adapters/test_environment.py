@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_repro.adapters import environment as module
-from pytest_repro.adapters import onednn
-from pytest_repro.adapters.environment import observe_environment
-from pytest_repro.adapters.mindspore import MindSporeAdapter
-from pytest_repro.core.environment import compare_facts, distance, parse_hardware
-from pytest_repro.core.errors import EnvironmentFault
-from pytest_repro.core.model import Distance
-from pytest_repro.core.simd import CpuFeatures, simd_level
+from pytest_repro.environment import observe as module
+from pytest_repro.environment import onednn
+from pytest_repro.environment.key import compare_facts, distance, parse_hardware
+from pytest_repro.environment.observe import observe_environment
+from pytest_repro.environment.simd import CpuFeatures, simd_level
+from pytest_repro.errors import EnvironmentFault
+from pytest_repro.frameworks.mindspore import MindSporeAdapter
+from pytest_repro.model.baseline import Distance
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = MindSporeAdapter().installed()
@@ -86,7 +86,7 @@ def test_two_observations_agree():
 def test_numpy_alone_has_a_key_of_numpy_and_does_not_import_mindspore():
     said = run_python(
         "import sys; from pathlib import Path\n"
-        "from pytest_repro.adapters.environment import observe_environment as observe\n"
+        "from pytest_repro.environment.observe import observe_environment as observe\n"
         "key = observe(framework='numpy', root=Path(), extra={}).key\n"
         "import numpy; print(key.framework == f'numpy-{numpy.__version__}', "
         "'mindspore' in sys.modules)"
@@ -159,9 +159,10 @@ def test_fewer_cores_are_another_key():
 
 ASK = """
 from pathlib import Path
-from pytest_repro.adapters import host, onednn
-from pytest_repro.adapters.mindspore import MindSporeAdapter
-from pytest_repro.core.simd import simd_level
+from pytest_repro.environment import host as host
+from pytest_repro.environment import onednn as onednn
+from pytest_repro.frameworks.mindspore import MindSporeAdapter
+from pytest_repro.environment.simd import simd_level
 import os
 library = onednn.find_library(MindSporeAdapter().package_folder())
 said = onednn.probe(library)
@@ -191,7 +192,7 @@ def test_the_wrong_generation_of_rules_would_be_caught():
 def test_both_variables_together_choose_the_key_in_every_version():
     said = run_python(
         "from pathlib import Path\n"
-        "from pytest_repro.adapters.environment import observe_environment as observe\n"
+        "from pytest_repro.environment.observe import observe_environment as observe\n"
         "print(observe(root=Path(), extra={}).key)",
         ONEDNN_MAX_CPU_ISA="AVX",
         DNNL_MAX_CPU_ISA="AVX",

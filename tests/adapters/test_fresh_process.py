@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_repro.adapters.fresh_process import Origin, run_in_fresh_process
+from pytest_repro.plugin.fresh_process import Origin, run_in_fresh_process
 
 TARGETS = """
 import json, os, pathlib, signal, sys, time
-from pytest_repro.adapters.fresh_process import end_with_parent
+from pytest_repro.plugin.fresh_process import end_with_parent
 
 def tell(job):
     told = {"argv": sys.argv, "cwd": os.getcwd(), "variable": os.environ.get("TOLD")}
@@ -69,7 +69,7 @@ def test_it_is_stopped_at_the_limit(call):
 def test_it_does_not_outlive_its_parent(call, tmp_path):
     script = (
         f"import sys; sys.path[:] = {sys.path!r}; from pathlib import Path; "
-        f"from pytest_repro.adapters.fresh_process import *; here = Path({str(tmp_path)!r}); "
+        f"from pytest_repro.plugin.fresh_process import *; here = Path({str(tmp_path)!r}); "
         "run_in_fresh_process(('fresh_targets', 'hang'), {'answer': str(here / 'answer')}, here, "
         "origin=Origin.now(here), limit_s=600)"
     )

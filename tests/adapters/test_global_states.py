@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from pytest_repro.adapters.global_states import GENERATORS, NumpyGenerator, RandomGenerator
-from pytest_repro.adapters.randomness_event import EventKind
+from pytest_repro.guard.events import EventKind
+from pytest_repro.guard.global_state import GENERATORS, NumpyGenerator, RandomGenerator
 
 IN_MEMORY = dict(GENERATORS)
 PUBLIC = {

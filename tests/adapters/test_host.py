@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_repro.adapters import host
-from pytest_repro.core.simd import simd_level
+from pytest_repro.environment import host
+from pytest_repro.environment.simd import simd_level
 
 RECORDED = Path(__file__).parent / "recorded"
 

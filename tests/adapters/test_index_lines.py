@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_repro.adapters import codec
-from pytest_repro.adapters.codec import Manifest, encode_manifest
-from pytest_repro.adapters.index_lines import read_head, scan_index
-from pytest_repro.core.errors import ReproError
-from pytest_repro.core.model import CheckId
+from pytest_repro.errors import ReproError
+from pytest_repro.model.baseline import CheckId
+from pytest_repro.store import manifest as codec
+from pytest_repro.store.index_lines import read_head, scan_index
+from pytest_repro.store.manifest import Manifest, encode_manifest
 from tests.cli.stores import MODULE, NEW, baseline_of
 
 PLAIN = baseline_of(CheckId(MODULE, "test_a", "image"), NEW, np.zeros(2))[0]

@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from pytest_repro.adapters.inventory import FileKind, delete_files, kind_of, list_files
-from pytest_repro.core.errors import StoreError
+from pytest_repro.errors import StoreError
+from pytest_repro.store.inventory import FileKind, delete_files, kind_of, list_files
 from tests.cli.stores import fill
 
 DIGEST = "ab" * 32

@@ -16,9 +16,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pytest_repro.adapters import mindspore as adapter_module
-from pytest_repro.adapters.mindspore import MindSporeAdapter
-from pytest_repro.core.errors import EnvironmentFault
+from pytest_repro.errors import EnvironmentFault
+from pytest_repro.frameworks import mindspore as adapter_module
+from pytest_repro.frameworks.mindspore import MindSporeAdapter
 
 ADAPTER = MindSporeAdapter()
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def ms():
 
 def in_new_process(code):
     """The last line that ``code`` prints; the adapter is there as ``adapter``."""
-    head = "from pytest_repro.adapters.mindspore import MindSporeAdapter\nimport sys\n"
+    head = "from pytest_repro.frameworks.mindspore import MindSporeAdapter\nimport sys\n"
     done = subprocess.run(
         [sys.executable, "-c", f"{head}adapter = MindSporeAdapter()\n{textwrap.dedent(code)}"],
         capture_output=True,
@@ -203,7 +203,7 @@ def test_determinism_that_was_switched_off_for_good_is_a_fault():
     said = in_new_process(
         """
         import mindspore
-        from pytest_repro.core.errors import EnvironmentFault
+        from pytest_repro.errors import EnvironmentFault
         mindspore.set_deterministic(False)
         try:
             adapter.enable_determinism()

@@ -7,9 +7,9 @@ from types import ModuleType
 
 import pytest
 
-from pytest_repro.adapters.msprobe import MsprobeDump
-from pytest_repro.core.dump_target import DumpTarget, dump_config
-from pytest_repro.core.errors import StoreError, UsageError
+from pytest_repro.errors import StoreError, UsageError
+from pytest_repro.frameworks.msprobe import MsprobeDump
+from pytest_repro.trace.msprobe_target import DumpTarget, dump_config
 
 
 class Scheduler:

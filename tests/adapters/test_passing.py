@@ -8,10 +8,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pytest_repro.adapters import passing
-from pytest_repro.adapters.passing import PassingTensors
-from pytest_repro.core.record import make_record
-from pytest_repro.core.trace import measure_signal
+from pytest_repro.frameworks import passing
+from pytest_repro.frameworks.passing import PassingTensors
+from pytest_repro.tensors.record import make_record
+from pytest_repro.trace.records import measure_signal
 
 LARGE = 1 << 16
 

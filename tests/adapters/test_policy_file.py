@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_repro.adapters.policy_file import SIZE_LIMIT_BYTES, load_policy
-from pytest_repro.core.compare import compare_records
-from pytest_repro.core.errors import PolicyError
-from pytest_repro.core.policy import Policy, resolve
-from pytest_repro.core.record import make_record
-from pytest_repro.core.tolerance import Tolerance, passing_tolerance, uses
+from pytest_repro.errors import PolicyError
+from pytest_repro.store.policy_file import SIZE_LIMIT_BYTES, load_policy
+from pytest_repro.tensors.compare import compare_records
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tolerance.judge import Tolerance, passing_tolerance, uses
+from pytest_repro.tolerance.policy import Policy, resolve
 
 EXAMPLE = """\
 # What people decided.

@@ -27,10 +27,9 @@ import pytest
 from numpy.random import default_rng as default_rng_by_name
 from numpy.random import randn as randn_by_name
 
-from pytest_repro.adapters.generator_misuse import wrongly_handed
-from pytest_repro.adapters.pipeline_calls import watch_pipeline_calls
-from pytest_repro.adapters.random_patches import Patches
-from pytest_repro.adapters.randomness import (
+from pytest_repro.errors import RandomnessError
+from pytest_repro.guard.generator_misuse import wrongly_handed
+from pytest_repro.guard.guard import (
     EventKind,
     RandomnessWarning,
     end_guarding,
@@ -38,8 +37,9 @@ from pytest_repro.adapters.randomness import (
     guard_randomness,
     isolated_globals,
 )
-from pytest_repro.core.errors import RandomnessError
-from pytest_repro.core.generator import NoiseBook
+from pytest_repro.guard.patches import Patches
+from pytest_repro.guard.pipeline_calls import watch_pipeline_calls
+from pytest_repro.noise.generator import NoiseBook
 
 
 def line_of(function):
@@ -997,7 +997,7 @@ def test_a_real_pipeline_is_guarded_and_watched(mindone_utils):
 
 def test_importing_mindspore_and_mindone_under_a_guard_is_silent(ms):
     code = (
-        "from pytest_repro.adapters.randomness import guard_randomness\n"
+        "from pytest_repro.guard.guard import guard_randomness\n"
         "with guard_randomness('error') as guard:\n"
         "    from mindone.diffusers import DDIMPipeline\n"
         "    import mindspore\n"

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.adapters import codec
-from pytest_repro.adapters.recorded_stream import RecordedStream, read_streams
-from pytest_repro.core.model import Environment, Fact
+from pytest_repro.model.baseline import Environment, Fact
+from pytest_repro.store import manifest as codec
+from pytest_repro.store.stream import RecordedStream, read_streams
 from tests.adapters.stored import KEY, MODULE, baseline_of
 
 # YAML quotes what would be a number otherwise.

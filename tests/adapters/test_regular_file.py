@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_repro.adapters.index_lines import read_head
-from pytest_repro.adapters.msprobe import MsprobeDump
-from pytest_repro.adapters.policy_file import load_policy
-from pytest_repro.adapters.recorded_stream import read_streams
-from pytest_repro.adapters.regular_file import NotAFile, open_regular, read_regular
-from pytest_repro.core.errors import CorruptBaseline, PolicyError, StoreError, WeightsError
+from pytest_repro.checking.accept import open_observed
+from pytest_repro.errors import CorruptBaseline, PolicyError, StoreError, WeightsError
+from pytest_repro.frameworks.msprobe import MsprobeDump
 from pytest_repro.pipelines.weight_files import check_weight_files
-from pytest_repro.session.accepting import open_observed
+from pytest_repro.store.index_lines import read_head
+from pytest_repro.store.policy_file import load_policy
+from pytest_repro.store.regular_file import NotAFile, open_regular, read_regular
+from pytest_repro.store.stream import read_streams
 from tests.cli.stores import CLEAN, IMAGE, OLD, fill, store_in, tensor_file
 from tests.waiting import OutOfTime, at_most_s
 

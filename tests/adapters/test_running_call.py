@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pytest_repro.adapters.running_call import is_calling
+from pytest_repro.guard.running_call import is_calling
 
 
 class Seen(list):

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_repro.adapters.store import Store
-from pytest_repro.core.errors import CorruptBaseline, StoreError
-from pytest_repro.core.model import EnvironmentKey
+from pytest_repro.errors import CorruptBaseline, StoreError
+from pytest_repro.model.baseline import EnvironmentKey
+from pytest_repro.store.store import Store
 from tests.adapters.stored import KEY, MODULE, baseline_of
 
 
@@ -60,7 +60,7 @@ def test_other_entries_of_the_module_are_kept(store, tmp_path):
 def test_two_processes_recording_at_once_lose_nothing(store, tmp_path):
     script = (
         "import sys, numpy as np, pathlib\n"
-        "from pytest_repro.adapters.store import Store\n"
+        "from pytest_repro.store.store import Store\n"
         "from tests.adapters.stored import KEY, MODULE, baseline_of\n"
         "root = pathlib.Path(sys.argv[1])\n"
         "for i in range(25):\n"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_repro.adapters.mindspore import MindSporeAdapter
-from pytest_repro.adapters.values import records_from
-from pytest_repro.core.errors import ValueRefused
+from pytest_repro.errors import ValueRefused
+from pytest_repro.frameworks.mindspore import MindSporeAdapter
+from pytest_repro.frameworks.values import records_from
 
 PIXELS = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (4, 6, 3)).astype("uint8")
 

@@ -8,13 +8,13 @@ import inspect
 import numpy as np
 import pytest
 
-from pytest_repro.adapters.mindspore import MindSporeAdapter
-from pytest_repro.adapters.watch import watch
-from pytest_repro.core.components import compare_configurations, compare_weights
-from pytest_repro.core.divergence import Change, first_divergence
-from pytest_repro.core.errors import UsageError
-from pytest_repro.core.settings import TraceLevel
-from pytest_repro.session.watching import Watching
+from pytest_repro.checking.watching import Watching
+from pytest_repro.errors import UsageError
+from pytest_repro.frameworks.mindspore import MindSporeAdapter
+from pytest_repro.frameworks.watch import watch
+from pytest_repro.settings import TraceLevel
+from pytest_repro.trace.components import compare_configurations, compare_weights
+from pytest_repro.trace.divergence import Change, first_divergence
 
 ms = pytest.importorskip("mindspore")
 STEPS, CELLS = TraceLevel.STEPS, TraceLevel.CELLS

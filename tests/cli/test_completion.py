@@ -12,9 +12,9 @@ import time
 
 import pytest
 
+from pytest_repro.cli.app import COMMANDS
 from pytest_repro.cli.completion import SHELLS, completion_script
 from pytest_repro.cli.parser import build_parser
-from pytest_repro.cli.table import COMMANDS
 
 INTERACTIVE = {"bash": ["bash", "--norc", "-i"], "zsh": ["zsh", "-f", "-i"]}
 # The command itself is replaced by one that says what it was called with.

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from pytest_repro.cli import main
+from pytest_repro.cli.app import COMMANDS
 from pytest_repro.cli.parser import build_parser
-from pytest_repro.cli.table import COMMANDS
-from pytest_repro.core.errors import ExitCode
+from pytest_repro.errors import ExitCode
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = ["", "policy", *(command.name for command in COMMANDS)]

@@ -15,7 +15,7 @@ import sys
 import pytest
 
 from pytest_repro.cli import main
-from pytest_repro.core.errors import ExitCode
+from pytest_repro.errors import ExitCode
 from tests.cli.stores import fill
 from tests.waiting import at_most_s
 

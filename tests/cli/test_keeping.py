@@ -9,8 +9,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from pytest_repro.core.model import CheckId
-from pytest_repro.core.record import make_record
+from pytest_repro.model.baseline import CheckId
+from pytest_repro.tensors.record import make_record
 from tests.cli.stores import (
     CLEAN,
     IMAGE,

@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from pytest_repro.core.compare import compare_records
-from pytest_repro.core.model import CheckId, EnvironmentKey
-from pytest_repro.core.record import make_record
-from pytest_repro.session.selection import by_version
+from pytest_repro.model.baseline import CheckId, EnvironmentKey
+from pytest_repro.store.select import by_version
+from pytest_repro.tensors.compare import compare_records
+from pytest_repro.tensors.record import make_record
 from tests.cli.stores import (
     CLEAN,
     IMAGE,

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pytest_repro.cli import main
+from pytest_repro.cli.app import COMMANDS
 from pytest_repro.cli.completion import SHELLS, completion_script
 from pytest_repro.cli.parser import build_parser
-from pytest_repro.cli.table import COMMANDS
 from tests.cli.stores import IMAGE, fill, run
 
 HERE = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def test_our_errors_are_text_on_stderr_with_their_own_code(tmp_path, capsys):
 
 
 def test_an_interrupt_is_quiet(tmp_path, monkeypatch, capsys):
-    from pytest_repro.session import upkeep
+    from pytest_repro.survey import sides as upkeep
 
     def interrupt(*_):
         raise KeyboardInterrupt

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pytest_repro.adapters.store import Store
-from pytest_repro.core.model import CheckId, Digest
-from pytest_repro.core.record import make_record
+from pytest_repro.model.baseline import CheckId, Digest
+from pytest_repro.store.store import Store
+from pytest_repro.tensors.record import make_record
 from tests.cli.stores import CLEAN, IMAGE, MODULE, NEW, OLD, baseline_of, fill, run, tensor_file
 
 MANIFEST = "baselines/cpu-x86_64-avx2-2c/mindspore-2.10.0/tests/models/test_ddim.yaml"

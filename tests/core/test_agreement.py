@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.core.agreement import (
+from pytest_repro.model.baseline import CheckId, EnvironmentKey, IndexEntry, Verdict
+from pytest_repro.survey.agreement import (
     GroupDistance,
     LeafDistance,
     MatrixRow,
@@ -17,10 +18,9 @@ from pytest_repro.core.agreement import (
     leaf_distances,
     pair_counts,
 )
-from pytest_repro.core.compare import summary_of
-from pytest_repro.core.digest import digest_text
-from pytest_repro.core.model import CheckId, EnvironmentKey, IndexEntry, Verdict
-from pytest_repro.core.record import make_record
+from pytest_repro.tensors.compare import summary_of
+from pytest_repro.tensors.digest import digest_text
+from pytest_repro.tensors.record import make_record
 
 KEYS = tuple(EnvironmentKey(f"cpu-{n}", "numpy-1") for n in range(4))
 NOISE = digest_text("noise")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_repro.core.alignment import Pair, align
+from pytest_repro.trace.alignment import Pair, align
 
 
 def aligned(baseline, observed):

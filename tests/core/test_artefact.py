@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_repro.core.artefact import GrowthPoint, growth_of
-from pytest_repro.core.record import make_record
-from pytest_repro.core.settings import TraceLevel
-from pytest_repro.core.trace import StepRecord, Trace, make_trace, measure_signal
+from pytest_repro.model.artefact import GrowthPoint, growth_of
+from pytest_repro.settings import TraceLevel
+from pytest_repro.tensors.record import make_record
+from pytest_repro.trace.records import StepRecord, Trace, make_trace, measure_signal
 
 
 def step(position: int, scheduler: str = "scheduler", **values: float) -> StepRecord:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_repro.core.batch import compare_batch_noise
-from pytest_repro.core.generator import NoiseBook
-from pytest_repro.core.model import Digest, Draw
+from pytest_repro.model.baseline import Digest, Draw
+from pytest_repro.noise.batch import compare_batch_noise
+from pytest_repro.noise.generator import NoiseBook
 
 COUNT = 3
 SEEDS = tuple(range(COUNT))

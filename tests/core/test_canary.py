@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from pytest_repro.core import canary
-from pytest_repro.core.canary import noise_canary
+from pytest_repro.noise import canary
+from pytest_repro.noise.canary import noise_canary
 
 # Measured with numpy 1.26.4 and 2.4.6 on x86_64; equal in both.
 REFERENCE = {

@@ -7,8 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.core.cause import Evidence, decide_cause
-from pytest_repro.core.components import (
+from pytest_repro.checking.cause import Evidence, decide_cause
+from pytest_repro.environment.facts import changes_bits
+from pytest_repro.model.baseline import (
+    Digest,
+    Draw,
+    Environment,
+    EnvironmentKey,
+    Fact,
+    FactDifference,
+    LedgerDifference,
+)
+from pytest_repro.model.words import Cause
+from pytest_repro.tensors.record import make_record
+from pytest_repro.trace.components import (
     ComponentWeights,
     Configuration,
     SettingChange,
@@ -18,19 +30,7 @@ from pytest_repro.core.components import (
     compare_weights,
     digest_weights,
 )
-from pytest_repro.core.facts import changes_bits
-from pytest_repro.core.model import (
-    Digest,
-    Draw,
-    Environment,
-    EnvironmentKey,
-    Fact,
-    FactDifference,
-    LedgerDifference,
-)
-from pytest_repro.core.record import make_record
-from pytest_repro.core.trace import measure_signal
-from pytest_repro.core.words import Cause
+from pytest_repro.trace.records import measure_signal
 
 DRAW = Draw(0, "standard_normal", (1, 3, 8, 8), "float64", "", Digest("a" * 64))
 NOISE = LedgerDifference(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_repro.core.cell_divergence import first_cells
-from pytest_repro.core.divergence import Change
-from pytest_repro.core.record import make_record
-from pytest_repro.core.trace import CellRecord, measure_signal
+from pytest_repro.tensors.record import make_record
+from pytest_repro.trace.cell_divergence import first_cells
+from pytest_repro.trace.divergence import Change
+from pytest_repro.trace.records import CellRecord, measure_signal
 
 
 def signals(*values):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pytest_repro.core.check import Outcome
-from pytest_repro.core.model import CheckId, ToleranceUse
-from pytest_repro.core.words import Gate, Verdict
+from pytest_repro.model.baseline import CheckId, ToleranceUse
+from pytest_repro.model.ids import Outcome
+from pytest_repro.model.words import Gate, Verdict
 
 CHECK = CheckId("tests/models/test_ddim.py", "TestDdim::test_fast[float16]", "image")
 

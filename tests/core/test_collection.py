@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_repro.core.collection import Collection, ownership_of
-from pytest_repro.core.model import CheckId
+from pytest_repro.model.baseline import CheckId
+from pytest_repro.store.collection import Collection, ownership_of
 
 HERE = CheckId("tests/test_a.py", "test_one[x::y]", "image")
 RENAMED = CheckId("tests/test_a.py", "test_gone", "image")

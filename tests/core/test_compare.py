@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.core.compare import compare_records, compare_summaries, summary_of
-from pytest_repro.core.dtypes import DTYPES, ordered_integers, widen
-from pytest_repro.core.record import make_record
-from pytest_repro.core.statistics import BLOCK_ELEMENTS, summarise
+from pytest_repro.tensors.compare import compare_records, compare_summaries, summary_of
+from pytest_repro.tensors.dtypes import DTYPES, ordered_integers, widen
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.statistics import BLOCK_ELEMENTS, summarise
 
 
 def difference(baseline, observed, dtype):

@@ -7,18 +7,18 @@ import json
 import numpy as np
 import pytest
 
-from pytest_repro.core.component_rows import (
+from pytest_repro.errors import CorruptBaseline
+from pytest_repro.tensors.digest import digest_text
+from pytest_repro.tensors.record import make_record
+from pytest_repro.trace.component_rows import (
     configurations_from_rows,
     configurations_rows,
     digest_configurations,
     weights_from_rows,
     weights_rows,
 )
-from pytest_repro.core.components import ComponentWeights, Configuration
-from pytest_repro.core.digest import digest_text
-from pytest_repro.core.errors import CorruptBaseline
-from pytest_repro.core.record import make_record
-from pytest_repro.core.trace import measure_signal
+from pytest_repro.trace.components import ComponentWeights, Configuration
+from pytest_repro.trace.records import measure_signal
 
 
 def parameter(array):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_repro.core.devices import (
+from pytest_repro.environment.devices import (
     Share,
     cores_of,
     parse_devices,
     ranges_text,
     shares_of_workers,
 )
-from pytest_repro.core.errors import SettingError, UsageError
+from pytest_repro.errors import SettingError, UsageError
 
 
 @pytest.mark.parametrize(

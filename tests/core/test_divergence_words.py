@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.core.cell_divergence import CellDivergence
-from pytest_repro.core.divergence import Apart, Change, Divergence, Growth, StepDivergence
-from pytest_repro.core.divergence_words import all_within_sentence, divergence_sentences
-from pytest_repro.core.record import make_record
-from pytest_repro.core.settings import TraceLevel
-from pytest_repro.core.step_envelope import Movement, StepBounds, StepEnvelope
-from pytest_repro.core.trace import CellRecord, StepRecord, make_trace, measure_signal
+from pytest_repro.settings import TraceLevel
+from pytest_repro.tensors.record import make_record
+from pytest_repro.trace.cell_divergence import CellDivergence
+from pytest_repro.trace.divergence import Apart, Change, Divergence, Growth, StepDivergence
+from pytest_repro.trace.envelope import Movement, StepBounds, StepEnvelope
+from pytest_repro.trace.records import CellRecord, StepRecord, make_trace, measure_signal
+from pytest_repro.trace.wording import all_within_sentence, divergence_sentences
 
 NOWHERE = Divergence(
     step=None,

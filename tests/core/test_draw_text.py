@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_repro.core.digest import digest_array, digest_text
-from pytest_repro.core.draw_text import arguments_text, drawn_from, give_back
+from pytest_repro.noise.draw_text import arguments_text, drawn_from, give_back
+from pytest_repro.tensors.digest import digest_array, digest_text
 
 
 def head(text):

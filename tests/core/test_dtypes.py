@@ -6,7 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pytest_repro.core.dtypes import (
+from pytest_repro.errors import ValueRefused
+from pytest_repro.tensors.dtypes import (
     DTYPES,
     bits_text,
     dtype_of,
@@ -14,7 +15,6 @@ from pytest_repro.core.dtypes import (
     ordered_integers,
     widen,
 )
-from pytest_repro.core.errors import ValueRefused
 
 FLOATS = [name for name, row in DTYPES.items() if row.is_float]
 

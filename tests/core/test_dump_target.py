@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_repro.core.divergence import first_divergence
-from pytest_repro.core.dump_target import DumpTarget, dump_config, dump_target, read_target
-from pytest_repro.core.errors import UsageError
-from pytest_repro.core.settings import TraceLevel
-from pytest_repro.core.trace import make_trace
+from pytest_repro.errors import UsageError
+from pytest_repro.settings import TraceLevel
+from pytest_repro.trace.divergence import first_divergence
+from pytest_repro.trace.msprobe_target import DumpTarget, dump_config, dump_target, read_target
+from pytest_repro.trace.records import make_trace
 from tests.core.test_trace import SAME, cell, step
 
 BAD = (0.0, 0.5, 0.5)

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from pytest_repro.core.compare import compare_records
-from pytest_repro.core.envelope import envelope_from, runs_wanted
-from pytest_repro.core.record import make_record
-from pytest_repro.core.tolerance_measured import proves_nothing
+from pytest_repro.tensors.compare import compare_records
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tolerance.envelope import envelope_from, runs_wanted
+from pytest_repro.tolerance.measured import proves_nothing
 
 FEWEST_RUNS, MOST_RUNS = 4, 16
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_repro.core.environment import (
+from pytest_repro.environment.facts import FACTS, BitEffect, changes_bits, make_fact, project_facts
+from pytest_repro.environment.key import (
     HardwareKind,
     compare_facts,
     cpu_key,
@@ -21,10 +22,9 @@ from pytest_repro.core.environment import (
     soc_family,
     soc_key,
 )
-from pytest_repro.core.errors import EnvironmentFault
-from pytest_repro.core.facts import FACTS, BitEffect, changes_bits, make_fact, project_facts
-from pytest_repro.core.model import Distance, Environment, EnvironmentKey, Fact
-from pytest_repro.core.versions import version_rank
+from pytest_repro.environment.versions import version_rank
+from pytest_repro.errors import EnvironmentFault
+from pytest_repro.model.baseline import Distance, Environment, EnvironmentKey, Fact
 
 AVX2 = "cpu-x86_64-avx2-2c"
 ONE_CORE = "cpu-x86_64-avx2-1c"

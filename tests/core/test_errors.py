@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_repro.core import errors
-from pytest_repro.core.errors import (
+from pytest_repro import errors
+from pytest_repro.errors import (
     BaselineError,
     CheckFailed,
     CorruptBaseline,

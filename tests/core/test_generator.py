@@ -11,9 +11,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pytest_repro.core.digest import digest_array
-from pytest_repro.core.errors import RandomnessError, UsageError
-from pytest_repro.core.generator import (
+from pytest_repro.errors import RandomnessError, UsageError
+from pytest_repro.noise.generator import (
     DRAWING_METHODS,
     Disturbed,
     Fresh,
@@ -22,7 +21,8 @@ from pytest_repro.core.generator import (
     PipelineCall,
     Replay,
 )
-from pytest_repro.core.noise import disturb_by_one_ulp
+from pytest_repro.noise.sources import disturb_by_one_ulp
+from pytest_repro.tensors.digest import digest_array
 
 CALLS = {
     "beta": lambda g: g.beta(2.0, 3.0, 4),

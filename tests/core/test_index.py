@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from pytest_repro.core.digest import digest_leaves, digest_text
-from pytest_repro.core.index import index_of
-from pytest_repro.core.ledger_digest import make_ledger
-from pytest_repro.core.model import Draw
+from pytest_repro.model.baseline import Draw
+from pytest_repro.noise.ledger_digest import make_ledger
+from pytest_repro.store.index import index_of
+from pytest_repro.tensors.digest import digest_leaves, digest_text
 from tests.adapters.stored import baseline_of
 
 DRAW = Draw(0, "standard_normal", (4,), "float64", "", digest_text("the numbers"))

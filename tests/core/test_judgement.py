@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.core.compare import summary_of
-from pytest_repro.core.envelope import envelope_from
-from pytest_repro.core.errors import CorruptBaseline
-from pytest_repro.core.judgement import (
+from pytest_repro.errors import CorruptBaseline
+from pytest_repro.model.baseline import Distance
+from pytest_repro.tensors.compare import summary_of
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tolerance.choose import (
     Chosen,
     choose_tolerance,
     described,
@@ -19,15 +20,14 @@ from pytest_repro.core.judgement import (
     judge_leaves,
     value_faults,
 )
-from pytest_repro.core.model import Distance
-from pytest_repro.core.policy import Policy, Resolved, Rule, resolve
-from pytest_repro.core.record import make_record
-from pytest_repro.core.tolerance import (
+from pytest_repro.tolerance.envelope import envelope_from
+from pytest_repro.tolerance.judge import (
     DEFAULT_FACTOR,
     Tolerance,
     fallback_tolerance,
     measured_tolerance,
 )
+from pytest_repro.tolerance.policy import Policy, Resolved, Rule, resolve
 
 NOTHING = Resolved()
 MEASURED = Tolerance(factor=2.0)

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.core.digest import digest_text
-from pytest_repro.core.generator import LedgerGenerator, NoiseBook
-from pytest_repro.core.ledger import compare_ledgers
-from pytest_repro.core.ledger_digest import make_ledger
-from pytest_repro.core.model import Draw, FactDifference, Ledger, LedgerDifference
+from pytest_repro.model.baseline import Draw, FactDifference, Ledger, LedgerDifference
+from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
+from pytest_repro.noise.ledger import compare_ledgers
+from pytest_repro.noise.ledger_digest import make_ledger
+from pytest_repro.tensors.digest import digest_text
 
 IMAGE = (1, 3, 8, 8)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_repro.core.errors import UsageError
-from pytest_repro.core.generator import NoiseBook
-from pytest_repro.core.named_tensors import NamedTensors
-from pytest_repro.core.noise import Disturbed, Fresh, SignStream
+from pytest_repro.errors import UsageError
+from pytest_repro.noise.generator import NoiseBook
+from pytest_repro.noise.named_tensors import NamedTensors
+from pytest_repro.noise.sources import Disturbed, Fresh, SignStream
 
 ONES = np.linspace(1.0, 1.9, 500).astype(np.float32)
 

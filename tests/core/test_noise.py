@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_repro.core.digest import digest_array
-from pytest_repro.core.errors import UsageError
-from pytest_repro.core.ledger_digest import make_ledger
-from pytest_repro.core.model import Draw
-from pytest_repro.core.noise import Disturbed, Fresh, Replay, SignStream, open_feed
+from pytest_repro.errors import UsageError
+from pytest_repro.model.baseline import Draw
+from pytest_repro.noise.ledger_digest import make_ledger
+from pytest_repro.noise.sources import Disturbed, Fresh, Replay, SignStream, open_feed
+from pytest_repro.tensors.digest import digest_array
 
 ARRAY = np.arange(6.0).reshape(2, 3)
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_repro.core.errors import PolicyError
-from pytest_repro.core.policy import Policy, Rule, explain, matches, resolve, unmatched
-from pytest_repro.core.policy_rules import Block, Entry, Place, Series, policy_from
-from pytest_repro.core.tolerance import Tolerance
-from pytest_repro.core.words import Distance
+from pytest_repro.errors import PolicyError
+from pytest_repro.model.words import Distance
+from pytest_repro.tolerance.judge import Tolerance
+from pytest_repro.tolerance.policy import Policy, Rule, explain, matches, resolve, unmatched
+from pytest_repro.tolerance.policy_rules import Block, Entry, Place, Series, policy_from
 
 CHECK = "tests/models/test_ddim.py::test_ddim::image"
 PARAMETRISED = "tests/models/test_ddim.py::TestDdim::test_fast[float16-2]::image[0]"

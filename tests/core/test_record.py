@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_repro.core.dtypes import DTYPES
-from pytest_repro.core.errors import ValueRefused
-from pytest_repro.core.record import make_record, owned
+from pytest_repro.errors import ValueRefused
+from pytest_repro.tensors.dtypes import DTYPES
+from pytest_repro.tensors.record import make_record, owned
 
 
 def test_a_canonical_array_is_viewed_and_stays_writable_for_its_owner():

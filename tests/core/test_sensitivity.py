@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.core.compare import compare_records, summary_of
-from pytest_repro.core.envelope import envelope_from
-from pytest_repro.core.model import CheckId, EnvironmentKey
-from pytest_repro.core.record import make_record
-from pytest_repro.core.sensitivity import least_probability, sensitivity_of
+from pytest_repro.model.baseline import CheckId, EnvironmentKey
+from pytest_repro.survey.sensitivity import least_probability, sensitivity_of
+from pytest_repro.tensors.compare import compare_records, summary_of
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tolerance.envelope import envelope_from
 
 CLEAN = np.linspace(1.0, 2.0, 64)
 

@@ -6,8 +6,9 @@ from dataclasses import fields
 
 import pytest
 
-from pytest_repro.core.errors import SettingError
-from pytest_repro.core.settings import (
+from pytest_repro.errors import SettingError
+from pytest_repro.model.words import Distance
+from pytest_repro.settings import (
     Framework,
     NoiseMode,
     RngMode,
@@ -18,8 +19,7 @@ from pytest_repro.core.settings import (
     parse_count,
     settings_from,
 )
-from pytest_repro.core.settings_table import TABLE
-from pytest_repro.core.words import Distance
+from pytest_repro.settings_table import TABLE
 
 BY_NAME = {setting.name: setting for setting in TABLE}
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from pytest_repro.core.shell_words import shell_word
+from pytest_repro.report.shell_words import shell_word
 
 HOSTILE = (
     "test_x.py::test_a[a'b\"c]",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_repro.core.simd import (
+from pytest_repro.environment.simd import (
     CpuFeatures,
     OneDnnRules,
     normal_arch,

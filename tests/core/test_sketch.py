@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_repro.core.dtypes import DTYPES
-from pytest_repro.core.record import make_record
-from pytest_repro.core.sketch import (
+from pytest_repro.tensors.dtypes import DTYPES
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.sketch import (
     PROJECTIONS,
     SKETCH_DIGITS,
     estimate_distance,
     estimate_floor,
     sketch_array,
 )
-from pytest_repro.core.statistics import BLOCK_ELEMENTS, summarise
+from pytest_repro.tensors.statistics import BLOCK_ELEMENTS, summarise
 
 
 def sketch(array):

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.core.agreement import leaf_distances
-from pytest_repro.core.compare import compare_records, summary_of
-from pytest_repro.core.envelope import envelope_from
-from pytest_repro.core.judgement import Chosen, choose_tolerance
-from pytest_repro.core.model import Distance, Verdict
-from pytest_repro.core.policy import Policy, resolve
-from pytest_repro.core.record import make_record
-from pytest_repro.core.standing import standing_of
-from pytest_repro.core.tolerance import tolerance_from
+from pytest_repro.model.baseline import Distance, Verdict
+from pytest_repro.survey.agreement import leaf_distances
+from pytest_repro.survey.standing import standing_of
+from pytest_repro.tensors.compare import compare_records, summary_of
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tolerance.choose import Chosen, choose_tolerance
+from pytest_repro.tolerance.envelope import envelope_from
+from pytest_repro.tolerance.judge import tolerance_from
+from pytest_repro.tolerance.policy import Policy, resolve
 
 CLEAN = np.random.Generator(np.random.PCG64(0)).standard_normal((16, 16)).astype(np.float32)
 

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from pytest_repro.core.dtypes import DTYPES
-from pytest_repro.core.model import Statistics
-from pytest_repro.core.record import make_record
-from pytest_repro.core.sketch import sketch_array
-from pytest_repro.core.statistics import BLOCK_ELEMENTS, STATISTIC_NAMES, summarise
+from pytest_repro.model.baseline import Statistics
+from pytest_repro.tensors.dtypes import DTYPES
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.sketch import sketch_array
+from pytest_repro.tensors.statistics import BLOCK_ELEMENTS, STATISTIC_NAMES, summarise
 
 
 def of(values, dtype="<f8"):

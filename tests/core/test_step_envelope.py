@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.core.divergence import first_divergence
-from pytest_repro.core.divergence_words import all_within_sentence, divergence_sentences
-from pytest_repro.core.errors import CorruptBaseline
-from pytest_repro.core.record import make_record
-from pytest_repro.core.settings import TraceLevel
-from pytest_repro.core.step_envelope import (
+from pytest_repro.errors import CorruptBaseline
+from pytest_repro.settings import TraceLevel
+from pytest_repro.tensors.record import make_record
+from pytest_repro.trace.divergence import first_divergence
+from pytest_repro.trace.envelope import (
     StepBounds,
     digest_step_envelope,
     measure_steps,
@@ -21,7 +20,8 @@ from pytest_repro.core.step_envelope import (
     step_envelope_rows,
     within_steps,
 )
-from pytest_repro.core.trace import CellRecord, StepRecord, make_trace, measure_signal
+from pytest_repro.trace.records import CellRecord, StepRecord, make_trace, measure_signal
+from pytest_repro.trace.wording import all_within_sentence, divergence_sentences
 
 _ULP = 2.0**-24
 _GROWS = 3.0

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_repro.core.compare import compare_records, compare_summaries, summary_of
-from pytest_repro.core.envelope import envelope_from
-from pytest_repro.core.errors import SettingError, ValueRefused
-from pytest_repro.core.record import make_record
-from pytest_repro.core.tolerance import (
+from pytest_repro.errors import SettingError, ValueRefused
+from pytest_repro.tensors.compare import compare_records, compare_summaries, summary_of
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tolerance.envelope import envelope_from
+from pytest_repro.tolerance.judge import (
     BOUND_KEYS,
     DEFAULT_FACTOR,
     STATISTIC_NAMES,

@@ -9,12 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.core.divergence import Change, first_divergence, how_far
-from pytest_repro.core.divergence_words import divergence_sentences
-from pytest_repro.core.errors import CorruptBaseline
-from pytest_repro.core.record import make_record
-from pytest_repro.core.settings import TraceLevel
-from pytest_repro.core.trace import (
+from pytest_repro.errors import CorruptBaseline
+from pytest_repro.settings import TraceLevel
+from pytest_repro.tensors.record import make_record
+from pytest_repro.trace.divergence import Change, first_divergence, how_far
+from pytest_repro.trace.records import (
     CellRecord,
     StepRecord,
     make_trace,
@@ -22,7 +21,8 @@ from pytest_repro.core.trace import (
     trace_from_rows,
     trace_rows,
 )
-from pytest_repro.core.unpaired_cells import unpaired_sentences
+from pytest_repro.trace.unpaired_cells import unpaired_sentences
+from pytest_repro.trace.wording import divergence_sentences
 
 CLEAN = np.random.default_rng(7).standard_normal((2, 3, 8, 8)).astype(np.float32)
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.core.divergence import first_divergence
-from pytest_repro.core.record import make_record
-from pytest_repro.core.settings import TraceLevel
-from pytest_repro.core.trace import CellRecord, StepRecord, make_trace, measure_signal
-from pytest_repro.core.unpaired_cells import unpaired_sentences
+from pytest_repro.settings import TraceLevel
+from pytest_repro.tensors.record import make_record
+from pytest_repro.trace.divergence import first_divergence
+from pytest_repro.trace.records import CellRecord, StepRecord, make_trace, measure_signal
+from pytest_repro.trace.unpaired_cells import unpaired_sentences
 
 
 def signal(value):

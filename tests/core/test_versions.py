@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 from packaging.version import Version
 
-from pytest_repro.core.versions import version_rank
+from pytest_repro.environment.versions import version_rank
 
 RELEASES = ("0", "0.1", "2.9", "2.9.0", "2.9.1", "2.10", "2.10.0.0", "10", "10.0")
 STAGES = ("", "a", "a0", "a1", "b0", "b2", "rc1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_repro.core.words import Verdict
+from pytest_repro.model.words import Verdict
 
 
 def test_each_verdict_is_green_or_red():

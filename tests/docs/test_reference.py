@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from pytest_repro.core.settings_table import TABLE
-from pytest_repro.session.spec import MARKER_ARGUMENTS
+from pytest_repro.checking.spec import MARKER_ARGUMENTS
+from pytest_repro.settings_table import TABLE
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "reference.md"

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_repro.core.words import Cause, Word
+from pytest_repro.model.words import Cause, Word
 
 __all__ = ["DDIM", "UNCLIP", "Case", "Fault", "FaultFamily", "Injector", "NoOp", "Origin"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from pytest_repro.core.words import Cause
+from pytest_repro.model.words import Cause
 from tests.faults.fault import DDIM, UNCLIP, Case, Fault, FaultFamily, Injector, NoOp, Origin
 from tests.faults.places import Place, attributes, cell_at, cells_of, wrapped_method
 

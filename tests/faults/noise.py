@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_repro.core.words import Cause
+from pytest_repro.model.words import Cause
 from tests.faults.fault import DDIM, UNCLIP, Case, Fault, FaultFamily, Injector, Origin
 from tests.faults.places import attributes, calling
 

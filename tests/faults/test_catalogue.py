@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_repro.core.words import Cause
+from pytest_repro.model.words import Cause
 from tests.faults.catalogue import FAULTS, NO_OPS, fault_named
 from tests.faults.fault import DDIM, UNCLIP, FaultFamily
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.fault_messages import Named, Part, named_in, right_parts
 from benchmarks.fault_origin_table import Found, OriginScore, page
 from benchmarks.fault_runs import RUNS
-from pytest_repro.core.words import Cause
+from pytest_repro.model.words import Cause
 from tests.faults.catalogue import fault_named
 from tests.faults.fault import DDIM, Origin
 

@@ -8,10 +8,10 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.core.generator import NoiseBook
-from pytest_repro.core.model import Ledger
+from pytest_repro.model.baseline import Ledger
+from pytest_repro.noise.generator import NoiseBook
 from pytest_repro.pipelines import unclip, watch_latents
-from pytest_repro.pipelines.seeded_weights import seeded_parameters
+from pytest_repro.pipelines.weights import seeded_parameters
 
 __all__ = ["Seen", "run_tiny", "tiny_ddim", "tiny_unclip"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_repro.core.errors import WeightsError
+from pytest_repro.errors import WeightsError
 from pytest_repro.pipelines.cache import cache_folder, cached_folder
 
 

@@ -12,8 +12,8 @@ import pytest
 from .loopback import COMMIT, REPOSITORY, Hub, serve
 
 _FETCH = f"""
-from pytest_repro.adapters.hub import fetch_snapshot
-from pytest_repro.core.errors import WeightsError
+from pytest_repro.pipelines.hub import fetch_snapshot
+from pytest_repro.errors import WeightsError
 try:
     print("FOLDER", fetch_snapshot({REPOSITORY!r}, {COMMIT!r}))
 except WeightsError as error:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pytest_repro.core.errors import WeightsError
+from pytest_repro.errors import WeightsError
 from pytest_repro.pipelines.latents import watch_latents
 
 

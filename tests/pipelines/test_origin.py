@@ -13,11 +13,12 @@ import pytest
 
 pytest.importorskip("mindone")
 
-from pytest_repro.adapters import environment, host
-from pytest_repro.adapters.watch import watch
-from pytest_repro.core.model import EnvironmentKey
-from pytest_repro.core.settings import TraceLevel
+from pytest_repro.environment import host
+from pytest_repro.environment import observe as environment
+from pytest_repro.frameworks.watch import watch
+from pytest_repro.model.baseline import EnvironmentKey
 from pytest_repro.pipelines.digests import weights_digests
+from pytest_repro.settings import TraceLevel
 from tests.faults.places import Place, cell_at, parameter_at, wrapped_method, written
 from tests.faults.tiny import tiny_unclip
 from tests.pipelines import planted
@@ -237,7 +238,7 @@ def test_another_simd_level_is_the_environment_and_its_first_cell_is_named(proje
 
 
 def test_a_baseline_with_steps_only_still_gives_step_and_component(project, monkeypatch):
-    from pytest_repro.session.run import Session
+    from pytest_repro.checking.session import Session
 
     ddim, place = planted.ddim(), Place("unet", "mid_block.resnets.0.conv1")
     with monkeypatch.context() as patch:

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from pytest_repro.pipelines.carrier import Conditioning, condition
-from pytest_repro.pipelines.seeded_weights import draw_uniform, seeded_parameters
+from pytest_repro.pipelines.pipelines_carrier import Conditioning, condition
+from pytest_repro.pipelines.weights import draw_uniform, seeded_parameters
 
 
 def test_draw_has_the_same_bits_everywhere():

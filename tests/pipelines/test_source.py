@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_repro.core.errors import SettingError
+from pytest_repro.errors import SettingError
 from pytest_repro.pipelines.source import SourceKind, parse_source
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

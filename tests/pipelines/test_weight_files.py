@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pytest_repro.core.errors import WeightsError
+from pytest_repro.errors import WeightsError
 from pytest_repro.pipelines.weight_files import check_weight_files
 
 _INDEX = {

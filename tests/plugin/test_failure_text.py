@@ -101,7 +101,7 @@ def test_forty_drifted_checks_still_fit_one_screen(project):
 
 
 def test_the_longest_of_all_texts_keeps_its_last_line():
-    from pytest_repro.core.model import CheckId, Gate, Outcome, Verdict
+    from pytest_repro.model.baseline import CheckId, Gate, Outcome, Verdict
     from pytest_repro.report.failure import failure_text
 
     long = Outcome(

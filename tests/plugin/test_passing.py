@@ -21,13 +21,13 @@ UNNEEDED = {
     "ml_dtypes",
     "yaml",
     "safetensors",
-    "pytest_repro.adapters.codec",
-    "pytest_repro.adapters.environment",
-    "pytest_repro.core.generator",
-    "pytest_repro.core.model",
-    "pytest_repro.core.policy",
-    "pytest_repro.session.examination",
-    "pytest_repro.session.watching",
+    "pytest_repro.store.manifest",
+    "pytest_repro.environment.observe",
+    "pytest_repro.noise.generator",
+    "pytest_repro.model.baseline",
+    "pytest_repro.tolerance.policy",
+    "pytest_repro.checking.examination",
+    "pytest_repro.checking.watching",
     "pytest_repro.report.failure",
 }
 
@@ -56,7 +56,7 @@ def test_an_exact_check_loads_nothing_that_judges_parses_or_records(tmp_path):
     (tmp_path / "test_load.py").write_text(SOURCE.format(change=" + 1"))
     code, loaded, text = run(tmp_path)
     assert code == 1
-    assert "pytest_repro.session.examination" in loaded
+    assert "pytest_repro.checking.examination" in loaded
     assert "yaml" in loaded
     assert "1 check: 1 drift" in text
 

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_repro.adapters.store import Store
-from pytest_repro.core.settings import Settings
-from pytest_repro.reporting import Reporting
-from pytest_repro.session.integrity import verify
+from pytest_repro.plugin.reporting import Reporting
+from pytest_repro.settings import Settings
+from pytest_repro.store.store import Store
+from pytest_repro.store.verify import verify
 
 TWO = """
     @pytest.mark.repro
@@ -256,6 +256,6 @@ def test_a_value_of_a_lost_worker_is_not_claimed(project, report):
 def settings(**more) -> Settings:
     from dataclasses import replace
 
-    from pytest_repro.core.settings import settings_from
+    from pytest_repro.settings import settings_from
 
     return replace(settings_from({}, {}), **more)

@@ -8,12 +8,12 @@ import json
 import numpy as np
 import pytest
 
-from pytest_repro.adapters.store import Store
-from pytest_repro.core.errors import CorruptBaseline, ReproError, StoreError
-from pytest_repro.core.model import EnvironmentKey
+from pytest_repro.checking.accept import open_observed
+from pytest_repro.errors import CorruptBaseline, ReproError, StoreError
+from pytest_repro.model.baseline import EnvironmentKey
 from pytest_repro.report.document import read_report, seal
-from pytest_repro.session.accepting import open_observed
-from pytest_repro.session.integrity import verify
+from pytest_repro.store.store import Store
+from pytest_repro.store.verify import verify
 from tests.adapters.stored import KEY, MODULE, baseline_of
 from tests.torture.readers import READERS
 

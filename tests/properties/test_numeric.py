@@ -10,11 +10,11 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pytest_repro.core.compare import compare_records
-from pytest_repro.core.dtypes import DTYPES, bits_of
-from pytest_repro.core.record import make_record, owned
-from pytest_repro.core.sketch import PROJECTIONS, sketch_array
-from pytest_repro.core.statistics import summarise
+from pytest_repro.tensors.compare import compare_records
+from pytest_repro.tensors.dtypes import DTYPES, bits_of
+from pytest_repro.tensors.record import make_record, owned
+from pytest_repro.tensors.sketch import PROJECTIONS, sketch_array
+from pytest_repro.tensors.statistics import summarise
 
 COMMON = settings(max_examples=150, deadline=None)
 NAMES = sorted(DTYPES)
@@ -202,10 +202,10 @@ def test_statistics_are_finite_ordered_and_complete(named):
 _OTHER_PROCESS = """
 import sys
 import numpy as np
-from pytest_repro.core.dtypes import DTYPES
-from pytest_repro.core.record import make_record
-from pytest_repro.core.sketch import sketch_array
-from pytest_repro.core.statistics import summarise
+from pytest_repro.tensors.dtypes import DTYPES
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.sketch import sketch_array
+from pytest_repro.tensors.statistics import summarise
 for name, row in DTYPES.items():
     raw = np.arange(4 * 64 * row.itemsize, dtype="u4").astype("u1")
     array = (raw & 1 if name == "bool" else raw).view(row.numpy)

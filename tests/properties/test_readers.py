@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pytest_repro.adapters import codec
-from pytest_repro.adapters.index_lines import scan_index
-from pytest_repro.adapters.policy_file import load_policy
-from pytest_repro.core.component_rows import weights_from_rows
-from pytest_repro.core.errors import CorruptBaseline, ReproError
-from pytest_repro.core.record import make_record
-from pytest_repro.core.step_envelope import step_envelope_from_rows
-from pytest_repro.core.trace import trace_from_rows
+from pytest_repro.errors import CorruptBaseline, ReproError
+from pytest_repro.store import manifest as codec
+from pytest_repro.store.index_lines import scan_index
+from pytest_repro.store.policy_file import load_policy
+from pytest_repro.tensors.record import make_record
+from pytest_repro.trace.component_rows import weights_from_rows
+from pytest_repro.trace.envelope import step_envelope_from_rows
+from pytest_repro.trace.records import trace_from_rows
 from tests.adapters.stored import KEY, MODULE, baseline_of
 from tests.torture.readers import READERS
 
@@ -320,9 +320,9 @@ _READ = """
     import json, resource, sys, tempfile
     from pathlib import Path
     import numpy, safetensors, yaml
-    from pytest_repro.adapters import codec
-    from pytest_repro.adapters.policy_file import load_policy
-    from pytest_repro.core.errors import BaselineError, PolicyError
+    from pytest_repro.store import manifest as codec
+    from pytest_repro.store.policy_file import load_policy
+    from pytest_repro.errors import BaselineError, PolicyError
     from pytest_repro.report.document import read_report
 
     # Allocations beyond this fail, so that a bomb cannot hurt the machine either.

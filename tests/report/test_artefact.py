@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from pytest_repro.core.errors import CorruptBaseline, NewerSchema
-from pytest_repro.core.model import (
+from pytest_repro.errors import CorruptBaseline, NewerSchema
+from pytest_repro.model.baseline import (
     CheckId,
     Distance,
     EnvironmentKey,
@@ -17,8 +17,8 @@ from pytest_repro.core.model import (
     ToleranceUse,
     Verdict,
 )
-from pytest_repro.report.artefact import entries_from
 from pytest_repro.report.document import SCHEMA, read_report, report_text
+from pytest_repro.report.entry import entries_from
 from pytest_repro.report.summary import summary_text
 
 KEY = EnvironmentKey("cpu-x86_64-avx2-2c", "numpy-1.26.4")

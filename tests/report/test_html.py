@@ -18,9 +18,9 @@ pytest.importorskip("PIL", reason="the page needs the extra `report`")
 
 from PIL import Image
 
-from pytest_repro.core.record import make_record
 from pytest_repro.report.html import MAX_BYTES, page_text
 from pytest_repro.report.pictures import is_image, view_tensors
+from pytest_repro.tensors.record import make_record
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EVIL = "</script><script>document.title='pwned'</script><img src=x onerror=alert(1)>&amp;"
@@ -266,7 +266,7 @@ def test_what_is_not_drawn_is_said(baseline, observed, word):
 
 
 def test_every_dtype_of_ours_can_be_drawn():
-    from pytest_repro.core.dtypes import DTYPES
+    from pytest_repro.tensors.dtypes import DTYPES
 
     for dtype in DTYPES.values():
         one = np.zeros((3, 3), dtype.numpy)

@@ -9,16 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pytest_repro.core.agreement import (
-    GroupDistance,
-    LeafDistance,
-    Matrix,
-    MatrixRow,
-    agreement_of,
-    pair_counts,
-)
-from pytest_repro.core.digest import digest_text
-from pytest_repro.core.model import CheckId, EnvironmentKey, IndexEntry, Verdict
+from pytest_repro.model.baseline import CheckId, EnvironmentKey, IndexEntry, Verdict
 from pytest_repro.report.matrix import (
     letters,
     matrix_html,
@@ -27,6 +18,15 @@ from pytest_repro.report.matrix import (
     matrix_tables,
 )
 from pytest_repro.report.tables import plain_table
+from pytest_repro.survey.agreement import (
+    GroupDistance,
+    LeafDistance,
+    Matrix,
+    MatrixRow,
+    agreement_of,
+    pair_counts,
+)
+from pytest_repro.tensors.digest import digest_text
 
 KEYS = tuple(
     EnvironmentKey(f"cpu-{simd}", f"mindspore-{version}")

@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from pytest_repro.core.model import CheckId, EnvironmentKey, IndexEntry
-from pytest_repro.core.words import Verdict
+from pytest_repro.model.baseline import CheckId, EnvironmentKey, IndexEntry
+from pytest_repro.model.words import Verdict
 from pytest_repro.report.tables import (
     Column,
     Table,

@@ -16,10 +16,6 @@ import pytest
 import safetensors.numpy  # noqa: F401
 import yaml  # noqa: F401
 
-import pytest_repro.report.failure
-import pytest_repro.report.terminal
-import pytest_repro.session.run  # noqa: F401
-
 MODULE = "test_story.py"
 _PREAMBLE = "import random\nimport numpy as np\nimport pytest\nfrom pytest_repro import repro\n"
 _INI = "[pytest]\nrepro_framework = numpy\n"

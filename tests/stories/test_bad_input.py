@@ -220,7 +220,7 @@ def test_a_baselines_folder_that_is_a_file_is_named(project):
 
 def test_a_folder_that_cannot_be_written_fails_the_recording(project, monkeypatch):
     """Root may write anywhere, so the refusal is planted where the store renames."""
-    from pytest_repro.adapters import store
+    from pytest_repro.store import store
 
     write(project)
     project.record()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_repro.core import canary
+from pytest_repro.noise import canary
 from tests.stories.project import MODULE
 
 SUITE = """
@@ -95,7 +95,7 @@ def test_workers_say_it_once_at_the_end(recorded):
     pytest.importorskip("xdist")
     recorded.conftest("""
         import numpy as np
-        from pytest_repro.core import canary
+        from pytest_repro.noise import canary as canary
         canary._generator = lambda: np.random.Generator(np.random.Philox(0))
     """)
     ran = recorded.run_apart("-n", "2")

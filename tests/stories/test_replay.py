@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from pytest_repro.adapters.store import Store
-from pytest_repro.core.digest import digest_array
-from pytest_repro.core.generator import LedgerGenerator, NoiseBook
+from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
+from pytest_repro.store.store import Store
+from pytest_repro.tensors.digest import digest_array
 
 SUITE = """
     @pytest.mark.repro(seed=0)

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_repro.adapters.store import Store
-from pytest_repro.core.model import Digest, IndexEntry
+from pytest_repro.model.baseline import Digest, IndexEntry
+from pytest_repro.store.store import Store
 
 SUITE = """
 import os
@@ -77,7 +77,7 @@ if HOW:
     sys.addaudithook(fault)
 if os.environ.get("TORTURE_CLOCK"):
     import datetime
-    import pytest_repro.session.run as run
+    import pytest_repro.checking.session as run
 
     class Backwards(datetime.datetime):
         now_s = 2_000_000_000

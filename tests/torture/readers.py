@@ -17,12 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from pytest_repro.adapters import codec
-from pytest_repro.adapters.index_lines import scan_index
-from pytest_repro.adapters.policy_file import load_policy
-from pytest_repro.core.component_rows import configurations_from_rows, weights_from_rows
-from pytest_repro.core.errors import ReproError
-from pytest_repro.core.model import (
+from pytest_repro.errors import ReproError
+from pytest_repro.model.baseline import (
     CheckId,
     EnvironmentKey,
     Gate,
@@ -30,14 +26,18 @@ from pytest_repro.core.model import (
     TensorRecord,
     Verdict,
 )
-from pytest_repro.core.policy import resolve
-from pytest_repro.core.record import make_record
-from pytest_repro.core.settings import TraceLevel
-from pytest_repro.core.step_envelope import step_envelope_from_rows
-from pytest_repro.core.trace import StepRecord, make_trace, measure_signal, trace_from_rows
-from pytest_repro.core.trace import trace_rows as rows_of_trace
-from pytest_repro.report.artefact import entries_from
 from pytest_repro.report.document import read_report, report_text, seal
+from pytest_repro.report.entry import entries_from
+from pytest_repro.settings import TraceLevel
+from pytest_repro.store import manifest as codec
+from pytest_repro.store.index_lines import scan_index
+from pytest_repro.store.policy_file import load_policy
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tolerance.policy import resolve
+from pytest_repro.trace.component_rows import configurations_from_rows, weights_from_rows
+from pytest_repro.trace.envelope import step_envelope_from_rows
+from pytest_repro.trace.records import StepRecord, make_trace, measure_signal, trace_from_rows
+from pytest_repro.trace.records import trace_rows as rows_of_trace
 from tests.adapters.stored import KEY, MODULE, baseline_of
 
 __all__ = ["READERS", "Reader"]

@@ -15,7 +15,7 @@ import subprocess
 
 import pytest
 
-from pytest_repro.core.errors import ReproError
+from pytest_repro.errors import ReproError
 from tests.torture.project import Suite
 from tests.torture.tally import Tally
 

@@ -141,7 +141,7 @@ def main() -> None:
     chosen = parser.parse_args()
     from mindone.diffusers import UNet2DModel
 
-    from pytest_repro.adapters.mindspore import MindSporeAdapter
+    from pytest_repro.frameworks.mindspore import MindSporeAdapter
 
     mindspore = MindSporeAdapter()
     mindspore.enable_determinism()

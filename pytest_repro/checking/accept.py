@@ -1,0 +1,243 @@
+"""The use case `accept`: what another machine observed becomes that machine's baseline."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pytest_repro.checking.artefacts import OBSERVED
+from pytest_repro.errors import CorruptBaseline, StoreError
+from pytest_repro.model.artefact import Candidate, Change, Claim
+from pytest_repro.model.baseline import (
+    Baseline,
+    CheckId,
+    Digest,
+    EnvironmentKey,
+    TensorRecord,
+    TensorSummary,
+    Verdict,
+    WeightsDigest,
+)
+from pytest_repro.store.manifest import Row
+from pytest_repro.store.regular_file import read_regular
+from pytest_repro.store.select import index_of
+from pytest_repro.store.store import Store
+from pytest_repro.store.verify import verify
+from pytest_repro.tensors.compare import compare_records, compare_summaries
+from pytest_repro.trace.component_rows import (
+    configurations_from_rows,
+    digest_configurations,
+    weights_from_rows,
+)
+from pytest_repro.trace.components import digest_weights
+from pytest_repro.trace.envelope import digest_step_envelope, step_envelope_from_rows
+from pytest_repro.trace.records import trace_from_rows
+
+__all__ = ["accept", "candidates_of", "changes_of", "open_observed", "records_of"]
+
+Tensors = Callable[[Digest], TensorRecord | None]
+
+_LEAST_RUNS = 2
+_NOT_REPEATABLE = frozenset({Verdict.NONDETERMINISTIC, Verdict.CORRUPT})
+_NEXT = "fetch the report again, or make it anew: pytest --repro-report DIR"
+
+
+def open_observed(folder: Path, files: Mapping[str, str]) -> Store:
+    """The observed values of a report, every one of them read and found to be what it claims.
+
+    Args:
+        folder: The report's folder.
+        files: SHA-256 of each observed manifest, as the report states them.
+
+    Raises:
+        CorruptBaseline: A manifest, tensor or trace is absent, too much, or not what was written.
+        StoreError: A manifest cannot be read.
+    """
+    store = Store(folder / OBSERVED, root=folder)
+    manifests = {path.relative_to(folder).as_posix() for path in store.folder.rglob("*.yaml")}
+    for name in sorted(manifests ^ files.keys()):
+        raise _tampered("a manifest was added to it or taken away", folder / name)
+    for name, digest in files.items():
+        if _digest_of(folder / name) != digest:
+            raise _tampered("a manifest was changed after the run", folder / name)
+    for finding in verify(store).findings:
+        raise _tampered(f"{finding.fault}: {finding.sentence}", folder / finding.where)
+    for _, baseline in _all_baselines(store):
+        records_of(store, baseline)
+    return store
+
+
+def _digest_of(manifest: Path) -> str:
+    try:
+        return hashlib.sha256(read_regular(manifest)).hexdigest()
+    except OSError as error:
+        raise StoreError(
+            "a manifest of the report cannot be read",
+            facts=(error.strerror or str(error),),
+            where=str(manifest),
+            next_step=_NEXT,
+        ) from error
+
+
+def _all_baselines(store: Store) -> Iterable[tuple[EnvironmentKey, Baseline]]:
+    keys = store.keys()
+    for key in keys:
+        for module in store.modules(key):
+            for baseline in store.manifest(key, module):
+                yield key, baseline
+
+
+def _tampered(fact: str, place: Path) -> CorruptBaseline:
+    return CorruptBaseline(
+        "the report is not what the run wrote; nothing of it is accepted",
+        facts=(fact,),
+        where=str(place),
+        next_step=_NEXT,
+    )
+
+
+def records_of(store: Store, baseline: Baseline) -> Mapping[Digest, Sequence[Row]]:
+    """The traces and tables that a baseline names and the store holds, each checked.
+
+    Raises:
+        CorruptBaseline: One has another digest than its name.
+    """
+    return dict(_named_rows(store, baseline))
+
+
+def _named_rows(store: Store, baseline: Baseline) -> Iterable[tuple[Digest, Sequence[Row]]]:
+    if baseline.trace is not None and (rows := store.rows(baseline.trace)) is not None:
+        yield _checked(store, baseline.trace, trace_from_rows(rows).digest, rows)
+    wanted = baseline.configuration
+    if wanted is not None and (rows := store.rows(wanted)) is not None:
+        found = digest_configurations(configurations_from_rows(rows))
+        yield _checked(store, wanted, found, rows)
+    wanted = baseline.step_envelope
+    if wanted is not None and (rows := store.rows(wanted)) is not None:
+        yield _checked(store, wanted, digest_step_envelope(step_envelope_from_rows(rows)), rows)
+    for one in baseline.weights:
+        if (rows := store.rows(one.digest)) is not None:
+            yield _checked(store, one.digest, _weights_digest(one, rows), rows)
+
+
+def _weights_digest(one: WeightsDigest, rows: Sequence[Row]) -> Digest:
+    table = weights_from_rows(one.component, rows)
+    leaves = [(name, record.digest) for name, record in table.tensors]
+    return digest_weights(one.component, leaves).digest
+
+
+def _checked(
+    store: Store, named: Digest, found: Digest, rows: Sequence[Row]
+) -> tuple[Digest, Sequence[Row]]:
+    if named != found:
+        raise _tampered(f"its content has the digest {found}", store.record_path(named))
+    return named, rows
+
+
+def candidates_of(observed: Store, target: Store, claims: Iterable[Claim]) -> tuple[Candidate, ...]:
+    """What the claims of a report would change in ``target``, in the order of the claims.
+
+    Raises:
+        CorruptBaseline: A claim names what the report does not hold, or contradicts it.
+    """
+    held = {(str(key), str(one.check)): (key, one) for key, one in _all_baselines(observed)}
+    return tuple(
+        _candidate(observed, target, claim, *held[claim.key, claim.check])
+        if (claim.key, claim.check) in held
+        else _raise_unheld(claim, observed)
+        for claim in claims
+    )
+
+
+def _raise_unheld(claim: Claim, observed: Store) -> Candidate:
+    raise CorruptBaseline(
+        f"{claim.check}: the report has no observed value of it",
+        facts=("a worker without a shared disk sends its verdicts, not its tensors",),
+        where=str(observed.folder),
+        next_step="accept the others with --check GLOB, or run that worker with its own report",
+    )
+
+
+def _candidate(
+    observed: Store, target: Store, claim: Claim, key: EnvironmentKey, seen: Baseline
+) -> Candidate:
+    stored = _stored(target, key, seen.check)
+    is_stored = stored is not None and stored.index == seen.index
+    refusal = _refusal(claim, seen)
+    if stored is None or is_stored:
+        changes: tuple[Change, ...] = ()
+    else:
+        changes = tuple(changes_of(stored, target.tensor, seen, observed.tensor))
+    return Candidate(key, seen, stored, refusal, is_stored, changes)
+
+
+def _refusal(claim: Claim, seen: Baseline) -> str:
+    if claim.verdict in _NOT_REPEATABLE:
+        return f"its verdict is {claim.verdict}"
+    if claim.runs != seen.provenance.runs:
+        return f"the report counts {claim.runs} runs, its manifest {seen.provenance.runs}"
+    if claim.runs < _LEAST_RUNS:
+        return "it was seen once only: it never passed the gate `repeatable`"
+    return ""
+
+
+def _stored(target: Store, key: EnvironmentKey, check: CheckId) -> Baseline | None:
+    if check.entry not in index_of(target, key, check.module):
+        return None
+    return target.baseline(key, check)
+
+
+def changes_of(stored: Baseline, old: Tensors, seen: Baseline, new: Tensors) -> Iterator[Change]:
+    """What storing ``seen`` in the place of ``stored`` changes, tensor by tensor.
+
+    Args:
+        stored: What is there.
+        old: Finds its tensors; ``None`` where one is absent.
+        seen: What would be there.
+        new: Finds its tensors.
+    """
+    before = {one.path: one for one in stored.tensors}
+    now = {one.path: one for one in seen.tensors}
+    for path in {**before, **now}:
+        if path not in now:
+            yield Change(path, "goes")
+        elif path not in before:
+            yield Change(path, f"is new: {now[path].dtype} {now[path].shape}")
+        elif before[path].digest != now[path].digest:
+            yield _change(before[path], old, now[path], new)
+
+
+def _change(before: TensorSummary, old: Tensors, now: TensorSummary, new: Tensors) -> Change:
+    if (before.dtype, before.shape) != (now.dtype, now.shape):
+        sentence = f"{before.dtype} {before.shape} becomes {now.dtype} {now.shape}"
+        return Change(before.path, sentence)
+    one, other = old(before.digest), new(now.digest)
+    if one is None or other is None:
+        return Change(before.path, difference=compare_summaries(before, now))
+    return Change(before.path, difference=compare_records(one, other))
+
+
+def accept(observed: Store, target: Store, chosen: Iterable[Candidate]) -> int:
+    """Write the chosen values as baselines of the machine that recorded them, and count them.
+
+    Raises:
+        StoreError: The folder cannot be written; nothing that was stored is lost.
+    """
+    groups: dict[tuple[EnvironmentKey, str], list[Baseline]] = {}
+    for one in chosen:
+        if not one.refusal and not one.is_stored:
+            groups.setdefault((one.key, one.observed.check.module), []).append(one.observed)
+    for (key, module), baselines in groups.items():
+        for baseline in baselines:
+            target.write_tensors(_tensors(observed, baseline))
+            target.write_rows(records_of(observed, baseline))
+        target.write(key, module, baselines, ())
+    return sum(len(baselines) for baselines in groups.values())
+
+
+def _tensors(observed: Store, baseline: Baseline) -> Iterable[TensorRecord]:
+    for one in baseline.tensors:
+        record = observed.tensor(one.digest)
+        assert record is not None  # `open_observed` has read it
+        yield record

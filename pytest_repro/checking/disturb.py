@@ -1,0 +1,139 @@
+"""The disturbed runs of a test: envelopes of its tensors and steps, or why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pytest_repro.checking.trial import Trial
+from pytest_repro.model.baseline import Envelope, TensorRecord
+from pytest_repro.settings import Settings
+from pytest_repro.tensors.compare import compare_records
+from pytest_repro.tolerance.choose import factor_of
+from pytest_repro.tolerance.envelope import envelope_from
+from pytest_repro.tolerance.measured import ceiling, proves_nothing
+from pytest_repro.tolerance.policy import Resolved
+from pytest_repro.trace.envelope import StepEnvelope, measure_steps
+from pytest_repro.trace.records import Trace
+
+__all__ = ["DisturbedRun", "Disturbing"]
+
+_MAX_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class DisturbedRun:
+    """One execution with disturbed noise, and what it raised."""
+
+    trial: Trial
+    error: BaseException | None
+
+
+class Disturbing:
+    """What the disturbed runs say of the checks of one test.
+
+    Args:
+        first: The clean execution.
+        runs: The disturbed ones; none where none were made.
+        settings: How many a recording makes, and with which seed.
+    """
+
+    def __init__(self, first: Trial, runs: Sequence[DisturbedRun], settings: Settings) -> None:
+        self._first = first
+        self._runs = runs
+        self._settings = settings
+
+    @property
+    def was_done(self) -> bool:
+        """Whether there was any disturbed run."""
+        return bool(self._runs)
+
+    def envelope(self, name: str, path: str) -> Envelope | None:
+        """The envelope of one tensor of a check; ``None`` where `absence` says why."""
+        clean = _leaf(self._first, name, path)
+        moved = [_leaf(run.trial, name, path) for run in self._runs]
+        alike = [record for record in moved if record is not None and _is_like(record, clean)]
+        if clean is None or not alike or len(alike) < len(self._runs):
+            return None
+        sizes = [run.trial.input_rel_l2 for run in self._runs]
+        return envelope_from(
+            [compare_records(clean, record) for record in alike],
+            method=f"{self._first.disturbed_what} moved by one "
+            f"{self._first.spec.asked.computing_dtype} ULP, random signs",
+            seed=self._settings.envelope_seed,
+            input_rel_l2=sum(sizes) / len(sizes),
+        )
+
+    def movements(self, name: str, resolved: Resolved) -> Iterator[tuple[float, ...]]:
+        """How far (rel_l2) each tensor of a check moved in each run, where that decides anything:
+        it has an envelope, and not one that is too wide for a fallback already.
+
+        Args:
+            name: The check.
+            resolved: What the policy says of it.
+        """
+        for path, clean in self._first.calls[name].observation.tensors:
+            envelope = self.envelope(name, path)
+            limit = ceiling(clean.dtype) if resolved.ceiling is None else resolved.ceiling
+            if envelope is None or proves_nothing(envelope, factor_of((), resolved), limit):
+                continue
+            moved = [_leaf(run.trial, name, path) for run in self._runs]
+            yield tuple(compare_records(clean, one).rel_l2 for one in moved if one is not None)
+
+    def step_envelope(self, name: str, clean: Trace | None) -> StepEnvelope | None:
+        """How far each step before a check moved, where its pipelines were watched."""
+        calls = [run.trial.calls.get(name) for run in self._runs]
+        traces = [call.observation.trace for call in calls if call is not None]
+        known = [trace for trace in traces if trace is not None]
+        if clean is None or len(known) < len(self._runs):
+            return None
+        return measure_steps(clean, known)
+
+    def absence(self, name: str) -> str:
+        """Why some tensor of a check has no envelope, in words; ``""`` where all have one."""
+        if not self._runs:
+            return self._why_none()
+        for number, run in enumerate(self._runs, 1):
+            if fact := self._unlike(name, run):
+                return f"disturbed run {number} {fact}"
+        return ""
+
+    def _why_none(self) -> str:
+        if not self._first.is_noisy:
+            return (
+                "the test draws from none of our generators and names no tensor to disturb "
+                "(repro_disturb)"
+            )
+        if not self._settings.envelope:
+            return "--repro-envelope=0 asked for no disturbed run"
+        return "nothing was disturbed: the run that observed it did not record it"
+
+    def _unlike(self, name: str, run: DisturbedRun) -> str:
+        call = run.trial.calls.get(name)
+        if call is None:
+            return "did not reach this check" if run.error is None else _raised(run.error)
+        now = dict(call.observation.tensors)
+        for path, record in self._first.calls[name].observation.tensors:
+            if not _is_like(record, now.get(path)):
+                return f"gave another value: {_kind(record)} became {_kind(now.get(path))}"
+        return ""
+
+
+def _raised(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:_MAX_CHARACTERS]
+    return f"raised {type(error).__name__}" + (f": {text}" if text else "")
+
+
+def _leaf(trial: Trial, name: str, path: str) -> TensorRecord | None:
+    call = trial.calls.get(name)
+    return None if call is None else dict(call.observation.tensors).get(path)
+
+
+def _is_like(record: TensorRecord | None, other: TensorRecord | None) -> bool:
+    if record is None or other is None:
+        return False
+    return (record.dtype, record.shape) == (other.dtype, other.shape)
+
+
+def _kind(record: TensorRecord | None) -> str:
+    return "nothing" if record is None else f"{record.dtype} {record.shape}"

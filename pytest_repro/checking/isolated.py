@@ -1,0 +1,124 @@
+"""A trial that another process made: what it observed, laid out on disk as a baselines folder is.
+
+The digests of tensors, manifests and traces are verified when they are read, as a baseline's are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_repro.checking.repeat import Raised
+from pytest_repro.checking.trial import Trial
+from pytest_repro.errors import IsolationError
+from pytest_repro.model.baseline import Baseline, Environment, IndexEntry, Observation, Provenance
+from pytest_repro.store.store import Store
+from pytest_repro.tensors.compare import summary_of
+from pytest_repro.trace.records import trace_from_rows, trace_rows
+
+if TYPE_CHECKING:
+    from pytest_repro.checking.session import Session
+
+__all__ = ["IsolatedTrial", "keep_trial", "keep_unfinished", "read_trial"]
+
+_END = "end.json"
+"""Written last: where it lies, the test came to an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class IsolatedTrial:
+    """What a trial in a process of its own saw.
+
+    Attributes:
+        observations: By name of the check.
+        raised: What its fixtures or its body raised.
+    """
+
+    observations: Mapping[str, Observation]
+    raised: Raised | None
+
+
+def keep_trial(session: Session, trial: Trial, raised: Raised | None, folder: Path) -> None:
+    """Write what a trial of this process observed, for the process that asked for it.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+    store, environment = Store(folder, root=folder), session.environment
+    provenance = Provenance(session.now(), 1, environment, session.tool)
+    seen = [call.observation for call in trial.calls.values()]
+    for one in seen:
+        if one.trace is not None:
+            store.write_rows({one.trace.digest: trace_rows(one.trace)})
+    if seen:
+        records = [record for one in seen for _, record in one.tensors]
+        baselines = [_as_baseline(one, provenance) for one in seen]
+        store.write(environment.key, trial.spec.module, baselines, records)
+    _end(folder, raised, str(environment.key))
+
+
+def keep_unfinished(raised: Raised, folder: Path) -> None:
+    """Write that a trial raised before anything could be observed."""
+    _end(folder, raised, "")
+
+
+def _end(folder: Path, raised: Raised | None, key: str) -> None:
+    words = None if raised is None else [raised.kind, raised.shown]
+    (folder / _END).write_text(json.dumps({"key": key, "raised": words}), encoding="utf-8")
+
+
+def _as_baseline(seen: Observation, provenance: Provenance) -> Baseline:
+    return Baseline(
+        check=seen.check,
+        index=IndexEntry(seen.digest, seen.ledger.digest),
+        tensors=tuple(summary_of(path, record) for path, record in seen.tensors),
+        ledger=seen.ledger,
+        weights=seen.weights,
+        provenance=provenance,
+        trace=None if seen.trace is None else seen.trace.digest,
+    )
+
+
+def read_trial(folder: Path, environment: Environment) -> IsolatedTrial | None:
+    """What the other process wrote; ``None`` where it did not come to the end of the test.
+
+    Args:
+        folder: Where it wrote.
+        environment: Ours.
+
+    Raises:
+        IsolationError: The other process saw another key than this one.
+        BaselineError: What it wrote cannot be read.
+    """
+    if not (folder / _END).is_file():
+        return None
+    end = json.loads((folder / _END).read_text(encoding="utf-8"))
+    if end["key"] and end["key"] != str(environment.key):
+        raise IsolationError(
+            "a fresh process sees another environment than this one",
+            facts=(f"here   {environment.key}", f"there  {end['key']}"),
+            next_step="set in conftest.py or outside of pytest what a test sets for this process",
+        )
+    store = Store(folder, root=folder)
+    stored = [
+        one for module in store.modules(environment.key)
+        for one in store.manifest(environment.key, module)
+    ]  # fmt: skip
+    seen = {one.check.name: _as_observation(one, store) for one in stored}
+    return IsolatedTrial(seen, None if end["raised"] is None else Raised(*end["raised"]))
+
+
+def _as_observation(stored: Baseline, store: Store) -> Observation:
+    found = ((one.path, store.tensor(one.digest)) for one in stored.tensors)
+    rows = None if stored.trace is None else store.rows(stored.trace)
+    return Observation(
+        check=stored.check,
+        tensors=tuple((path, record) for path, record in found if record is not None),
+        digest=stored.index.value,
+        ledger=stored.ledger,
+        weights=stored.weights,
+        trace=None if rows is None else trace_from_rows(rows),
+    )

@@ -1,0 +1,291 @@
+"""Judging one check against its reference: the gates value, noise, exact and tolerance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_repro.checking.cause import Evidence, decide_cause
+from pytest_repro.checking.explain import Anatomies, Slack
+from pytest_repro.checking.references import Found, narrower
+from pytest_repro.checking.spec import TestSpec
+from pytest_repro.checking.trial import CheckCall, Trial
+from pytest_repro.environment.key import HardwareKind, compare_facts, parse_hardware
+from pytest_repro.errors import BaselineError
+from pytest_repro.model.baseline import (
+    Baseline,
+    Difference,
+    Distance,
+    Gate,
+    IndexEntry,
+    LedgerDifference,
+    Outcome,
+    Reference,
+    TensorSummary,
+    Verdict,
+)
+from pytest_repro.noise.ledger import compare_ledgers
+from pytest_repro.tolerance.bounds import Tolerance
+from pytest_repro.tolerance.choose import (
+    Chosen,
+    LeafJudgement,
+    choose_tolerance,
+    described,
+    factor_of,
+    judge_leaves,
+    value_faults,
+)
+from pytest_repro.tolerance.judge import EXACT, passing_tolerance
+
+if TYPE_CHECKING:
+    from pytest_repro.checking.session import Session
+
+__all__ = ["Judging"]
+
+
+class Judging:
+    """Judges checks for one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def judge(self, spec: TestSpec, call: CheckCall) -> Outcome:
+        """The outcome of a check as far as one run can tell."""
+        check = call.observation.check
+        reach = self.reach(spec, call)
+        try:
+            found = self._session.references.find(check, reach)
+            if found is None:
+                return self._missing(call, reach)
+            return self._against(spec, call, found, reach)
+        except BaselineError as error:
+            return self.corrupt(call, error)
+
+    def reach(self, spec: TestSpec, call: CheckCall) -> Distance:
+        """How far the reference of this check may be: the narrowest that anyone asked for."""
+        resolved = self._session.resolve(call.observation.check)
+        return narrower(
+            self._session.settings.reference,
+            spec.asked.reference,
+            call.reference,
+            resolved.reference or Distance.ANY,
+        )
+
+    def corrupt(self, call: CheckCall, error: BaselineError) -> Outcome:
+        """The outcome of a check whose baseline cannot be used; it never counts as missing."""
+        return Outcome(
+            check=call.observation.check,
+            verdict=Verdict.CORRUPT,
+            gate=Gate.VALUE,
+            observation=call.observation,
+            detail=tuple(line.strip() for line in str(error).splitlines()),
+            called_at=call.called_at,
+        )
+
+    def _missing(self, call: CheckCall, reach: Distance) -> Outcome:
+        check = call.observation.check
+        elsewhere = self._session.references.elsewhere(check)
+        key = self._session.key
+        why: tuple[str, ...] = ("never recorded, for no environment",)
+        if elsewhere:
+            keys = ", ".join(str(one) for one in elsewhere[:4])
+            more = f" and {len(elsewhere) - 4} more" if len(elsewhere) > 4 else ""
+            why = (f"recorded for {keys}{more}; none of them is within `{reach}` of {key}",)
+        elif not self._session.store.keys():
+            # What a run sees whose root folder is not the one that was recorded from.
+            why = (*why, f"there are no baselines in {self._session.store.folder}")
+        return Outcome(
+            check=check,
+            verdict=Verdict.MISSING,
+            gate=Gate.VALUE,
+            observation=call.observation,
+            detail=why,
+            called_at=call.called_at,
+        )
+
+    def _against(self, spec: TestSpec, call: CheckCall, found: Found, reach: Distance) -> Outcome:
+        observation = call.observation
+        if found.entry == IndexEntry(observation.digest, observation.ledger.digest):
+            return self._exact(call, found)
+        baseline, reference = self._session.references.load(found, observation.check)
+        if narrower(reference.distance, reach) is not reference.distance:
+            return self._too_far(call, reference)
+        faults = value_faults(baseline.tensors, observation.tensors)
+        facts = compare_facts(baseline.provenance.environment, self._session.environment)
+        noise = compare_ledgers(baseline.ledger, observation.ledger, facts)
+        if faults or noise is not None:
+            return self._drift_early(call, baseline, reference, faults, noise)
+        return self._tolerance(spec, call, baseline, reference)
+
+    def _exact(self, call: CheckCall, found: Found) -> Outcome:
+        session = self._session
+        manifest = session.store.manifest_path(found.key, call.observation.check.module)
+        return Outcome(
+            check=call.observation.check,
+            verdict=Verdict.EXACT,
+            gate=Gate.EXACT,
+            reference=Reference(found.key, found.distance, session.store.shown(manifest)),
+            observation=call.observation,
+            called_at=call.called_at,
+        )
+
+    def _too_far(self, call: CheckCall, reference: Reference) -> Outcome:
+        changed = ", ".join(
+            f"{fact.name} {fact.baseline or 'absent'} -> {fact.observed or 'absent'}"
+            for fact in reference.reasons
+        )
+        return Outcome(
+            check=call.observation.check,
+            verdict=Verdict.MISSING,
+            gate=Gate.VALUE,
+            reference=reference,
+            observation=call.observation,
+            detail=(f"the baseline under {reference.key} counts as `release`: {changed}",),
+            called_at=call.called_at,
+        )
+
+    def _drift_early(
+        self,
+        call: CheckCall,
+        baseline: Baseline,
+        reference: Reference,
+        faults: tuple[str, ...],
+        noise: LedgerDifference | None,
+    ) -> Outcome:
+        return Outcome(
+            check=call.observation.check,
+            verdict=Verdict.DRIFT,
+            gate=Gate.VALUE if faults else Gate.NOISE,
+            reference=reference,
+            observation=call.observation,
+            baseline=baseline,
+            noise=noise,
+            detail=faults,
+            called_at=call.called_at,
+            differences=() if faults else self._differences(call, baseline),
+        )
+
+    def _tolerance(
+        self, spec: TestSpec, call: CheckCall, baseline: Baseline, reference: Reference
+    ) -> Outcome:
+        leaves = self._leaves(spec, call, baseline, reference.distance)
+        hopeless = next((one.chosen for one in leaves if one.chosen.proves_nothing), None)
+        passes = all(leaf.passes for leaf in leaves)
+        tolerance, origin = described(leaves)
+        # Where nothing can be judged, no number may suggest that something was, or what would pass.
+        judged = leaves if hopeless is None else ()
+        return Outcome(
+            check=call.observation.check,
+            verdict=_verdict(passes, hopeless),
+            gate=_gate(leaves),
+            reference=reference,
+            observation=call.observation,
+            baseline=baseline,
+            differences=tuple((leaf.path, leaf.difference) for leaf in leaves),
+            uses=judged[0].uses if judged else (),
+            tolerance=tolerance,
+            tolerance_origin=origin,
+            passing_tolerance=passing_tolerance(judged[0].difference) if judged else "",
+            detail=_sentences(leaves, hopeless),
+            called_at=call.called_at,
+        )
+
+    def _leaves(
+        self, spec: TestSpec, call: CheckCall, baseline: Baseline, distance: Distance
+    ) -> tuple[LeafJudgement, ...]:
+        resolved = self._session.resolve(call.observation.check)
+        asked = self._asked(spec, call)
+
+        def choose(summary: TensorSummary) -> Chosen:
+            return choose_tolerance(asked, resolved, distance, summary, baseline.no_envelope)
+
+        return judge_leaves(
+            baseline.tensors, call.observation.tensors, self._session.references.tensor, choose
+        )
+
+    def _asked(self, spec: TestSpec, call: CheckCall) -> tuple[tuple[Tolerance | None, str], ...]:
+        return (
+            (call.tolerance, f"repro_check at {self._session.shown(call.called_at)}"),
+            (spec.asked.tolerance, "@pytest.mark.repro"),
+        )
+
+    def _differences(
+        self, call: CheckCall, baseline: Baseline
+    ) -> tuple[tuple[str, Difference], ...]:
+        leaves = judge_leaves(
+            baseline.tensors,
+            call.observation.tensors,
+            self._session.references.tensor,
+            lambda _: Chosen(Tolerance.EXACT, ""),
+        )
+        return tuple((leaf.path, leaf.difference) for leaf in leaves)
+
+    def explain(self, outcome: Outcome, trial: Trial) -> Outcome:
+        """A drift with its cause, and where it began; any other outcome as it is.
+
+        Args:
+            outcome: A judged check.
+            trial: The run that recorded most of what the check's pipelines did.
+        """
+        baseline, seen = outcome.baseline, trial.calls[outcome.check.name].observation
+        if outcome.verdict is not Verdict.DRIFT or baseline is None:
+            return outcome
+        before, now = baseline.provenance.environment, self._session.environment
+        facts = compare_facts(before, now)
+        anatomy = Anatomies(self._session.store, baseline, trial)
+        finding = decide_cause(
+            Evidence(
+                noise=outcome.noise,
+                weights=anatomy.weights_changes(seen.weights),
+                settings=anatomy.setting_changes(),
+                facts=facts,
+                baseline=before,
+                observed=now,
+            )
+        )
+        slack = self._slack(outcome, trial)
+        begun = anatomy.divergence_sentences(seen.trace, slack)
+        target = None
+        if parse_hardware(now.key.hardware).kind is HardwareKind.ASCEND:
+            target = anatomy.dump_target(seen.trace, slack)
+        return replace(
+            outcome,
+            cause=finding.cause,
+            facts=facts,
+            evidence=(finding.sentence, *finding.evidence),
+            began=begun,
+            dump_target=target,
+            dump_config="" if target is None else self._session.dump_config(outcome.check),
+        )
+
+    def _slack(self, outcome: Outcome, trial: Trial) -> Slack | None:
+        if outcome.reference is None or outcome.reference.distance is Distance.OWN:
+            return None
+        if any(use.measure == EXACT for use in outcome.uses):
+            return None  # who demands every bit of the value wants to see the first that moved
+        asked = self._asked(trial.spec, trial.calls[outcome.check.name])
+        allowed = (use.allowed for use in outcome.uses if use.measure == "rel_l2")
+        return Slack(
+            factor=factor_of(asked, self._session.resolve(outcome.check)),
+            otherwise_rel_l2=max(allowed, default=0.0),
+        )
+
+
+def _verdict(passes: bool, hopeless: Chosen | None) -> Verdict:
+    if hopeless is not None:
+        return Verdict.MISSING
+    return Verdict.WITHIN if passes else Verdict.DRIFT
+
+
+def _gate(leaves: tuple[LeafJudgement, ...]) -> Gate:
+    placed = any(leaf.difference.non_finite is not None for leaf in leaves)
+    return Gate.VALUE if placed else Gate.TOLERANCE
+
+
+def _sentences(leaves: tuple[LeafJudgement, ...], hopeless: Chosen | None) -> tuple[str, ...]:
+    sentences = [] if hopeless is None else [hopeless.proves_nothing]
+    if any(leaf.difference.statistics_only for leaf in leaves):
+        sentences.append("the baseline's tensor was not pulled: only statistics were compared")
+    for leaf in leaves:
+        sentences.extend(leaf.unjudged)
+    return tuple(dict.fromkeys(sentences))

@@ -1,0 +1,189 @@
+"""Making baselines of a test's trials, and what is left untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pytest_repro.checking.disturb import Disturbing
+from pytest_repro.checking.trial import Trial
+from pytest_repro.checking.watching import Anatomy
+from pytest_repro.model.baseline import (
+    Baseline,
+    Digest,
+    Envelope,
+    IndexEntry,
+    Observation,
+    Provenance,
+    TensorRecord,
+    TensorSummary,
+    Verdict,
+)
+from pytest_repro.settings import NoiseMode
+from pytest_repro.store.manifest import Row
+from pytest_repro.tensors.compare import summary_of
+from pytest_repro.tensors.record import make_record
+from pytest_repro.trace.component_rows import (
+    configurations_rows,
+    digest_configurations,
+    weights_rows,
+)
+from pytest_repro.trace.envelope import StepEnvelope, digest_step_envelope, step_envelope_rows
+from pytest_repro.trace.records import Trace, trace_rows
+
+if TYPE_CHECKING:
+    from pytest_repro.checking.session import Session
+
+__all__ = ["Recording"]
+
+
+class Recording:
+    """Turns the agreed observations of one test into baselines of our own key.
+
+    Args:
+        session: The run.
+        first: The execution whose observations are recorded.
+        repeats: The executions of this process that agreed with it bitwise.
+        runs: How many executions agreed, itself and those of other processes included.
+        disturbing: The executions with disturbed noise, from which envelopes are measured.
+        adopted: By check name, baselines of another framework version with the same bits; where
+            nothing was disturbed, their envelopes serve.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        first: Trial,
+        repeats: list[Trial],
+        runs: int,
+        disturbing: Disturbing,
+        adopted: Mapping[str, Baseline],
+    ) -> None:
+        self._adopted = adopted
+        self._repeats = repeats
+        self._session = session
+        self._first = first
+        self._runs = runs
+        self._disturbing = disturbing
+
+    def record(self, name: str, verdict: Verdict) -> Verdict:
+        """Queue the baseline of check ``name`` and say what became of it.
+
+        A baseline that is equal but for its provenance is left untouched to the byte.
+        """
+        observation = self._first.calls[name].observation
+        baseline = self.baseline(name)
+        if verdict is not Verdict.RECORDED and self._is_stored(baseline):
+            self._session.queue_tensors(self._noise(observation))
+            return Verdict.UNCHANGED
+        tensors = [record for _, record in observation.tensors]
+        self._session.queue(baseline, [*tensors, *self._noise(observation)])
+        self._session.queue_records(self.records(name))
+        return Verdict.UPDATED if verdict is Verdict.UNCHANGED else verdict
+
+    def _trace(self, name: str) -> Trace | None:
+        """The trace of the last repeated run, which recorded every cell."""
+        return self._repeats[-1].calls[name].observation.trace if self._repeats else None
+
+    def _step_envelope(self, name: str) -> StepEnvelope | None:
+        return self._disturbing.step_envelope(name, self._trace(name))
+
+    def absence(self, name: str) -> str:
+        """Why a check is recorded without an envelope, in words; ``""`` where it has one."""
+        return "" if self._adopts(name) else self._disturbing.absence(name)
+
+    def _adopts(self, name: str) -> Baseline | None:
+        return None if self._disturbing.was_done else self._adopted.get(name)
+
+    def _configuration(self) -> Digest | None:
+        found = self._anatomy.configurations
+        return digest_configurations(found) if found else None
+
+    @cached_property
+    def _anatomy(self) -> Anatomy:
+        return self._first.watching.anatomy()
+
+    def records(self, name: str) -> dict[Digest, tuple[Row, ...]]:
+        """What a check's pipelines are made of, what they did, and how far each step moves."""
+        trace, configuration = self._trace(name), self._configuration()
+        records: dict[Digest, tuple[Row, ...]] = {}
+        if trace is not None:
+            records[trace.digest] = trace_rows(trace)
+        if configuration is not None:
+            records[configuration] = configurations_rows(self._anatomy.configurations)
+        envelope = self._step_envelope(name)
+        if envelope is not None:
+            records[digest_step_envelope(envelope)] = step_envelope_rows(envelope)
+        digests = {one.component: one.digest for one in self._first.calls[name].observation.weights}
+        for table in self._anatomy.weights:
+            if table.component in digests:
+                records[digests[table.component]] = weights_rows(table)
+        return records
+
+    def _noise(self, observation: Observation) -> list[TensorRecord]:
+        """The draws up to the check as tensors, where they are to be stored for a replay."""
+        if self._session.settings.noise is not NoiseMode.STORE:
+            return []
+        arrays = self._first.book.arrays()[: len(observation.ledger.draws)]
+        return [make_record(array) for array in arrays if array is not None]
+
+    def _is_stored(self, baseline: Baseline) -> bool:
+        session = self._session
+        stored = session.store.baseline(session.key, baseline.check)
+        return replace(stored, provenance=baseline.provenance) == baseline
+
+    def baseline(self, name: str) -> Baseline:
+        """What would be stored of check ``name`` under our own key."""
+        observation = self._first.calls[name].observation
+        return Baseline(
+            check=observation.check,
+            index=IndexEntry(observation.digest, observation.ledger.digest),
+            tensors=tuple(
+                self._summary(name, path, record) for path, record in observation.tensors
+            ),
+            ledger=observation.ledger,
+            weights=observation.weights,
+            trace=None if (trace := self._trace(name)) is None else trace.digest,
+            configuration=self._configuration(),
+            step_envelope=self._step_envelope_digest(name),
+            no_envelope=self.absence(name),
+            provenance=Provenance(
+                recorded_at=self._session.now(),
+                runs=self._runs,
+                environment=self._session.environment,
+                tool=self._session.tool,
+            ),
+        )
+
+    def _summary(self, name: str, path: str, record: TensorRecord) -> TensorSummary:
+        adopted = self._adopts(name)
+        if adopted is not None:
+            envelope = _adopted_envelope(adopted, path)
+        else:
+            envelope = self._disturbing.envelope(name, path)
+        return replace(summary_of(path, record), envelope=envelope)
+
+    def _step_envelope_digest(self, name: str) -> Digest | None:
+        adopted = self._adopts(name)
+        if adopted is not None:
+            return adopted.step_envelope  # its rows lie in the same folder
+        envelope = self._step_envelope(name)
+        return None if envelope is None else digest_step_envelope(envelope)
+
+
+def _adopted_envelope(baseline: Baseline, path: str) -> Envelope | None:
+    """The envelope of equal bits, saying where it was measured.
+
+    Equal bits from equal noise are one computation as far as anybody can tell, so disturbing it
+    again would only cost the time of K runs; four MindSpore releases agree on DDIM.
+    """
+    found = next((one.envelope for one in baseline.tensors if one.path == path), None)
+    if found is None or _MEASURED_UNDER in found.method:
+        return found
+    key = baseline.provenance.environment.key
+    return replace(found, method=f"{found.method}{_MEASURED_UNDER}{key}, bitwise equal")
+
+
+_MEASURED_UNDER = "; measured under "

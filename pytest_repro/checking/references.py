@@ -1,0 +1,215 @@
+"""Which stored baseline a check is compared with: nearest first, never silently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_repro.errors import CorruptBaseline
+from pytest_repro.model.ids import (
+    CheckId,
+    Digest,
+    EnvironmentKey,
+    IndexEntry,
+    Ledger,
+    Reference,
+    TensorRecord,
+)
+from pytest_repro.model.words import Distance
+from pytest_repro.store.store import Store
+from pytest_repro.tensors.dtypes import DTYPES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_repro.model.baseline import Baseline, Environment
+    from pytest_repro.noise.sources import Replay
+
+__all__ = ["Found", "References", "narrower"]
+
+_REACH = {Distance.OWN: 0, Distance.RELEASE: 1, Distance.ANY: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An index entry and where it stands; the baseline behind it is not parsed yet."""
+
+    key: EnvironmentKey
+    distance: Distance
+    entry: IndexEntry
+
+
+def narrower(*reaches: Distance) -> Distance:
+    """The nearest of several reaches."""
+    return min(reaches, key=lambda reach: _REACH[reach])
+
+
+class References:
+    """Finds references in a store for one environment.
+
+    Args:
+        store: The baselines.
+        key: Our key.
+        environment: Gives our environment; asked only where facts are compared.
+    """
+
+    def __init__(
+        self, store: Store, key: EnvironmentKey, environment: Callable[[], Environment]
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._environment = environment
+        self._own: dict[str, Reference] = {}
+        self._orders: dict[Distance, tuple[tuple[EnvironmentKey, Distance], ...]] = {}
+
+    def forget(self) -> None:
+        """Look at the store's keys anew; called after a recording."""
+        self._orders.clear()
+
+    def find(self, check: CheckId, reach: Distance) -> Found | None:
+        """The nearest entry of ``check`` within ``reach``, by keys alone.
+
+        Raises:
+            CorruptBaseline, NewerSchema: A nearer manifest exists but cannot be used; a broken
+                baseline never counts as missing.
+        """
+        for key, distance in self._order(reach):
+            entry = self._store.index(key, check.module).get(check.entry)
+            if entry is not None:
+                return Found(key, distance, entry)
+        return None
+
+    def find_equal(
+        self, check: CheckId, reach: Distance, value: Digest, noise: Digest
+    ) -> Found | None:
+        """The nearest entry, if its digests are these."""
+        found = self.find(check, reach)
+        if found is not None and found.entry == IndexEntry(value, noise):
+            return found
+        return None
+
+    def own_equal(self, check: CheckId, value: Digest, noise: Digest) -> Reference | None:
+        """Our own key's baseline, if it has these digests; it is the nearest that can be."""
+        entry = self._store.index(self._key, check.module).get(check.entry)
+        if entry != (value, noise):
+            return None
+        return self.own_reference(check.module)
+
+    def nearest_manifest(self, module: str, reach: Distance) -> Path | None:
+        """Where the nearest manifest of a test module lies; ``None`` where there is none."""
+        paths = (self._store.manifest_path(key, module) for key, _ in self._order(reach))
+        return next((path for path in paths if path.is_file()), None)
+
+    def own_reference(self, module: str) -> Reference:
+        """Where our own key's baselines of a module lie."""
+        found = self._own.get(module)
+        if found is None:
+            manifest = self._store.shown(self._store.manifest_path(self._key, module))
+            found = self._own[module] = Reference(self._key, Distance.OWN, manifest)
+        return found
+
+    def own(self, check: CheckId) -> IndexEntry | None:
+        """The entry under our own key, if there is one."""
+        return self._store.index(self._key, check.module).get(check.entry)
+
+    def equal_release(self, check: CheckId, entry: IndexEntry) -> Baseline | None:
+        """The nearest baseline of another framework version with bitwise this value and noise."""
+        for key, distance in self._order(Distance.RELEASE):
+            stored = self._store.index(key, check.module).get(check.entry)
+            if distance is Distance.RELEASE and stored == entry:
+                return self._store.baseline(key, check)
+        return None
+
+    def load(self, found: Found, check: CheckId) -> tuple[Baseline, Reference]:
+        """The baseline behind an entry, and the reference with its true distance.
+
+        A baseline under our own key counts as ``release`` where a fact that changes bits differs.
+
+        Raises:
+            CorruptBaseline: The check's line of the index is not the one of its block; nothing can
+                be judged then, for a value may equal the one and not the other.
+        """
+        from pytest_repro.environment.key import compare_facts
+
+        baseline = self._store.baseline(found.key, check)
+        self._demand_intact(baseline, found, check)
+        differing = compare_facts(baseline.provenance.environment, self._environment())
+        reasons = tuple(fact for fact in differing if fact.changes_bits)
+        distance = found.distance
+        if distance is Distance.OWN and reasons:
+            distance = Distance.RELEASE
+        manifest = self._store.shown(self._store.manifest_path(found.key, check.module))
+        return baseline, Reference(found.key, distance, manifest, reasons)
+
+    def _demand_intact(self, baseline: Baseline, found: Found, check: CheckId) -> None:
+        from pytest_repro.store.index import index_of
+
+        held = index_of(baseline)
+        if held != found.entry:
+            where = self._store.shown(self._store.manifest_path(found.key, check.module))
+            raise CorruptBaseline(
+                f"index and block of {check} disagree",
+                facts=(
+                    f"index  value {found.entry.value}, noise {found.entry.noise}",
+                    f"block  value {held.value}, noise {held.noise}",
+                ),
+                where=where,
+                next_step=f"git checkout -- {where}   (pytest-repro verify lists every fault)",
+            )
+
+    def recorded_noise(self, module: str, test: str, reach: Distance) -> Replay:
+        """The draws of a test as its nearest baseline recorded them.
+
+        Raises:
+            CorruptBaseline: No baseline of the test is within reach, or its noise was not stored.
+        """
+        for key, _ in self._order(reach):
+            stored = [one for one in self._store.manifest(key, module) if one.check.test == test]
+            if stored:
+                from pytest_repro.noise.sources import Replay
+
+                ledger = max((one.ledger for one in stored), key=lambda one: len(one.draws))
+                numbers = range(len(ledger.draws))
+                return Replay(ledger, tuple(self._drawn(ledger, at, key) for at in numbers))
+        raise CorruptBaseline(
+            f"{module}::{test} has no baseline whose noise could be replayed",
+            next_step="pytest --repro-update --repro-noise=store",
+        )
+
+    def _drawn(self, ledger: Ledger, position: int, key: EnvironmentKey) -> NDArray[Any] | None:
+        draw = ledger.draws[position]
+        if draw.dtype not in DTYPES:
+            return None  # text, lists, a bit generator moved by hand: never stored, drawn anew
+        record = self._store.tensor(draw.digest)
+        if record is None:
+            raise CorruptBaseline(
+                "the noise of this test cannot be replayed: "
+                f"draw {position + 1} of {len(ledger.draws)}, {draw.method} {draw.shape} of "
+                f"generator {draw.generator}, was not stored",
+                facts=("its digest alone was recorded, or its file was not pulled",),
+                where=str(key),
+                next_step="pytest --repro-update=all --repro-noise=store",
+            )
+        return record.array
+
+    def elsewhere(self, check: CheckId) -> tuple[EnvironmentKey, ...]:
+        """Every key that has the check, whatever its distance; for the message of ``missing``."""
+        return tuple(self._keys_with(check))
+
+    def tensor(self, digest: Digest) -> TensorRecord | None:
+        """A stored tensor; ``None`` when it was not pulled."""
+        return self._store.tensor(digest)
+
+    def _keys_with(self, check: CheckId) -> Iterator[EnvironmentKey]:
+        for key in self._store.keys():  # noqa: SIM118  a method, the store is no mapping
+            if check.entry in self._store.index(key, check.module):
+                yield key
+
+    def _order(self, reach: Distance) -> tuple[tuple[EnvironmentKey, Distance], ...]:
+        if reach not in self._orders:
+            from pytest_repro.environment.key import order_references
+
+            self._orders[reach] = order_references(self._key, self._store.keys(), reach)
+        return self._orders[reach]

@@ -1,0 +1,91 @@
+"""The repeatable gate: whether a second run of a test saw the same, and where they part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_repro.model.baseline import Difference, Observation, TensorRecord
+from pytest_repro.noise.ledger import compare_ledgers
+from pytest_repro.tensors.compare import compare_records
+from pytest_repro.trace.divergence import first_divergence
+
+__all__ = ["Raised", "name_run", "parting", "raised_by"]
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What a run raised: the name of its type, and how Python shows it."""
+
+    kind: str
+    shown: str
+
+
+def raised_by(error: BaseException | None) -> Raised | None:
+    """The same of an error that was caught; ``None`` where there was none."""
+    if error is None:
+        return None
+    return Raised(f"{type(error).__module__}.{type(error).__qualname__}", repr(error))
+
+
+def name_run(number: int, *, isolated: bool = False) -> str:
+    """How sentences call run ``number``, counted from 1."""
+    return f"run {number}" + (", in a fresh process," if isolated else "")
+
+
+def parting(first: Observation, second: Observation | None, run: str) -> str:
+    """Where a run parts from the first, in one sentence; ``""`` when they are equal.
+
+    The noise is looked at before the value, because a different draw explains a different value.
+
+    Args:
+        first: What the first run saw.
+        second: What the other one saw; ``None`` where it did not come so far.
+        run: What to call the other one, as `name_run` says.
+    """
+    if second is None:
+        return f"{run} did not reach this check"
+    noise = compare_ledgers(first.ledger, second.ledger)
+    if noise is not None:
+        return f"{run} drew other noise: {noise.sentence}"
+    if first.digest == second.digest:
+        return ""
+    return (
+        f"{run} drew the same noise and gave other numbers{_where(first, second)}"
+        f"{_step(first, second)}"
+    )
+
+
+def _step(first: Observation, second: Observation) -> str:
+    """The first step at which the traces part, where both have one."""
+    if first.trace is None or second.trace is None:
+        return ""
+    divergence = first_divergence(first.trace, second.trace)
+    if divergence is None or divergence.step is None:
+        return ""
+    step = divergence.step.step
+    return f"; they part at {step.scheduler} step {step.position}"
+
+
+def _where(first: Observation, second: Observation) -> str:
+    others = dict(second.tensors)
+    for path, record in first.tensors:
+        other = others.get(path)
+        if other is None or other.digest == record.digest:
+            continue
+        return f": {path + ': ' if path else ''}{_element(record, other)}"
+    return ""
+
+
+def _element(first: TensorRecord, second: TensorRecord) -> str:
+    if (first.dtype, first.shape) != (second.dtype, second.shape):
+        return f"{first.dtype} {first.shape} became {second.dtype} {second.shape}"
+    difference = compare_records(first, second)
+    counted = f"{difference.differing_count} of {difference.element_count} elements"
+    return counted + _worst(difference)
+
+
+def _worst(difference: Difference) -> str:
+    place = difference.worst_abs
+    if place is None:
+        return ""
+    return f", worst at {place.index}: {place.baseline} then {place.observed}"

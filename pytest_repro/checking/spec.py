@@ -1,0 +1,160 @@
+"""What a test asked for: the arguments of its marker or decorator, validated once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_repro.errors import SettingError
+from pytest_repro.model.words import Distance
+from pytest_repro.settings import RngMode, Settings, TraceLevel, parse_choice, parse_count
+
+if TYPE_CHECKING:
+    from pytest_repro.tolerance.judge import Tolerance
+
+__all__ = ["MARKER_ARGUMENTS", "Asked", "Specs", "TestSpec"]
+
+MARKER_ARGUMENTS: Mapping[str, str] = {
+    "seed": "seed of `repro_generator` and of the global generators",
+    "runs": "how many runs must agree before anything is recorded or called drift",
+    "tolerance": "tolerance of every check of the test that names none itself",
+    "reference": "how far away a reference may be: own, release or any",
+    "trace": "what is recorded of watched pipelines: off, steps or cells",
+    "rng": "error, warn or off for unseeded randomness; off and warn need a reason",
+    "reason": "why `rng` or `reuse` is relaxed",
+    "reuse": "True lets one generator serve several pipeline calls; needs a reason",
+    "dtype": "computing dtype whose ULP disturbs the noise: float64, float32, float16 or bfloat16",
+    "name": "name of the check that the decorator makes of the returned value",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the arguments of a test's marker and the settings ask for; the same for many tests."""
+
+    seed: int
+    runs: int
+    tolerance: Tolerance | None
+    reference: Distance
+    trace: TraceLevel
+    rng: RngMode
+    reuse: bool
+    computing_dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class TestSpec:
+    """One test and what it asked for.
+
+    Attributes:
+        module: POSIX path of the test module, relative to the root folder.
+        test: What follows the module in the node id.
+        asked: What it asked for.
+        marked: Whether the marker or decorator stands on it, so that checking nothing is a fault.
+    """
+
+    __test__ = False
+
+    module: str
+    test: str
+    asked: Asked
+    marked: bool
+
+    @property
+    def place(self) -> str:
+        return f"{self.module}::{self.test}"
+
+
+class Specs:
+    """Makes the specs of a run's tests; tests of the same arguments follow each other.
+
+    Args:
+        settings: The run's, which stand where a marker says nothing.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._last: tuple[Mapping[str, object], Asked] | None = None
+
+    def spec(
+        self, module: str, test: str, arguments: Mapping[str, object], *, marked: bool
+    ) -> TestSpec:
+        """The spec of a test from its marker's keyword arguments.
+
+        Raises:
+            SettingError: An argument is unknown, of the wrong type, or lacks its reason.
+        """
+        if self._last is None or not _same(self._last[0], arguments):
+            origin = f"{module}::{test}, @pytest.mark.repro"
+            self._last = arguments, _asked(arguments, self._settings, origin)
+        return TestSpec(module, test, self._last[1], marked)
+
+
+_MISSING = object()
+
+
+def _same(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    """Whether both hold the very same objects; equal ones (1 and True) may differ in meaning."""
+    return len(one) == len(other) and all(
+        one.get(name, _MISSING) is value for name, value in other.items()
+    )
+
+
+def _asked(arguments: Mapping[str, object], settings: Settings, origin: str) -> Asked:
+    _refuse_unknown(arguments, origin)
+    _require_reason(arguments, origin)
+    tolerance = arguments.get("tolerance")
+    return Asked(
+        seed=parse_count(arguments.get("seed", settings.seed), origin=f"{origin} seed", least=0),
+        runs=parse_count(arguments.get("runs", settings.runs), origin=f"{origin} runs", least=2),
+        tolerance=None if tolerance is None else _tolerance(tolerance, origin),
+        reference=parse_choice(
+            Distance, arguments.get("reference", Distance.ANY), origin=f"{origin} reference"
+        ),
+        trace=parse_choice(
+            TraceLevel, arguments.get("trace", settings.trace), origin=f"{origin} trace"
+        ),
+        rng=parse_choice(RngMode, arguments.get("rng", settings.rng), origin=f"{origin} rng"),
+        reuse=bool(arguments.get("reuse", False)),
+        computing_dtype=str(arguments.get("dtype", "float32")),
+    )
+
+
+def _tolerance(asked: object, origin: str) -> Tolerance:
+    from pytest_repro.tolerance.judge import tolerance_from
+
+    return tolerance_from(asked, origin=f"{origin} tolerance")
+
+
+def _refuse_unknown(arguments: Mapping[str, object], origin: str) -> None:
+    for name in arguments:
+        if name not in MARKER_ARGUMENTS:
+            import difflib
+
+            near = difflib.get_close_matches(name, MARKER_ARGUMENTS, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise SettingError(
+                f"{origin}: unknown argument {name!r}",
+                facts=(f"{hint}allowed: {', '.join(MARKER_ARGUMENTS)}",),
+            )
+    if "name" in arguments:
+        raise SettingError(
+            f"{origin}: `name` belongs to the decorator pytest_repro.repro",
+            facts=("a marked test names each check where it makes it",),
+            next_step="repro_check(value, name=...)",
+        )
+    dtype = arguments.get("dtype", "float32")
+    if dtype not in ("float16", "bfloat16", "float32", "float64"):
+        raise SettingError(
+            f"{origin}: dtype {dtype!r} is not one of float16, bfloat16, float32, float64"
+        )
+
+
+def _require_reason(arguments: Mapping[str, object], origin: str) -> None:
+    relaxed = arguments.get("rng", "error") != "error" or bool(arguments.get("reuse", False))
+    if relaxed and not str(arguments.get("reason") or "").strip():
+        raise SettingError(
+            f"{origin}: a relaxed `rng` or `reuse` needs a reason",
+            next_step='@pytest.mark.repro(rng="off", reason="...")',
+        )

@@ -1,0 +1,301 @@
+"""One execution of one test: its generators, what it checked, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from pytest_repro.checking.spec import TestSpec
+from pytest_repro.errors import SettingError, UsageError
+from pytest_repro.frameworks.values import TensorFramework, records_from
+from pytest_repro.model.ids import CheckId, Digest, Ledger, Observation, Reference
+from pytest_repro.model.words import Distance
+from pytest_repro.noise.ledger_digest import EMPTY_LEDGER
+from pytest_repro.settings import TraceLevel, parse_choice, parse_count
+from pytest_repro.tensors.digest import digest_leaves
+from pytest_repro.tensors.record import owned
+
+if TYPE_CHECKING:
+    from pytest_repro.checking.watching import Watching
+    from pytest_repro.frameworks.msprobe import MsprobeDump
+    from pytest_repro.model.baseline import WeightsDigest
+    from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
+    from pytest_repro.noise.named_tensors import NamedTensors
+    from pytest_repro.tolerance.judge import Tolerance
+
+__all__ = ["CheckCall", "FindExact", "Trial"]
+
+
+class CheckCall(NamedTuple):
+    """One call of `repro_check`; a tuple, for every passing check makes one.
+
+    Attributes:
+        observation: What it saw; its tensors are empty when they were found exact and let go.
+        tolerance, reference: What the call itself asked for.
+        called_at: ``file:line`` of the call.
+        exact: Our own key's baseline, if both digests were found there: nothing is left to judge.
+    """
+
+    observation: Observation
+    tolerance: Tolerance | None
+    reference: Distance
+    called_at: str
+    exact: Reference | None = None
+
+
+class FindExact(Protocol):
+    """Looks a value up while it is still at hand."""
+
+    def __call__(
+        self, check: CheckId, value: Digest, noise: Digest
+    ) -> tuple[bool, Reference | None]:
+        """Whether both digests are stored, and where if that is under our own key."""
+
+
+class Trial:
+    """Collects what one execution of a test drew and checked.
+
+    Args:
+        spec: The test.
+        open_book: Makes the book in which its generators keep their ledger; called when one is
+            asked for, since many tests ask for none.
+        framework: Reads tensors of the framework.
+        find_exact: Says whether a value is already known to be exact, so that its tensors need not
+            be kept until the test ends.
+        level: What is recorded of watched pipelines.
+        dump: Where msprobe is asked for.
+    """
+
+    def __init__(
+        self,
+        spec: TestSpec,
+        open_book: Callable[[], NoiseBook],
+        framework: TensorFramework,
+        find_exact: FindExact,
+        level: TraceLevel,
+        dump: MsprobeDump | None = None,
+    ) -> None:
+        self.spec = spec
+        self.calls: dict[str, CheckCall] = {}
+        self._open_book = open_book
+        self._book: NoiseBook | None = None
+        self._named: NamedTensors | None = None
+        self._watching: Watching | None = None
+        self._in_body = False
+        self._is_over = False
+        self._pipeline_calls: AbstractContextManager[None] | None = None
+        self._level = level
+        self._dump = dump
+        self._weights: tuple[WeightsDigest, ...] = ()
+        self._framework = framework
+        self._find_exact = find_exact
+
+    @property
+    def book(self) -> NoiseBook:
+        """Where its generators keep their ledger."""
+        if self._book is None:
+            self._book = self._open_book()
+            if self._in_body:
+                self._watch_pipeline_calls()
+        return self._book
+
+    @property
+    def ledger(self) -> Ledger:
+        """All draws so far."""
+        return EMPTY_LEDGER if self._book is None else self._book.ledger()
+
+    @property
+    def watching(self) -> Watching:
+        """What it watches."""
+        if self._watching is None:
+            from pytest_repro.checking.watching import Watching
+
+            self._watching = Watching(self._framework, self._level, self._dump)
+        return self._watching
+
+    def begin_body(self) -> None:
+        """Notice from now on a generator that serves two pipeline calls."""
+        self._in_body = True
+        if self._book is not None:
+            self._watch_pipeline_calls()
+
+    def end_body(self) -> None:
+        """Leave pipelines alone again; what is checked from now on would be judged by nobody."""
+        self._in_body = False
+        self._is_over = True
+        if self._pipeline_calls is not None:
+            calls, self._pipeline_calls = self._pipeline_calls, None
+            calls.__exit__(None, None, None)
+
+    def end(self) -> None:
+        """Take every tap away."""
+        if self._watching is not None:
+            self._watching.stop()
+
+    def _watch_pipeline_calls(self) -> None:
+        from pytest_repro.guard.pipeline_calls import watch_pipeline_calls
+
+        self._pipeline_calls = watch_pipeline_calls(self.book)
+        self._pipeline_calls.__enter__()
+
+    def generator(self, seed: int | None = None) -> LedgerGenerator:
+        """A fresh generator on ``PCG64(seed)``; the test's own seed when none is given."""
+        if seed is not None:
+            seed = parse_count(seed, origin=f"{self.spec.place} seed", least=0)
+        return self.book.generator(self.spec.asked.seed if seed is None else seed)
+
+    def generators(
+        self, count: int | None = None, *, seeds: Sequence[int] | None = None
+    ) -> list[LedgerGenerator]:
+        """One generator an image of a batch: seeds ``seed, seed + 1, ...`` or the given ones."""
+        if (count is None) == (seeds is None):
+            raise SettingError(f"{self.spec.place}: repro_generators takes a count or seeds")
+        if seeds is None:
+            count = parse_count(count, origin=f"{self.spec.place} repro_generators", least=1)
+            seeds = range(self.spec.asked.seed, self.spec.asked.seed + count)
+        return [self.generator(seed) for seed in seeds]
+
+    def disturb(self, value: Any) -> Any:
+        """Name a tensor that the noise's disturbance shall move, and give back what to use.
+
+        Args:
+            value: A numpy array or number, or a tensor of the framework, of floats.
+
+        Returns:
+            ``value`` itself; in a disturbed run a new one of its kind, dtype and shape, one ULP
+            away in every element.
+
+        Raises:
+            UsageError: It is something else.
+        """
+        if self._framework.is_tensor(value):
+            array = self._framework.to_numpy(value)
+            given = self._tensors().disturb(array)
+            return value if given is array else self._framework.from_numpy(given)
+        if not isinstance(value, (np.ndarray, np.generic, float)):
+            raise UsageError(
+                f"{self.spec.place}: repro_disturb takes an array or a tensor, not a value of type "
+                f"{type(value).__qualname__}",
+                next_step="call it once for each tensor, and use what it returns",
+            )
+        array = np.asarray(value)
+        given = self._tensors().disturb(array)
+        if given is array:
+            return value
+        return given if isinstance(value, np.ndarray) else type(value)(given[()])
+
+    def _tensors(self) -> NamedTensors:
+        if self._named is None:
+            from pytest_repro.noise.named_tensors import NamedTensors
+
+            self._named = NamedTensors(self.book.source)
+        return self._named
+
+    @property
+    def _named_count(self) -> int:
+        return 0 if self._named is None else self._named.count
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether there is anything to disturb: a draw, or a named tensor."""
+        return bool(self._named_count or self.ledger.draws)
+
+    @property
+    def disturbed_what(self) -> str:
+        """What a disturbed run disturbs, in words."""
+        draws = "every draw" if self.ledger.draws else ""
+        named = "every tensor named to repro_disturb" if self._named_count else ""
+        return " and ".join(part for part in (draws, named) if part)
+
+    @property
+    def input_rel_l2(self) -> float:
+        """Mean relative L2 size of the disturbance of draws and of named tensors; 0.0 if none."""
+        sizes = [one for one in (self.book.input_rel_l2, self._tensors().input_rel_l2) if one]
+        return sum(sizes) / len(sizes) if sizes else 0.0
+
+    def watch(self, target: Any, name: str = "") -> Any:
+        """Watch a pipeline or a cell until the test ends, and give it back.
+
+        Its weights are digested now, so that a test which changes them afterwards is seen in the
+        next trial.
+
+        Raises:
+            UsageError: There is nothing to watch in it.
+        """
+        self.watching.add(target, name)
+        self._weights = self.watching.weights()
+        return target
+
+    def check(
+        self,
+        value: object,
+        name: str | None = None,
+        *,
+        tolerance: object = None,
+        reference: object = None,
+        called_at: str = "",
+    ) -> None:
+        """Observe ``value``; it is judged when the test ends.
+
+        Raises:
+            ValueRefused: No baseline can hold the value.
+            UsageError: The name is used twice in this test or cannot be a name, or the test has
+                ended.
+            SettingError: The tolerance or reference is wrong.
+        """
+        if self._is_over:
+            raise UsageError(
+                f"{self.spec.place}: a check after the end of the test would be compared with "
+                "nothing",
+                next_step="check in the test itself, or before the `yield` of a fixture",
+            )
+        check = CheckId(self.spec.module, self.spec.test, self._name(name))
+        bound = None if tolerance is None else self._tolerance(check, tolerance)
+        reach = Distance.ANY
+        if reference is not None:
+            reach = parse_choice(Distance, reference, origin=f"{check}, repro_check reference")
+        observation, exact = self._observe(check, value)
+        self.calls[check.name] = CheckCall(observation, bound, reach, called_at, exact)
+
+    def _observe(self, check: CheckId, value: object) -> tuple[Observation, Reference | None]:
+        leaves = records_from(value, check=check, framework=self._framework)
+        if len(leaves) > 1:
+            leaves = tuple(sorted(leaves, key=lambda leaf: leaf[0]))
+        digest = digest_leaves([(path, record.digest) for path, record in leaves])
+        ledger = self.ledger
+        is_exact, reference = self._find_exact(check, digest, ledger.digest)
+        if is_exact:
+            return Observation(check, (), digest, ledger, self._weights), reference
+        # The test may change its array in place after the check; what was checked must not move.
+        kept = tuple((path, owned(record)) for path, record in leaves)
+        trace = None if self._watching is None else self._watching.trace()
+        return Observation(check, kept, digest, ledger, self._weights, trace), None
+
+    def _tolerance(self, check: CheckId, tolerance: object) -> Tolerance:
+        from pytest_repro.tolerance.judge import tolerance_from
+
+        return tolerance_from(tolerance, origin=f"{check}, repro_check tolerance")
+
+    def _name(self, name: str | None) -> str:
+        if name is None:
+            name = "value" if "value" not in self.calls else f"value-{len(self.calls) + 1}"
+        if not _is_text(name) or not name.strip() or "::" in name or not name.isprintable():
+            raise UsageError(
+                f"{self.spec.place}: {name!r} cannot be the name of a check",
+                facts=("a name is printable text without '::'",),
+            )
+        if name in self.calls:
+            raise UsageError(
+                f"{self.spec.place}: the name {name!r} is used twice in this test",
+                facts=(f"first at {self.calls[name].called_at}",),
+                next_step=f'repro_check(value, name="{name}-2")',
+            )
+        return name
+
+
+def _is_text(name: object) -> bool:
+    """Whether a name is text; tests are rarely typed."""
+    return isinstance(name, str)

@@ -1,0 +1,167 @@
+"""The environment of this run: every fact from the other adapters, and the key made from them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pytest_repro.environment import ascend, host, onednn
+from pytest_repro.environment import key as environment
+from pytest_repro.environment.cpu import see_cpu
+from pytest_repro.environment.facts import make_fact, project_facts
+from pytest_repro.errors import EnvironmentFault
+from pytest_repro.frameworks.mindspore import MindSporeAdapter
+from pytest_repro.model.baseline import Environment, EnvironmentKey, Fact
+from pytest_repro.noise.canary import noise_canary
+
+__all__ = ["observe_environment"]
+
+_PACKAGES = ("mindone", "mindspore", "numpy", "transformers")
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A key's hardware and the facts that were read on the way to it."""
+
+    hardware: str
+    facts: Pairs
+
+
+def observe_environment(
+    *,
+    framework: str = "auto",
+    root: Path,
+    extra: Mapping[str, str],
+    mindspore: MindSporeAdapter | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Environment:
+    """See every fact about this machine and its software, and make the key.
+
+    Switch determinism on before, not after: MindSpore's switch and two variables that it sets are
+    among the facts.
+
+    Args:
+        framework: ``mindspore``, ``numpy``, or ``auto`` (MindSpore where it is installed).
+        root: Folder whose git commit is recorded.
+        extra: Facts from the project's hook; see `facts.project_facts`.
+        mindspore: The framework's adapter.
+        variables: Environment variables; by default those of this process.
+
+    Returns:
+        Key and facts, sorted by name.
+
+    Raises:
+        EnvironmentFault: MindSpore was asked for and is not there, the device does not say what it
+            is, or a fact is named twice.
+    """
+    adapter = mindspore or MindSporeAdapter()
+    known = os.environ if variables is None else variables
+    name = _framework_name(framework, adapter)
+    switches = adapter.facts() if name == "mindspore" else ()
+    seen = _see_device(name, adapter, known)
+    version = adapter.version() if name == "mindspore" else np.__version__
+    key = EnvironmentKey(seen.hardware, environment.framework_key(name, version))
+    pairs = (
+        *seen.facts,
+        *switches,
+        *_package_facts(),
+        *host.system_facts(),
+        *host.recorded_variables(known),
+        *host.git_facts(root),
+        *project_facts(extra),
+        ("numpy.simd", _numpy_simd()),
+    )
+    made = (make_fact(fact, value, key) for fact, value in pairs)
+    # A variable that is not set is worth a line only where setting it would change bits.
+    facts = [fact for fact in made if fact.value or fact.changes_bits or not _is_variable(fact)]
+    facts += noise_canary()
+    _refuse_twins([fact.name for fact in facts])
+    return Environment(key, tuple(sorted(facts, key=lambda fact: fact.name)))
+
+
+def _framework_name(asked: str, adapter: MindSporeAdapter) -> str:
+    if asked not in ("auto", "mindspore", "numpy"):
+        raise EnvironmentFault(f"{asked!r} is none of the frameworks auto, mindspore, numpy")
+    if asked == "mindspore" and not adapter.installed():
+        raise EnvironmentFault(
+            "the framework is set to mindspore, but MindSpore is not installed",
+            next_step="install mindspore, or set the framework to auto or numpy",
+        )
+    if asked == "auto":
+        return "mindspore" if adapter.installed() else "numpy"
+    return asked
+
+
+def _see_device(name: str, adapter: MindSporeAdapter, variables: Mapping[str, str]) -> _Seen:
+    target = adapter.device()[0] if name == "mindspore" else "CPU"
+    if target == "CPU":
+        library = _onednn_of(adapter) if name == "mindspore" else None
+        return _see_cpu(library, variables)
+    # Beside a device the host's CPU is a fact, not the key.
+    host_cpu = _see_cpu(None, variables).facts
+    if target == "Ascend":
+        return _see_ascend(adapter, variables, host_cpu)
+    return _Seen(environment.gpu_key(adapter.device_name()), host_cpu)
+
+
+def _see_cpu(library: onednn.OneDnn | None, variables: Mapping[str, str]) -> _Seen:
+    version = library.version if library else ""
+    seen = see_cpu(variables, onednn_version=version, onednn_simd=library.simd if library else "")
+    facts = (*seen.facts, ("cpu.quota", host.cpu_quota_cores()), ("onednn.version", version))
+    return _Seen(seen.hardware, facts)
+
+
+def _see_ascend(adapter: MindSporeAdapter, variables: Mapping[str, str], host_cpu: Pairs) -> _Seen:
+    key = environment.soc_key(ascend.read_soc_name(adapter.device_name))
+    facts = (
+        ("ascend.family", environment.soc_family(key)),
+        ("cann.version", ascend.cann_version(variables)),
+        ("driver.version", ascend.driver_version()),
+        ("firmware.version", ascend.firmware_version()),
+    )
+    return _Seen(key, (*host_cpu, *facts))
+
+
+def _onednn_of(adapter: MindSporeAdapter) -> onednn.OneDnn | None:
+    folder = adapter.package_folder()
+    library = onednn.find_library(folder) if folder else None
+    return onednn.probe(library) if library else None
+
+
+def _package_facts() -> Pairs:
+    versions = tuple((f"{name}.version", host.package_version(name)) for name in _PACKAGES)
+    commit = host.package_commit("mindone")
+    # A release from an index has none, and its version says all.
+    return (*versions, ("mindone.commit", commit)) if commit else versions
+
+
+def _numpy_simd() -> str:
+    """The instruction sets that this numpy dispatches to; ``""`` when it does not say."""
+    for module in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):
+        try:
+            core = importlib.import_module(module)
+            features, dispatched = core.__cpu_features__, core.__cpu_dispatch__
+        except (ImportError, AttributeError):
+            continue
+        return " ".join(name.lower() for name in dispatched if features.get(name))
+    return ""
+
+
+def _is_variable(fact: Fact) -> bool:
+    return fact.name.startswith("env.")
+
+
+def _refuse_twins(names: list[str]) -> None:
+    twins = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twins:
+        raise EnvironmentFault(
+            f"the fact {twins[0]!r} was seen more than once", facts=(f"twice: {', '.join(twins)}",)
+        )

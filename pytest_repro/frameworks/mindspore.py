@@ -1,0 +1,278 @@
+"""MindSpore, which this module alone imports, and only inside functions.
+
+Names below ``mindspore._c_expression`` and ``mindspore.common.seed`` are private; where one of
+them is gone, the adapter knows less but does not fail. Tested with MindSpore 2.7 to 2.10 on CPU;
+what it asks of an Ascend device is untested on one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_repro.environment.host import package_version
+from pytest_repro.errors import EnvironmentFault
+
+__all__ = ["MindSporeAdapter", "SavedState"]
+
+_PRIVATE_IS_GONE = (ImportError, AttributeError, TypeError)
+_SEED_BOUND = 2**32
+"""`mindspore.set_seed` seeds numpy's legacy generator too, which takes seeds below this."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedState:
+    """MindSpore's global random state, with the part of numpy's that MindSpore moves, and its mode.
+
+    Attributes:
+        seed: What `mindspore.get_seed` said; ``None`` when none was set.
+        kernel_seeds: Where the seeds of single operators have got to.
+        dataset_seed: The seed of `mindspore.dataset`; ``None`` when that was not imported.
+        generator: State of the default generator, a copy.
+        numpy: State of numpy's legacy generator.
+        mode: Execution mode, as MindSpore numbers it.
+    """
+
+    seed: int | None
+    kernel_seeds: tuple[tuple[Any, Any], ...]
+    dataset_seed: int | None
+    generator: NDArray[np.uint8]
+    numpy: Any
+    mode: int
+
+
+class MindSporeAdapter:
+    """What the rest of the project asks of MindSpore; holds no state of its own."""
+
+    def installed(self) -> bool:
+        """Whether MindSpore is installed; found without importing it."""
+        # Asking for the version reads the metadata of every installed package.
+        is_there = "mindspore" in sys.modules or importlib.util.find_spec("mindspore") is not None
+        return is_there and bool(self.version())
+
+    def version(self) -> str:
+        """MindSpore's version, found without importing it; ``""`` when it is not installed."""
+        return package_version("mindspore")
+
+    def package_folder(self) -> Path | None:
+        """Where MindSpore lies, found without importing it; ``None`` when it is not installed."""
+        loaded = sys.modules.get("mindspore")
+        spec = loaded.__spec__ if loaded is not None else importlib.util.find_spec("mindspore")
+        return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+    def device(self) -> tuple[str, int]:
+        """The current device target (``CPU``, ``Ascend``, ``GPU``) and its number; imports it."""
+        ms = _imported()
+        if hasattr(ms, "get_current_device"):
+            target, number = ms.get_current_device()
+            return str(target), int(number)
+        return str(ms.get_context("device_target")), int(ms.get_context("device_id"))
+
+    def device_name(self) -> str:
+        """The name that MindSpore has for the current device; ``""`` when it says none."""
+        target, number = self.device()
+        try:
+            return str(_imported().hal.get_device_name(number, target) or "")
+        except (AttributeError, RuntimeError, ValueError):
+            return ""
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Names and values of MindSpore's switches as they stand, sorted by name.
+
+        The number of dispatch threads cannot be read back, only whether it was set: ``default`` or
+        ``configured``. HF32 and precision modes are there only on Ascend: on a CPU, asking for
+        them is an error of MindSpore's.
+        """
+        ms = _imported()
+        target, number = self.device()
+        pairs = [
+            ("mindspore.device", f"{target}:{number}"),
+            ("mindspore.mode", self.mode()),
+            ("mindspore.jit_level", str(ms.get_context("jit_level"))),
+            ("mindspore.deterministic", str(ms.get_context("deterministic"))),
+            ("mindspore.dispatch_threads", _configured("is_dispatch_threads_num_configured")),
+            ("mindspore.op_threads", _configured("is_op_threads_num_configured")),
+        ]
+        if target == "Ascend":
+            pairs += _ascend_precision()
+        return tuple(sorted(pairs))
+
+    def mode(self) -> str:
+        """The execution mode: ``PYNATIVE`` or ``GRAPH``."""
+        ms = _imported()
+        return "GRAPH" if ms.get_context("mode") == ms.GRAPH_MODE else "PYNATIVE"
+
+    def enable_determinism(self) -> None:
+        """Switch deterministic computation on; any number of times, before the first kernel.
+
+        It is never undone: MindSpore fixes the switch when the first operator is dispatched, and
+        raises when `mindspore.set_deterministic` is called twice, even with the same value. As a
+        side effect MindSpore sets ``HCCL_DETERMINISTIC`` and ``TE_PARALLEL_COMPILER``.
+
+        Raises:
+            EnvironmentFault: It is still off afterwards.
+        """
+        ms = _imported()
+        if not _is_determinism_configured(ms):
+            try:
+                ms.set_deterministic(True)
+            except RuntimeError as error:
+                if "repeatedly" not in str(error):
+                    raise
+        if ms.get_context("deterministic") != "ON":
+            # The older switch may have been turned off since; it can be turned on again, unlike
+            # set_deterministic(False), which nothing overrules.
+            ms.set_context(deterministic="ON")
+        if ms.get_context("deterministic") != "ON":
+            raise EnvironmentFault(
+                "MindSpore's deterministic computation cannot be switched on",
+                facts=(f"MindSpore {ms.__version__} answers {ms.get_context('deterministic')!r}",),
+                next_step="remove calls of mindspore.set_deterministic(False)",
+            )
+
+    def is_tensor(self, value: object) -> bool:
+        """Whether ``value`` is a MindSpore Tensor or Parameter; never imports MindSpore."""
+        ms = sys.modules.get("mindspore")
+        tensor = getattr(ms, "Tensor", None)
+        return isinstance(tensor, type) and isinstance(value, tensor)
+
+    def to_numpy(self, tensor: Any) -> NDArray[Any]:
+        """The tensor's numbers, bit for bit, in memory of their own.
+
+        Args:
+            tensor: Tensor or Parameter of any shape, 0-d and empty too.
+
+        Returns:
+            Same shape and dtype; bfloat16 as `ml_dtypes.bfloat16`, NaN payloads included.
+        """
+        return np.array(self.peek(tensor), order="C", copy=True)
+
+    def peek(self, tensor: Any) -> NDArray[Any]:
+        """As `to_numpy`, but perhaps in MindSpore's own memory: read it before the next kernel."""
+        array = np.asarray(tensor.asnumpy())
+        if array.dtype.name == "bfloat16":
+            import ml_dtypes
+
+            # MindSpore may bring a bfloat16 of its own to numpy; both are the upper half of a
+            # float32.
+            array = array.view(np.uint16).view(ml_dtypes.bfloat16)
+        return array
+
+    def from_numpy(self, array: NDArray[Any]) -> Any:
+        """A new Tensor of the array's dtype, shape and numbers, bit for bit."""
+        return _imported().Tensor(np.array(array, order="C", copy=True))
+
+    def seed_globals(self, seed: int) -> None:
+        """Seed MindSpore's global generators, and numpy's legacy one with them.
+
+        Does nothing while MindSpore is not imported.
+
+        Args:
+            seed: At least 0; its remainder by 2**32 is used.
+        """
+        ms = sys.modules.get("mindspore")
+        if ms is not None:
+            ms.set_seed(seed % _SEED_BOUND)
+            ms.manual_seed(seed % _SEED_BOUND)
+
+    def save_state(self) -> SavedState | None:
+        """The global random state and the mode; ``None`` while MindSpore is not imported."""
+        ms = sys.modules.get("mindspore")
+        if ms is None:
+            return None
+        return SavedState(
+            seed=ms.get_seed(),
+            kernel_seeds=tuple(getattr(_seed_module(), "_KERNEL_SEED", {}).items()),
+            dataset_seed=_dataset_seed(),
+            generator=np.array(ms.get_rng_state().asnumpy(), copy=True),
+            numpy=np.random.get_state(legacy=False),  # noqa: NPY002  the state MindSpore moves
+            mode=int(ms.get_context("mode")),
+        )
+
+    def restore_state(self, state: SavedState | None) -> None:
+        """Put back what `save_state` found; with ``None`` nothing is touched."""
+        ms = sys.modules.get("mindspore")
+        if ms is None or state is None:
+            return
+        _restore_seed(ms, state)
+        ms.set_rng_state(ms.Tensor(state.generator))
+        if state.dataset_seed is not None:
+            sys.modules["mindspore.dataset"].config.set_seed(state.dataset_seed)
+        if int(ms.get_context("mode")) != state.mode:
+            ms.set_context(mode=state.mode)
+        # Last, since MindSpore's own setters move it.
+        np.random.set_state(state.numpy)  # noqa: NPY002
+
+
+def _imported() -> ModuleType:
+    try:
+        return importlib.import_module("mindspore")
+    except ImportError as error:
+        raise EnvironmentFault(
+            "MindSpore cannot be imported",
+            facts=(str(error),),
+            next_step="install mindspore, or set the framework to numpy",
+        ) from error
+
+
+def _is_determinism_configured(ms: ModuleType) -> bool:
+    try:
+        manager = importlib.import_module("mindspore._c_expression").DeviceManagerConf
+        return bool(manager.get_instance().is_deterministic_configured())
+    except _PRIVATE_IS_GONE:
+        return bool(ms.get_context("deterministic") == "ON")
+
+
+def _configured(question: str) -> str:
+    try:
+        runtime = importlib.import_module("mindspore._c_expression").RuntimeConf.get_instance()
+        return "configured" if getattr(runtime, question)() else "default"
+    except _PRIVATE_IS_GONE:
+        return ""
+
+
+def _ascend_precision() -> list[tuple[str, str]]:
+    """The precision switches of the Ascend backend as they stand; ``""`` where one is not set."""
+    try:
+        conf = importlib.import_module("mindspore._c_expression").AscendOpPrecisionConf
+        switches = conf.get_instance()
+    except _PRIVATE_IS_GONE:
+        return []
+    named: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("ascend.conv_hf32", switches.conv_allow_hf32),
+        ("ascend.matmul_hf32", switches.matmul_allow_hf32),
+        ("ascend.precision_mode", switches.precision_mode),
+        ("ascend.op_precision_mode", switches.op_precision_mode),
+    )
+    return [(name, str(ask())) for name, ask in named]
+
+
+def _seed_module() -> ModuleType:
+    return importlib.import_module("mindspore.common.seed")
+
+
+def _restore_seed(ms: ModuleType, state: SavedState) -> None:
+    module = _seed_module()
+    kernel_seeds = getattr(module, "_KERNEL_SEED", None)
+    if hasattr(module, "_GLOBAL_SEED"):
+        # No public call takes a seed back to "none was set".
+        module._GLOBAL_SEED = state.seed  # type: ignore[attr-defined]  # noqa: SLF001
+    elif state.seed is not None:
+        ms.set_seed(state.seed)
+    if kernel_seeds is not None:
+        kernel_seeds.clear()
+        kernel_seeds.update(state.kernel_seeds)
+
+
+def _dataset_seed() -> int | None:
+    dataset = sys.modules.get("mindspore.dataset")
+    return int(dataset.config.get_seed()) if dataset is not None else None

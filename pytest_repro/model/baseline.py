@@ -1,0 +1,326 @@
+"""The nouns of the project as frozen values; knows numpy's types and our errors only.
+
+Nothing here measures, decides, words or stores: `compare` measures, `judgement` decides, `report`
+words and `adapters` store. The words are those of the glossary in ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_repro.model.ids import (
+    CheckId,
+    Digest,
+    EnvironmentKey,
+    IndexEntry,
+    Ledger,
+    Observation,
+    Outcome,
+    Reference,
+    TensorRecord,
+)
+from pytest_repro.model.words import Cause, Distance, Gate, Verdict
+
+__all__ = [
+    "Baseline",
+    "Cause",
+    "CheckId",
+    "Difference",
+    "Digest",
+    "Distance",
+    "Draw",
+    "ElementDifference",
+    "Envelope",
+    "Environment",
+    "EnvironmentKey",
+    "Fact",
+    "FactDifference",
+    "Gate",
+    "IndexEntry",
+    "Ledger",
+    "LedgerDifference",
+    "NonFiniteDifference",
+    "Observation",
+    "Outcome",
+    "Provenance",
+    "Reference",
+    "Statistics",
+    "TensorRecord",
+    "TensorSummary",
+    "ToleranceUse",
+    "Verdict",
+    "WeightsDigest",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One fact that was seen about the machine or its software.
+
+    Attributes:
+        name: Dotted lower-case name, e.g. ``cann.version``.
+        value: Its text; ``""`` when it does not exist here.
+        changes_bits: Whether a difference is known or documented to change results, so that a
+            baseline under the same key counts as ``release`` instead of ``own``.
+    """
+
+    name: str
+    value: str
+    changes_bits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Every fact that was seen, sorted by name, and the key made from them."""
+
+    key: EnvironmentKey
+    facts: tuple[Fact, ...] = ()
+
+    def value(self, name: str) -> str:
+        """The text of fact ``name``, or ``""``."""
+        return next((fact.value for fact in self.facts if fact.name == name), "")
+
+
+@dataclass(frozen=True, slots=True)
+class FactDifference:
+    """A fact that differs between the environment of a baseline and this one."""
+
+    name: str
+    baseline: str
+    observed: str
+    changes_bits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Summary of a tensor, computed in float64 over its finite elements.
+
+    ``std`` is the population standard deviation; ``abs_sum`` and ``l2`` are the L1 and L2 norms.
+    An empty or wholly non-finite tensor has 0.0 everywhere.
+    """
+
+    min: float
+    max: float
+    mean: float
+    std: float
+    abs_sum: float
+    l2: float
+    nan_count: int
+    posinf_count: int
+    neginf_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """How far a tensor moves when the noise is disturbed by one ULP: the measured tolerance.
+
+    Attributes:
+        method: How the noise was disturbed, in words that name the dtype and the signs.
+        runs: How many disturbed runs (K).
+        seed: Seed of the signs.
+        max_abs_max, max_abs_mean: Largest and mean of the runs' largest absolute difference.
+        rel_l2_max, rel_l2_mean: The same for ``||disturbed - clean||_2 / ||clean||_2``.
+        ulp_max, ulp_mean: The same for the largest ULP distance.
+        mean_abs_max: Largest of the runs' mean absolute difference.
+        input_rel_l2: Mean relative size of the disturbance itself, so that an amplification
+            (output rel_l2 over input rel_l2) can be stated.
+        statistics: Largest absolute movement of each statistic.
+    """
+
+    method: str
+    runs: int
+    seed: int
+    max_abs_max: float
+    max_abs_mean: float
+    rel_l2_max: float
+    rel_l2_mean: float
+    ulp_max: float
+    ulp_mean: float
+    mean_abs_max: float
+    input_rel_l2: float
+    statistics: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSummary:
+    """All that a manifest says about one tensor; the bytes lie elsewhere under ``digest``.
+
+    Attributes:
+        path: Place inside the checked value, e.g. ``latents[0]``; ``""`` for a lone tensor.
+        sketch: Order-aware random projections (`sketch.sketch_array`); a flip or permutation moves
+            them although it leaves the statistics alone.
+        envelope: How far this tensor moves when the noise is disturbed, where that was measured.
+    """
+
+    path: str
+    dtype: str
+    shape: tuple[int, ...]
+    digest: Digest
+    statistics: Statistics
+    sketch: tuple[float, ...]
+    envelope: Envelope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One call of a generator's method.
+
+    Attributes:
+        generator: Number of the generator within the test, from 0.
+        method: Name of the method, e.g. ``standard_normal``.
+        shape: Shape of what was returned; ``()`` for a scalar.
+        dtype: dtype of what was returned, before anyone cast it.
+        arguments: Canonical text of the arguments other than shape and dtype, ``""`` when none.
+        digest: SHA-256 of dtype, shape and bytes of what was returned.
+    """
+
+    generator: int
+    method: str
+    shape: tuple[int, ...]
+    dtype: str
+    arguments: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerDifference:
+    """The first place at which two ledgers part.
+
+    Attributes:
+        position: Index of the first differing draw, from 0.
+        kind: ``extra``, ``absent``, ``swapped``, ``generator``, ``method``, ``shape``, ``dtype``,
+            ``arguments`` or ``bits``.
+        sentence: What happened, in words, e.g. ``draw 3 of 5: standard_normal (1, 3, 32, 32)
+            became (2, 3, 32, 32)``.
+        baseline: The baseline's draw there, if it has one.
+        observed: This run's draw there, if it has one.
+    """
+
+    position: int
+    kind: str
+    sentence: str
+    baseline: Draw | None
+    observed: Draw | None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsDigest:
+    """The digest of all parameters of one component of a pipeline."""
+
+    component: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """When, how and in which environment a baseline was recorded.
+
+    Attributes:
+        recorded_at: UTC time, ISO 8601 to the second.
+        runs: How many runs agreed bitwise before it was recorded (two or more).
+        environment: Every fact of that environment.
+        tool: ``pytest-repro <version>``.
+    """
+
+    recorded_at: str
+    runs: int
+    environment: Environment
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What is stored of one check under one key.
+
+    ``trace``, ``configuration`` and ``step_envelope`` are the digests of records that lie
+    elsewhere, where a pipeline was watched; the table of a component's weights lies under the
+    component's digest. ``no_envelope`` says in words why a tensor has no envelope, where one has
+    none; ``""`` otherwise, and in baselines older than the word.
+    """
+
+    check: CheckId
+    index: IndexEntry
+    tensors: tuple[TensorSummary, ...]
+    ledger: Ledger
+    weights: tuple[WeightsDigest, ...]
+    provenance: Provenance
+    trace: Digest | None = None
+    configuration: Digest | None = None
+    step_envelope: Digest | None = None
+    no_envelope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ElementDifference:
+    """The place where one measure of difference is largest.
+
+    ``baseline`` and ``observed`` are the elements as exact text (shortest round trip).
+    """
+
+    amount: float
+    index: tuple[int, ...]
+    baseline: str
+    observed: str
+
+
+@dataclass(frozen=True, slots=True)
+class NonFiniteDifference:
+    """Where NaN or infinity stands in one tensor and not, or not the same, in the other."""
+
+    count: int
+    index: tuple[int, ...]
+    baseline: str
+    observed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far two tensors of equal dtype and shape are apart; computed over all elements.
+
+    Attributes:
+        element_count: Number of elements.
+        differing_count: Elements whose bytes differ (so -0.0 differs from 0.0).
+        worst_abs, worst_rel, worst_ulp: Largest ``|o - b|``, ``|o - b| / |b|`` and distance in
+            units in the last place of the baseline's dtype, over places finite in both; ``None``
+            when there is none (``worst_ulp`` also for integers and bool).
+        mean_abs: Mean of ``|o - b|``.
+        rel_l2: ``||o - b||_2 / ||b||_2``; infinity when only the baseline is zero.
+        cosine: ``1 - <o, b> / (||o|| ||b||)``, 0.0 when both are zero.
+        psnr_db: ``10 log10(range(b)^2 / mse)``, infinity when equal.
+        non_finite: Disagreement about NaN and infinity, if any.
+        statistics_only: Whether the baseline's tensor was absent and ``rel_l2`` is an estimate
+            from the sketch; then the worst places are ``None``.
+    """
+
+    element_count: int
+    differing_count: int
+    worst_abs: ElementDifference | None
+    worst_rel: ElementDifference | None
+    worst_ulp: ElementDifference | None
+    mean_abs: float
+    rel_l2: float
+    cosine: float
+    psnr_db: float
+    non_finite: NonFiniteDifference | None
+    baseline_statistics: Statistics
+    observed_statistics: Statistics
+    statistics_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToleranceUse:
+    """How much of one bound of a tolerance a difference used.
+
+    Attributes:
+        measure: ``atol/rtol``, ``max_ulp``, ``rel_l2``, ``cosine``, ``psnr``, ``exact`` or the name
+            of a statistic.
+        observed: The measured amount, in the measure's unit.
+        allowed: The bound.
+        share: ``observed / allowed``; above 1.0 the bound is exceeded; infinity when the bound is
+            zero and the amount is not.
+    """
+
+    measure: str
+    observed: float
+    allowed: float
+    share: float

@@ -1,0 +1,258 @@
+"""Where a draw's numbers come from: the stream, a recording, or the stream moved by one ULP.
+
+A source is what somebody asks for, frozen; a feed is that source at work for one book.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_repro.errors import RandomnessError, UsageError
+from pytest_repro.model.baseline import Draw, Ledger
+from pytest_repro.tensors.dtypes import DTYPES, DType, dtype_of
+
+__all__ = [
+    "Disturbed",
+    "Fed",
+    "Feed",
+    "Fresh",
+    "NoiseSource",
+    "Replay",
+    "SignStream",
+    "disturb_by_one_ulp",
+    "open_feed",
+]
+
+# These put the caller's own values in another order: what is random is the order, not the value.
+_REARRANGING = frozenset({"choice", "permutation", "permuted", "shuffle"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Draw from the stream: what numpy gives is what the caller gets."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replay:
+    """Give recorded draws instead of drawing; the stream moves along nevertheless.
+
+    Attributes:
+        ledger: The recorded draws.
+        arrays: Their numbers, as `NoiseBook.arrays` gave them; ``None`` where a draw has none
+            (lists, text, a bit generator moved by hand): such a draw is drawn anew.
+    """
+
+    ledger: Ledger
+    arrays: tuple[NDArray[Any] | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbed:
+    """Draw, and move every floating number by one ULP at random signs.
+
+    Attributes:
+        seed: Seed of the signs.
+        computing_dtype: The dtype whose ULP is meant (``float32``, ``float16``, ``bfloat16``,
+            ``float64``): pipelines draw float64 and cast, and the disturbance must survive that.
+    """
+
+    seed: int
+    computing_dtype: str = "float32"
+
+
+NoiseSource = Fresh | Replay | Disturbed
+"""What a `NoiseBook` is made with."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fed:
+    """What is written into the ledger, and the numbers that the caller gets.
+
+    ``array`` may be the array that came in; then the caller gets what was drawn.
+    """
+
+    draw: Draw
+    array: NDArray[Any] | None
+
+
+class Feed(Protocol):
+    """A source at work."""
+
+    @property
+    def input_rel_l2(self) -> float:
+        """Mean relative L2 size of the disturbance over the disturbed draws; 0.0 if none."""
+        ...
+
+    def feed(self, position: int, drawn: Draw, array: NDArray[Any] | None) -> Fed:
+        """Decide on draw number ``position`` (from 0).
+
+        Args:
+            position: How many draws came before.
+            drawn: What the stream gave.
+            array: Its numbers, read-only; ``None`` when it is no array of numbers.
+
+        Raises:
+            RandomnessError: A replay is asked for something else than was recorded.
+        """
+        ...
+
+
+def open_feed(source: NoiseSource) -> Feed:
+    """A new feed of ``source``; two feeds of one source give the same.
+
+    Raises:
+        UsageError: The computing dtype is no float that we know, or a recording is incomplete.
+    """
+    if isinstance(source, Replay):
+        return _ReplayFeed(source)
+    if isinstance(source, Disturbed):
+        return _DisturbedFeed(source)
+    return _FreshFeed()
+
+
+class SignStream:
+    """Random signs from the raw words of a PCG64, which numpy keeps stable for good (NEP 19)."""
+
+    def __init__(self, seed: int) -> None:
+        self._words = np.random.PCG64(seed)
+
+    def rises(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """One fair bit an element: whether it goes up."""
+        count = int(np.prod(shape, dtype=np.int64))
+        words = np.atleast_1d(self._words.random_raw(-(-count // 64)))
+        bits = np.unpackbits(words.astype("<u8").view(np.uint8), count=count)
+        return bits.astype(np.bool_).reshape(shape)
+
+
+def disturb_by_one_ulp(
+    array: NDArray[Any], rises: NDArray[np.bool_], computing_dtype: str = "float32"
+) -> tuple[NDArray[Any], float]:
+    """``array`` moved to the next number of the computing dtype, up where ``rises``, else down.
+
+    The result has the array's dtype and, cast to the computing dtype, differs from the cast array
+    by exactly one ULP. Where the array's own dtype is coarser, its own ULP is meant. NaN, infinity
+    and what the move would make infinite stay as they are.
+
+    Returns:
+        The new array, and ``||moved - cast||_2 / ||cast||_2`` over the finite elements (0.0 when
+        they are all zero).
+
+    Raises:
+        UsageError: ``computing_dtype`` is no float that we know.
+    """
+    coarse = _coarser(dtype_of(array), _float_named(computing_dtype)).numpy
+    with np.errstate(all="ignore"):
+        cast = array.astype(coarse)
+        infinity = np.array(np.inf, dtype=coarse)
+        moved = np.nextafter(cast, np.where(rises, infinity, -infinity).astype(coarse))
+        holds = np.isfinite(moved) & np.isfinite(cast)
+        given = np.where(holds, moved.astype(array.dtype), array).astype(array.dtype)
+    return given, _relative_size(cast[holds], moved[holds])
+
+
+def _relative_size(cast: NDArray[Any], moved: NDArray[Any]) -> float:
+    clean = cast.astype(np.float64)
+    size = float(np.linalg.norm(clean))
+    return float(np.linalg.norm(moved.astype(np.float64) - clean)) / size if size else 0.0
+
+
+def _float_named(name: str) -> DType:
+    row = DTYPES.get(name)
+    if row is None or not row.is_float:
+        floats = ", ".join(one.name for one in DTYPES.values() if one.is_float)
+        raise UsageError(f"computing dtype {name!r} is not one of {floats}")
+    return row
+
+
+def _coarser(one: DType, two: DType) -> DType:
+    return one if one.significand_bits < two.significand_bits else two
+
+
+class _FreshFeed:
+    input_rel_l2 = 0.0
+
+    def feed(self, position: int, drawn: Draw, array: NDArray[Any] | None) -> Fed:
+        return Fed(drawn, array)
+
+
+class _DisturbedFeed:
+    def __init__(self, source: Disturbed) -> None:
+        _float_named(source.computing_dtype)
+        self._dtype = source.computing_dtype
+        self._signs = SignStream(source.seed)
+        self._sizes: list[float] = []
+
+    @property
+    def input_rel_l2(self) -> float:
+        return sum(self._sizes) / len(self._sizes) if self._sizes else 0.0
+
+    def feed(self, position: int, drawn: Draw, array: NDArray[Any] | None) -> Fed:
+        if array is None or drawn.method in _REARRANGING or not dtype_of(array).is_float:
+            return Fed(drawn, array)
+        given, size = disturb_by_one_ulp(array, self._signs.rises(array.shape), self._dtype)
+        if array.size:
+            self._sizes.append(size)
+        return Fed(drawn, given)
+
+
+class _ReplayFeed:
+    input_rel_l2 = 0.0
+
+    def __init__(self, source: Replay) -> None:
+        if len(source.arrays) != len(source.ledger.draws):
+            raise UsageError(
+                f"{len(source.arrays)} arrays cannot replay {len(source.ledger.draws)} draws"
+            )
+        self._source = source
+
+    def feed(self, position: int, drawn: Draw, array: NDArray[Any] | None) -> Fed:
+        draws = self._source.ledger.draws
+        if position >= len(draws):
+            raise _replay_refused(
+                f"replay: draw {position + 1} was never recorded, the recording has {len(draws)}",
+                "recorded  nothing",
+                drawn,
+            )
+        recorded, stored = draws[position], self._source.arrays[position]
+        if _asked(recorded) != _asked(drawn):
+            raise _replay_refused(
+                f"replay: draw {position + 1} of {len(draws)} asks for something else",
+                f"recorded  {_words(recorded)}",
+                drawn,
+            )
+        if stored is None:
+            return Fed(drawn, array)
+        return Fed(recorded, _checked(stored, recorded, position))
+
+
+def _checked(stored: NDArray[Any], recorded: Draw, position: int) -> NDArray[Any]:
+    if stored.shape != recorded.shape or dtype_of(stored).name != recorded.dtype:
+        raise UsageError(
+            f"replay: the array of draw {position + 1} does not fit its ledger",
+            facts=(
+                f"ledger  {recorded.shape} {recorded.dtype}",
+                f"array   {stored.shape} {dtype_of(stored).name}",
+            ),
+        )
+    return stored
+
+
+def _asked(draw: Draw) -> tuple[int, str, tuple[int, ...], str]:
+    return draw.generator, draw.method, draw.shape, draw.dtype
+
+
+def _words(draw: Draw) -> str:
+    return f"{draw.method} {draw.shape} {draw.dtype} of generator {draw.generator}"
+
+
+def _replay_refused(what: str, recorded: str, drawn: Draw) -> RandomnessError:
+    return RandomnessError(
+        what,
+        facts=(recorded, f"observed  {_words(drawn)}"),
+        next_step="run without --repro-noise=replay to see the first differing draw, or record "
+        "the noise again: pytest --repro-update --repro-noise=store",
+    )

@@ -1,0 +1,180 @@
+"""pytest's hooks, options, fixtures and marker, a few lines each; imports nothing heavy.
+
+numpy, MindSpore, yaml, safetensors and huggingface_hub come in with the first repro test. pytest
+looks hooks and fixtures up here; those of one topic live together: `fixtures`, `phases` (of a
+test), `closing` (of a run), `options`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_repro.errors import ReproError
+from pytest_repro.plugin.closing import (
+    pytest_handlecrashitem,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
+from pytest_repro.plugin.fixtures import (
+    RUNNING,
+    repro_check,
+    repro_ddim,
+    repro_disturb,
+    repro_environment,
+    repro_generator,
+    repro_generators,
+    repro_unclip,
+    repro_unclip_image_variation,
+    repro_watch,
+)
+from pytest_repro.plugin.options import add_options
+from pytest_repro.plugin.phases import (
+    pytest_runtest_call,
+    pytest_runtest_makereport,
+    pytest_runtest_setup,
+    pytest_runtest_teardown,
+)
+from pytest_repro.plugin.state import (
+    CONFIGS,
+    CRASHED,
+    DEVICES,
+    FAULTS,
+    GIVEN,
+    KEYS,
+    LOST,
+    NOTES,
+    OF_WORKER,
+    PASSED,
+    PASSED_CHECKS,
+    REPORTING,
+    ROWS,
+    settings_of,
+)
+from pytest_repro.settings_table import TABLE
+
+__all__ = [
+    "pytest_handlecrashitem",
+    "pytest_runtest_call",
+    "pytest_runtest_makereport",
+    "pytest_runtest_setup",
+    "pytest_runtest_teardown",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_testnodedown",
+    "repro_check",
+    "repro_ddim",
+    "repro_disturb",
+    "repro_environment",
+    "repro_generator",
+    "repro_generators",
+    "repro_unclip",
+    "repro_unclip_image_variation",
+    "repro_watch",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    from pytest_repro.plugin import hookspecs as hooks
+
+    pluginmanager.add_hookspecs(hooks)
+
+
+@pytest.hookimpl(tryfirst=True)  # a conftest.py may import MindSpore
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    _occupy_device(early_config, early_config.known_args_namespace)
+
+
+def _occupy_device(config: pytest.Config, options: Any) -> None:
+    from pytest_repro.plugin.xdist import occupy_own
+
+    try:
+        device = occupy_own(options)
+    except ReproError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[DEVICES] = {"": device} if device else {}
+
+
+@pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed
+def pytest_xdist_setupnodes(config: pytest.Config, specs: Any) -> None:
+    devices = settings_of(config).devices
+    if devices:
+        from pytest_repro.plugin.xdist import assign
+
+        try:
+            assign(devices, specs)
+        except ReproError as error:
+            raise pytest.UsageError(str(error)) from None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "repro(seed=0, runs=2, tolerance=..., reference=..., trace=..., rng=..., reason=...): "
+        "judge this test's checks against its baselines",
+    )
+    config.stash[ROWS] = []
+    config.stash[PASSED] = []
+    config.stash[PASSED_CHECKS] = []
+    config.stash[FAULTS] = []
+    config.stash[KEYS] = []
+    config.stash[LOST] = []
+    config.stash[CRASHED] = []
+    config.stash[NOTES] = []
+    config.stash[OF_WORKER] = {}
+    if DEVICES not in config.stash:  # xdist's workers load what -p names after the conftests
+        _occupy_device(config, config.option)
+    options = {one.name: config.getoption(f"repro_option_{one.name}") for one in TABLE}
+    ini = {one.name: config.getini(one.ini_key) for one in TABLE if one.ini}
+    config.stash[GIVEN] = options, ini
+    if any(text is not None for text in options.values()) or any(ini.values()):
+        from pytest_repro.plugin.starting import prepare
+
+        # At once, so that a wrong word ends the run before its first test.
+        prepare(config)
+
+
+@pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed
+def pytest_configure_node(node: Any) -> None:
+    if REPORTING in node.config.stash:
+        node.config.stash[REPORTING].tell_worker(node)
+
+
+def pytest_runtest_logreport(report: Any) -> None:
+    rows = getattr(report, "repro", None)
+    if rows is not None and CONFIGS:
+        stash = CONFIGS[-1].stash
+        stash[ROWS].extend(rows)
+        if report.passed:
+            # Texts alone, which the garbage collector need not go through.
+            stash[PASSED].append(report.nodeid)
+            stash[PASSED_CHECKS].extend([row["check"] for row in rows])
+        node = getattr(report, "node", None)  # xdist's: the worker that sent it
+        if node is not None and node.gateway.spec.popen:
+            stash[OF_WORKER].setdefault(node.gateway.id, []).extend(rows)
+        if REPORTING in stash:
+            stash[REPORTING].take(report.repro_entries)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # pytest_runtest_logreport has no config, and fixtures without `request` have no item.
+    CONFIGS.append(session.config)
+    RUNNING.append(None)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Keep pytest from making a collector of each of the 256 folders of tensors in turn."""
+    if collection_path.name not in ("tensors", "records"):
+        return None
+    if collection_path.parent != config.rootpath / settings_of(config).baselines:
+        return None
+    folders = collection_path.iterdir()
+    # A folder that holds anything else is not ours alone.
+    return all(len(one.name) == 2 for one in folders) or None

@@ -1,0 +1,59 @@
+"""`--repro-update=ask`: shows what a recording would change and asks, on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pytest_repro.errors import UsageError
+from pytest_repro.plugin.uncaptured import without_capture
+from pytest_repro.plugin.xdist import is_distributed
+
+if TYPE_CHECKING:
+    from pytest_repro.model.artefact import Candidate
+
+__all__ = ["require_terminal", "terminal_question"]
+
+_NEXT = "pytest --repro-report DIR, then pytest-repro accept DIR --interactive"
+
+
+def require_terminal(config: Any) -> None:
+    """Refuse where nobody can be asked.
+
+    Raises:
+        UsageError: Workers run the tests, or there is no terminal.
+    """
+    if is_distributed(config.option):
+        raise UsageError(
+            "--repro-update=ask asks on the terminal, and workers have none",
+            next_step=f"leave -n and --dist out, or {_NEXT}",
+        )
+    with without_capture(config):
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(
+                "--repro-update=ask asks on the terminal, and there is none",
+                next_step=f"pytest --repro-update, or {_NEXT}",
+            )
+
+
+def terminal_question(config: Any) -> Callable[[Candidate], bool]:
+    """What asks about one candidate after another, outside of pytest's capture."""
+    from pytest_repro.report.changes import Questions, candidate_lines
+
+    def show(text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+    def read() -> str:
+        return sys.stdin.readline()  # another object whenever capture is on
+
+    questions = Questions(read, show)
+
+    def wants(one: Candidate) -> bool:
+        with without_capture(config):
+            if not questions.is_settled:
+                show("\n" + "\n".join(candidate_lines(one)) + "\n")
+            return questions.wants(one)
+
+    return wants

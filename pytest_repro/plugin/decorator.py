@@ -1,0 +1,88 @@
+"""The decorator for tests that return what is to be checked."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+
+from pytest_repro.errors import ReproError
+from pytest_repro.plugin.active import active_test
+
+__all__ = ["repro"]
+
+_Test = TypeVar("_Test", bound=Callable[..., Any])
+_UNCHECKED = "__pytest_repro_unchecked__"
+"""Attribute of a decorated test: the test as it was written."""
+
+
+def repro(*unnamed: object, **arguments: Any) -> Callable[[_Test], _Test]:
+    """Mark a test whose return value is checked when it ends.
+
+    The returned value is checked under ``name`` (default ``value``); the other arguments are those
+    of ``@pytest.mark.repro``. Works on functions, parametrised tests and methods of classes and
+    ``unittest.TestCase``; on a class it decorates every test method, inherited ones and static
+    ones too, and marks the class, so that whatever else pytest collects in it must check something.
+
+    Raises:
+        TypeError: Used without parentheses.
+
+    Example::
+
+        @repro(seed=0, name="image")
+        def test_ddim(repro_generator, repro_ddim):
+            return repro_ddim(num_inference_steps=2, output_type="np", generator=repro_generator)[0]
+    """
+    if unnamed:
+        raise TypeError("write @repro() with parentheses; its arguments have names")
+
+    name = arguments.pop("name", None)
+    mark = pytest.mark.repro(**arguments)
+
+    def decorate(target: Any) -> Any:
+        if inspect.isclass(target):
+            for method in [one for one in dir(target) if one.startswith("test")]:
+                _check_method(target, method, name, mark)
+            return mark(target)
+        return mark(_checking(target, name))
+
+    return decorate
+
+
+def _check_method(owner: type, method: str, name: Any, mark: pytest.MarkDecorator) -> None:
+    """Replace a test method of a class, its own or an inherited one, by one that checks."""
+    member = inspect.getattr_static(owner, method)
+    # Each is marked, too: pytest ranks a class's own mark behind that of a decorated base class.
+    if isinstance(member, (staticmethod, classmethod)):
+        setattr(owner, method, type(member)(mark(_checking(member.__func__, name))))
+    elif inspect.isfunction(member):
+        setattr(owner, method, mark(_checking(member, name)))
+
+
+def _checking(target: Callable[..., Any], name: Any) -> Any:
+    test = _as_written(target)
+
+    @functools.wraps(test)
+    def checked(*args: Any, **kwargs: Any) -> None:
+        value = test(*args, **kwargs)
+        code = test.__code__
+        try:
+            active_test().trial.check(
+                value, name, called_at=f"{code.co_filename}:{code.co_firstlineno}"
+            )
+        except ReproError as error:
+            # No line of the test explains it, and our own would bury the message.
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+    setattr(checked, _UNCHECKED, test)
+    return checked
+
+
+def _as_written(test: Callable[..., Any]) -> Callable[..., Any]:
+    """The test itself, where a base class was decorated already."""
+    wrapped: Callable[..., Any] = getattr(test, "__wrapped__", test)
+    # Another decorator's wrapper copies the attribute, and must not be taken away with ours.
+    return wrapped if getattr(test, _UNCHECKED, None) is wrapped else test

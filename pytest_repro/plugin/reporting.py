@@ -1,0 +1,218 @@
+"""Gathers what the report and the job summary say, from this process and from its workers."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_repro.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from pytest_repro.plugin.active import ActiveTest
+    from pytest_repro.settings import Settings
+
+__all__ = ["Reporting", "entries_of_test", "settings_in_worker"]
+
+_DOCUMENT, _PAGE, _OBSERVED, _MSPROBE = "report.json", "index.html", "observed", "msprobe"
+_OURS = frozenset({_DOCUMENT, _PAGE, _OBSERVED, _MSPROBE})
+_FOLDER = "repro_report"
+
+
+def settings_in_worker(config: pytest.Config, settings: Settings) -> Settings:
+    """The settings of this process: a worker keeps artefacts where the controller sees them."""
+    workerinput: Mapping[str, Any] | None = getattr(config, "workerinput", None)
+    if workerinput is None or not settings.report:
+        return settings
+    return replace(settings, report=str(workerinput.get(_FOLDER, "")))
+
+
+def entries_of_test(active: ActiveTest) -> dict[str, Any]:
+    """What a test's report carries to the controller, as primitives."""
+    from pytest_repro.report.entry import entries_from, sites_from
+
+    session = active.session
+    entries = entries_from(active.outcomes, active.artefacts, str(session.key))
+    for entry in entries:
+        if "called_at" in entry:
+            entry["called_at"] = session.shown(entry["called_at"])
+    return {
+        "checks": entries,
+        "sites": sites_from(active.outcomes, active.artefacts),
+    }
+
+
+class Reporting:
+    """What one run reports; lives in the controller, or in the only process.
+
+    Args:
+        config: pytest's; relative paths count from where pytest was called.
+        settings: The run's.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        called_in = config.invocation_params.dir
+        self.folder = called_in / settings.report if settings.report else None
+        self._summary = called_in / settings.summary if settings.summary else None
+        self._baselines = config.rootpath / settings.baselines
+        self._root = config.rootpath
+        self._checks: dict[str, dict[str, Any]] = {}
+        self._sites: dict[str, dict[str, Any]] = {}
+        self._notes: list[str] = []
+
+    def prepare(self) -> None:
+        """Empty the report's folder of an earlier report.
+
+        Raises:
+            UsageError: There are other things in it.
+            StoreError: It cannot be written.
+        """
+        if self.folder is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            foreign = sorted(one.name for one in self.folder.iterdir() if one.name not in _OURS)
+            if foreign:
+                raise UsageError(
+                    f"--repro-report: {self.folder} holds other things than a report",
+                    facts=tuple(foreign[:4]),
+                    next_step="name a new folder, or one of an earlier report",
+                )
+            (self.folder / _DOCUMENT).unlink(missing_ok=True)
+            (self.folder / _PAGE).unlink(missing_ok=True)
+            for name in (_OBSERVED, _MSPROBE):
+                if (self.folder / name).exists():
+                    shutil.rmtree(self.folder / name)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+
+    def tell_worker(self, node: Any) -> None:
+        """Say to a worker where artefacts go; nowhere, if it does not share our disk."""
+        shares_disk = bool(node.gateway.spec.popen)
+        node.workerinput[_FOLDER] = str(self.folder) if self.folder and shares_disk else ""
+        if self.folder and not shares_disk:
+            name = node.gateway.id
+            self._notes.append(f"worker {name} shares no disk with us: its tensors are not here")
+
+    def take(self, carried: Mapping[str, Any]) -> None:
+        """Take in what a test's report carried; a rerun replaces what came before."""
+        self._checks.update({str(one["check"]): one for one in carried["checks"]})
+        self._sites.update(carried["sites"])
+
+    def correct(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Give checks the verdicts of these rows, which were found wrong after they were taken."""
+        for row in rows:
+            self._checks[row["check"]] = {**self._checks[row["check"]], "verdict": row["verdict"]}
+
+    def write(self, idle: Iterable[str], made_at: str, notes: Iterable[str] = ()) -> list[str]:
+        """Write everything, and say where, in lines for the terminal.
+
+        Args:
+            idle: Marked tests that checked nothing.
+            made_at: UTC, ISO 8601.
+            notes: What the report lacks, in sentences, beside what is known here.
+
+        Raises:
+            StoreError: The folder or the summary cannot be written.
+        """
+        from pytest_repro.report.summary import summary_text
+
+        self._notes.extend(notes)
+        lines = []
+        entries = sorted(self._checks.values(), key=lambda one: str(one["check"]))
+        if self.folder is not None:
+            try:
+                lines.append(self._write_report(self.folder, entries, sorted(idle), made_at))
+            except OSError as error:
+                raise _unwritable(self.folder, error) from error
+        if self._summary is not None:
+            try:
+                self._summary.parent.mkdir(parents=True, exist_ok=True)
+                text = summary_text(entries, sorted(idle), self._notes)
+                self._summary.write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise _unwritable(self._summary, error) from error
+        return lines
+
+    def _write_report(
+        self, folder: Path, entries: list[dict[str, Any]], idle: list[str], made_at: str
+    ) -> str:
+        from pytest_repro.report.document import read_report, report_text
+
+        self._drop_unkept(folder, entries)
+        text = report_text(
+            entries,
+            self._sites,
+            tool=_tool(),
+            made_at=made_at,
+            files=_digests(folder),
+            notes=self._notes,
+            idle=idle,
+        )
+        (folder / _DOCUMENT).write_text(text, encoding="utf-8")
+        document = read_report(text, where=_DOCUMENT).document
+        try:
+            from pytest_repro.report.html import page_text
+        except ImportError as error:
+            return (
+                f"report: {folder / _DOCUMENT}; the page needs {error.name}: "
+                "pip install 'pytest-repro[report]'"
+            )
+        page = page_text(document, self._tensors(folder))
+        (folder / _PAGE).write_text(page, encoding="utf-8")
+        return f"report: {folder / _PAGE}"
+
+    def _tensors(self, folder: Path) -> Any:
+        from pytest_repro.store.store import Store
+
+        stores = [Store(folder / _OBSERVED, root=folder), Store(self._baselines, root=self._root)]
+        return lambda digest: next(
+            (found for store in stores if (found := store.tensor(digest)) is not None), None
+        )
+
+    def _drop_unkept(self, folder: Path, entries: list[dict[str, Any]]) -> None:
+        """A worker that was lost may have sent a verdict and never named its tensors."""
+        from pytest_repro.model.baseline import EnvironmentKey
+        from pytest_repro.store.store import Store
+
+        store = Store(folder / _OBSERVED, root=folder)
+        lost = 0
+        for entry in entries:
+            if not entry.get("runs"):
+                continue
+            module, _, rest = str(entry["check"]).partition("::")
+            key = EnvironmentKey(*str(entry["key"]).split("/"))
+            if rest not in store.index(key, module):
+                lost += 1
+                del entry["runs"]
+        if lost:
+            self._notes.append(f"{lost} observed values are missing: a worker was lost")
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    from pytest_repro.store.regular_file import read_regular
+
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(read_regular(path)).hexdigest()
+        for path in sorted((folder / _OBSERVED).rglob("*.yaml"))
+    }
+
+
+def _tool() -> str:
+    from importlib.metadata import version
+
+    return f"pytest-repro {version('pytest-repro')}"
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        "the report cannot be written",
+        facts=(f"{type(error).__name__}: {error.strerror or error}",),
+        where=str(path),
+        next_step="check the folder's permissions and free space, then run again",
+    )

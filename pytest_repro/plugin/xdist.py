@@ -1,0 +1,70 @@
+"""Hands `--repro-devices` out: to the workers of a distributed run, or to the only process.
+
+xdist starts a lost worker anew from the same specification, so that it gets the same device.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["assign", "device_lines", "is_distributed", "occupy_own"]
+
+_VARIABLE = "PYTEST_REPRO_DEVICE"
+"""Carries a worker's share to it before it imports anything; taken out as soon as it is read."""
+
+
+def is_distributed(options: Any) -> bool:
+    """Whether workers run the tests, by the options as pytest parsed them."""
+    return bool(getattr(options, "numprocesses", None) or getattr(options, "tx", None))
+
+
+def occupy_own(options: Any) -> str:
+    """Confine this process where it runs tests, and say to what; ``""`` where it is left as it is.
+
+    Raises:
+        UsageError: It cannot be.
+    """
+    carried = os.environ.pop(_VARIABLE, "")
+    asked = getattr(options, "repro_option_devices", None) or ""
+    if not carried and (not asked or is_distributed(options)):
+        return ""
+    from pytest_repro.environment.adapters_devices import occupy
+    from pytest_repro.environment.devices import Share, parse_devices
+
+    if carried:
+        return occupy(Share.from_text(carried))
+    devices = parse_devices(asked)
+    return occupy(Share(devices[0], 0, len(devices)))
+
+
+def assign(devices: Sequence[int], specs: Sequence[Any]) -> None:
+    """Give every worker its device, by the environment that execnet starts it with.
+
+    Raises:
+        UsageError: There are more workers than devices, or more devices than cores to divide.
+    """
+    from pytest_repro.environment.adapters_devices import has_ascend, share_of_cores
+    from pytest_repro.environment.devices import shares_of_workers
+
+    shares = shares_of_workers(devices, [_host(spec) for spec in specs])
+    for spec, share in zip(specs, shares, strict=True):
+        if spec.popen and not has_ascend():
+            # The worker would find out as well, but xdist shows what a worker says as a crash.
+            share_of_cores(share)
+        spec.env[_VARIABLE] = str(share)
+
+
+def _host(spec: Any) -> str:
+    return str(spec.ssh or spec.socket or spec.vagrant_ssh or spec.via or "here")
+
+
+def device_lines(devices: Mapping[str, str], keys: Sequence[str]) -> list[str]:
+    """What the closing lines say about who ran where and which keys that made."""
+    if not devices:
+        return []
+    named = sorted(devices.items())
+    parts = [f"{worker}: {device}" if worker else device for worker, device in named]
+    key = f"; key {', '.join(sorted(set(keys)))}" if keys else ""
+    return [f"devices: {', '.join(parts)}{key}"]

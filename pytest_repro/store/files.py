@@ -1,0 +1,124 @@
+"""What manifests name, as bytes: tensors as safetensors, traces and tables as packed JSON."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from pytest_repro.errors import CorruptBaseline
+from pytest_repro.model.baseline import Digest, TensorRecord
+from pytest_repro.tensors.digest import digest_array
+from pytest_repro.tensors.dtypes import DTYPES
+from pytest_repro.tensors.record import make_record
+
+__all__ = [
+    "Row",
+    "corrupt",
+    "decode_rows",
+    "decode_tensor",
+    "encode_rows",
+    "is_lfs_pointer",
+    "tensor_arrays",
+]
+
+Row = tuple[Any, ...]
+_MAX_ROWS_BYTES = 1 << 28
+_FREE_ROWS_BYTES = 1 << 24
+_MAX_PACKING = 40
+_MIN_ROW_BYTES = 16
+_TENSOR_NAME = "value"
+
+
+def is_lfs_pointer(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is a git-lfs pointer instead of its content.
+
+    Source: git-lfs specification, docs/spec.md, "The Pointer".
+    """
+    return head.startswith(b"version https://git-lfs.github.com/spec/")
+
+
+def tensor_arrays(record: TensorRecord) -> dict[str, Any]:
+    """What safetensors is given for a record: one contiguous, little-endian array, no metadata.
+
+    safetensors 0.8.0 writes non-contiguous arrays wrongly without an error, and several metadata
+    keys are not stable between processes; a record is contiguous by construction and the facts
+    live in the manifest.
+    """
+    return {_TENSOR_NAME: np.ascontiguousarray(record.array).reshape(record.shape)}
+
+
+def decode_tensor(data: bytes, *, digest: Digest, where: str) -> TensorRecord:
+    """The record that a safetensors file holds.
+
+    Raises:
+        CorruptBaseline: A git-lfs pointer, a truncated or foreign file, or another digest.
+    """
+    from safetensors import SafetensorError, deserialize
+
+    if is_lfs_pointer(data[:64]):
+        raise CorruptBaseline(
+            "the tensor is a git-lfs pointer, its content was not pulled",
+            where=where,
+            next_step="git lfs pull",
+        )
+    try:
+        ((name, view),) = deserialize(data)  # type: ignore[no-untyped-call]
+        dtype = next(one for one in DTYPES.values() if one.safetensors_tag == view["dtype"])
+        array = np.frombuffer(view["data"], dtype=dtype.numpy).reshape(view["shape"])
+    except (SafetensorError, StopIteration, ValueError, TypeError, KeyError) as error:
+        raise corrupt(where, f"not a tensor of ours: {error}") from error
+    if name != _TENSOR_NAME or digest_array(dtype.name, array) != digest:
+        raise corrupt(where, f"its content has another digest than {digest}")
+    return make_record(array)
+
+
+def encode_rows(rows: Iterable[Row]) -> bytes:
+    """Rows of text, numbers and ``None`` as JSON lines, compressed; equal rows give equal bytes
+    with one zlib.
+    """
+    lines = (json.dumps(row, allow_nan=True, separators=(",", ":")) for row in rows)
+    # No time and no name in the header: the bytes must depend on the rows alone.
+    return gzip.compress("\n".join(lines).encode(), compresslevel=6, mtime=0)
+
+
+def decode_rows(data: bytes, *, where: str) -> tuple[Row, ...]:
+    """The rows that `encode_rows` was given.
+
+    Raises:
+        CorruptBaseline: A git-lfs pointer, or not such bytes, or more than they can hold.
+    """
+    if is_lfs_pointer(data[:64]):
+        raise CorruptBaseline(
+            "a trace is a git-lfs pointer, its content was not pulled",
+            where=where,
+            next_step="git lfs pull",
+        )
+    try:
+        # Rows are full of digests, which pack two to one at best; a bomb packs a thousand to one.
+        limit = min(_MAX_ROWS_BYTES, _FREE_ROWS_BYTES + _MAX_PACKING * len(data))
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as opened:
+            text = opened.read(limit + 1)
+        if len(text) > limit:
+            raise ValueError(f"{len(data)} bytes unpack to more than {limit}")
+        if text.count(b"\n") * _MIN_ROW_BYTES > 1000 + len(text):
+            raise ValueError("too many rows for so few bytes")
+        rows = tuple(tuple(json.loads(line)) for line in text.decode().splitlines())
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, RecursionError) as error:
+        raise corrupt(where, f"not a trace of ours: {error}") from error
+    return rows
+
+
+def corrupt(where: str, fact: str) -> CorruptBaseline:
+    """The error for a stored thing that is not what our writer would have written."""
+    return CorruptBaseline(
+        "a stored baseline cannot be read",
+        facts=(fact[:300],),
+        where=where,
+        next_step=f"git checkout -- {where}   (or delete it and record: pytest --repro-update)",
+    )

@@ -1,0 +1,133 @@
+"""The use cases that delete: prune what no test asks for, and gc what no manifest names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_repro.errors import UsageError
+from pytest_repro.model.baseline import Baseline, CheckId, EnvironmentKey
+from pytest_repro.store import inventory
+from pytest_repro.store.collection import Collection, ownership_of
+from pytest_repro.store.inventory import FileKind, FoundFile
+from pytest_repro.store.select import Entry
+from pytest_repro.store.store import Store
+
+__all__ = ["Garbage", "Prunable", "find_garbage", "find_prunable", "prune"]
+
+Track = Callable[[Iterable[FoundFile], str], Iterable[FoundFile]]
+
+
+@dataclass(frozen=True, slots=True)
+class Prunable:
+    """What pruning would delete, and what it leaves because nobody can tell."""
+
+    orphans: tuple[Entry, ...]
+    unsure: tuple[CheckId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """Files that nothing needs; ``young_count`` more are too young to be told from a recording."""
+
+    tensors: tuple[FoundFile, ...]
+    temporaries: tuple[FoundFile, ...]
+    young_count: int
+
+    @property
+    def files(self) -> tuple[FoundFile, ...]:
+        return self.tensors + self.temporaries
+
+
+def find_prunable(
+    store: Store, keys: Iterable[EnvironmentKey], collection: Collection, root: Path
+) -> Prunable:
+    """The checks stored under ``keys`` whose test is gone.
+
+    Raises:
+        UsageError: The collection is not complete, or empty: then nothing can be called an orphan.
+        BaselineError: A manifest cannot be used.
+    """
+    _require_complete(collection)
+    stored = [
+        Entry(baseline.check, key, baseline.index)
+        for key in keys
+        for module in store.modules(key)
+        for baseline in store.manifest(key, module)
+    ]
+    owned = ownership_of(
+        (entry.check for entry in stored), collection, lambda module: (root / module).exists()
+    )
+    orphans = frozenset(owned.orphans)
+    return Prunable(tuple(entry for entry in stored if entry.check in orphans), owned.unsure)
+
+
+def _require_complete(collection: Collection) -> None:
+    if collection.incomplete:
+        raise UsageError(
+            "the collection is not complete, so nothing can be called an orphan",
+            facts=collection.incomplete[:8],
+            next_step="repair or widen it until pytest --collect-only shows every test",
+        )
+    if not collection.tests:
+        raise UsageError(
+            "pytest collected no test at all, so everything would be an orphan",
+            next_step="name the root folder of the tests: pytest-repro prune --root DIR",
+        )
+
+
+def prune(store: Store, orphans: Iterable[Entry]) -> int:
+    """Delete entries from their manifests; tensors stay until gc.
+
+    Returns:
+        How many entries are gone.
+    """
+    doomed: dict[tuple[EnvironmentKey, str], list[str]] = {}
+    for entry in orphans:
+        doomed.setdefault((entry.key, entry.check.module), []).append(entry.check.entry)
+    return sum(store.remove(key, module, names) for (key, module), names in doomed.items())
+
+
+def find_garbage(
+    store: Store, *, now_s: float, least_age_s: float, track: Track = lambda items, _: items
+) -> Garbage:
+    """Tensors that no manifest names and temporary files that a killed run left.
+
+    Args:
+        store: The baselines.
+        now_s: Seconds since the epoch.
+        least_age_s: Younger files are kept: a recording writes tensors before it names them.
+        track: Shows progress.
+
+    Raises:
+        BaselineError: A manifest cannot be read, so nobody knows which tensors it names.
+    """
+    files = inventory.list_files(store.folder)
+    named: set[str] = set()
+    for file in track([one for one in files if one.kind is FileKind.MANIFEST], "manifests"):
+        manifest = inventory.read_manifest(file, where=store.shown(file.path))
+        for baseline in manifest.baselines:
+            named |= _named_by(baseline)
+    idle = [file for file in files if _is_idle(file, named)]
+    old = [file for file in idle if now_s - file.modified_s >= least_age_s]
+    return Garbage(
+        tuple(file for file in old if file.kind in (FileKind.TENSOR, FileKind.RECORD)),
+        tuple(file for file in old if file.kind is FileKind.TEMPORARY),
+        len(idle) - len(old),
+    )
+
+
+def _is_idle(file: FoundFile, named: set[str]) -> bool:
+    if file.kind in (FileKind.TENSOR, FileKind.RECORD):
+        return file.digest not in named and not file.is_folder  # verify names it
+    return file.kind is FileKind.TEMPORARY
+
+
+def _named_by(baseline: Baseline) -> set[str]:
+    """Digests of tensors, of draws that were stored for a replay, and of records."""
+    digests = {str(one.digest) for one in baseline.tensors}
+    digests |= {str(draw.digest) for draw in baseline.ledger.draws}
+    digests |= {str(one.digest) for one in baseline.weights}
+    records = (baseline.trace, baseline.configuration, baseline.step_envelope)
+    return digests | {str(one) for one in records if one}

@@ -1,0 +1,212 @@
+"""Picks checks, keys and index entries out of a store by what a person typed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_repro.errors import UsageError
+from pytest_repro.model.baseline import CheckId, EnvironmentKey, IndexEntry
+from pytest_repro.store.index_lines import read_head, scan_index
+from pytest_repro.store.store import Store
+from pytest_repro.tolerance.policy import matches
+
+__all__ = [
+    "Entry",
+    "by_version",
+    "check_id",
+    "entries",
+    "entries_by_check",
+    "index_of",
+    "named_entries",
+    "one_check",
+    "one_key",
+    "select_keys",
+    "selects",
+]
+
+_LISTED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of an index and where it stands."""
+
+    check: CheckId
+    key: EnvironmentKey
+    index: IndexEntry
+
+
+def selects(pattern: str, text: str) -> bool:
+    """Whether ``pattern`` selects ``text``: ``*`` stands for anything, and a pattern without one
+    selects every text that contains it.
+    """
+    return matches(pattern, text) if "*" in pattern else pattern in text
+
+
+def select_keys(store: Store, pattern: str = "*") -> tuple[EnvironmentKey, ...]:
+    """The keys that ``pattern`` selects, in the order of `by_version`.
+
+    Raises:
+        UsageError: There are keys, and none is selected.
+    """
+    keys = store.keys()
+    chosen = tuple(key for key in sorted(keys, key=by_version) if selects(pattern, str(key)))
+    if keys and not chosen:
+        raise _nothing("key", pattern, map(str, keys), store)
+    return chosen
+
+
+def one_key(store: Store, text: str) -> EnvironmentKey:
+    """The one key that is ``text``, or else the only one that it selects.
+
+    Raises:
+        UsageError: None or several; they are named.
+    """
+    known = store.keys()
+    chosen = [key for key in known if str(key) == text]
+    chosen = chosen or [key for key in known if selects(text, str(key))]
+    if not chosen:
+        raise _nothing("key", text, map(str, known), store)
+    if len(chosen) > 1:
+        raise _several("key", text, map(str, chosen))
+    return chosen[0]
+
+
+def one_check(store: Store, text: str, keys: Iterable[EnvironmentKey]) -> CheckId:
+    """The one check under ``keys`` whose id is ``text``, or else the only one that it selects.
+
+    Raises:
+        UsageError: None or several; they are named.
+    """
+    known = sorted({entry.check for entry in entries(store, keys)})
+    chosen = [check for check in known if str(check) == text]
+    chosen = chosen or [check for check in known if selects(text, str(check))]
+    if not chosen:
+        raise _nothing("check", text, map(str, known), store)
+    if len(chosen) > 1:
+        raise _several("check", text, map(str, chosen))
+    return chosen[0]
+
+
+def entries(store: Store, keys: Iterable[EnvironmentKey], pattern: str = "*") -> Iterator[Entry]:
+    """The index entries of the checks that ``pattern`` selects, key by key; no block is parsed.
+
+    Raises:
+        BaselineError: A manifest cannot be used.
+    """
+    for key in keys:
+        for module in store.modules(key):
+            for name, index in index_of(store, key, module).items():
+                check = _check(module, name)
+                if pattern == "*" or selects(pattern, str(check)):
+                    yield Entry(check, key, index)
+
+
+def named_entries(store: Store, keys: Sequence[EnvironmentKey], name: str) -> tuple[Entry, ...]:
+    """The entries of the check whose whole id is ``name``, or that a pattern with ``*`` selects.
+
+    Raises:
+        UsageError: There is none. A part of an id names nothing: what is deleted is meant.
+        BaselineError: A manifest cannot be used.
+    """
+    found = tuple(one for one in entries(store, keys) if matches(name, str(one.check)))
+    if not found:
+        known = sorted({str(one.check) for one in entries(store, keys, name)})
+        raise UsageError(
+            f"no check is {name!r}",
+            facts=_some([f"{one} contains it" for one in known]),
+            next_step="name one check in full, or write '*' for what is left out",
+        )
+    return found
+
+
+def entries_by_check(
+    store: Store, keys: Sequence[EnvironmentKey], pattern: str = "*"
+) -> dict[CheckId, dict[EnvironmentKey, IndexEntry]]:
+    """The same as `entries`, by check (sorted) and then by key (in the order given).
+
+    Raises:
+        BaselineError: A manifest cannot be used.
+    """
+    modules: dict[str, list[EnvironmentKey]] = {}
+    for key in keys:
+        for module in store.modules(key):
+            modules.setdefault(module, []).append(key)
+    held: dict[CheckId, dict[EnvironmentKey, IndexEntry]] = {}
+    for module, holders in modules.items():
+        # By name first: an id is made once a check and not once a key, of which there are many.
+        named: dict[str, dict[EnvironmentKey, IndexEntry]] = {}
+        for key in holders:
+            for name, index in index_of(store, key, module).items():
+                named.setdefault(name, {})[key] = index
+        held.update((_check(module, name), found) for name, found in named.items())
+    return {
+        check: held[check]
+        for check in sorted(held)
+        if pattern == "*" or selects(pattern, str(check))
+    }
+
+
+def check_id(text: str) -> CheckId:
+    """The id that ``text`` shows; parts that it lacks are empty."""
+    module, _, entry = text.partition("::")
+    return _check(module, entry)
+
+
+def _check(module: str, entry: str) -> CheckId:
+    test, _, name = entry.rpartition("::")
+    return CheckId(module, test, name)
+
+
+def index_of(store: Store, key: EnvironmentKey, module: str) -> Mapping[str, IndexEntry]:
+    """`Store.index` at the cost of the index alone: the file is not read beyond it.
+
+    Raises:
+        BaselineError: The manifest cannot be used.
+    """
+    path = store.manifest_path(key, module)
+    folder = os.path.realpath(store.folder)
+    if os.path.realpath(path).startswith(folder + os.sep):
+        try:
+            head = read_head(path)
+        except OSError:
+            head = None
+        found = None if head is None else scan_index(head)
+        if found is not None:
+            return found
+    return store.index(key, module)
+
+
+def _nothing(noun: str, text: str, known: Iterable[str], store: Store) -> UsageError:
+    names = list(known)
+    return UsageError(
+        f"no {noun} is or contains {text!r}",
+        facts=_some(names) or (f"there are no baselines below {store.shown(store.folder)}",),
+        next_step=f"pytest-repro list   (names every {noun})" if names else "pytest --repro-update",
+    )
+
+
+def _several(noun: str, text: str, chosen: Iterable[str]) -> UsageError:
+    names = list(chosen)
+    return UsageError(
+        f"{text!r} selects {len(names)} {noun}s, and one is needed",
+        facts=_some(names),
+        next_step=f"name one {noun} in full",
+    )
+
+
+def _some(names: list[str]) -> tuple[str, ...]:
+    more = (f"and {len(names) - _LISTED} more",) if len(names) > _LISTED else ()
+    return (*names[:_LISTED], *more)
+
+
+def by_version(key: EnvironmentKey) -> tuple[str, str, tuple[tuple[int, str], ...]]:
+    """Sorts keys by hardware, then by framework from its oldest version (2.9.0 before 2.10.0)."""
+    name, _, version = key.framework.partition("-")
+    parts = re.findall(r"\d+|[^\d.]+", version)
+    # A release has nothing where a candidate of it has "rc1", and comes after it.
+    order = tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+    return key.hardware, name, (*order, (0, ""))

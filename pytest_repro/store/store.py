@@ -1,0 +1,327 @@
+"""Where baselines lie on disk, and how they get there whole: paths, locks, atomic writes.
+
+Layout: ``<hardware>/<framework>/<module>.yaml`` and ``tensors/<2>/<digest>.safetensors``. A file is
+written beside its place, synced and renamed, so a reader sees the old or the new one, never half of
+one; manifests are merged under a lock on their folder, so several workers may record at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_repro.errors import CorruptBaseline, StoreError
+from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, TensorRecord
+from pytest_repro.store import index_lines
+from pytest_repro.store.layout import RECORDS, TENSORS, Layout, holds_manifests
+from pytest_repro.store.regular_file import NotAFile, read_regular
+from pytest_repro.store.whole_file import folder_lock, save_tensors, write_bytes, write_whole
+
+if TYPE_CHECKING:
+    from pytest_repro.model.baseline import Baseline
+    from pytest_repro.store.manifest import Row
+
+__all__ = ["Store"]
+
+
+class Store(Layout):
+    """The baselines below one folder; reads are cached for the life of the object.
+
+    Args:
+        folder: The baselines folder; need not exist.
+        root: Folder to which paths in messages are relative.
+    """
+
+    def __init__(self, folder: Path, *, root: Path) -> None:
+        super().__init__(folder, root=root)
+        self._keys: tuple[EnvironmentKey, ...] | None = None
+        self._texts: dict[tuple[EnvironmentKey, str], str | None] = {}
+        self._indexes: dict[tuple[EnvironmentKey, str], Mapping[str, IndexEntry]] = {}
+        self._manifests: dict[tuple[EnvironmentKey, str], Mapping[str, Baseline]] = {}
+
+    def keys(self) -> tuple[EnvironmentKey, ...]:
+        """Every key that has a folder, sorted.
+
+        Raises:
+            StoreError: The baselines folder is a file or cannot be listed.
+        """
+        if self._keys is None:
+            with self._naming("cannot list the baselines", self.folder):
+                self._keys = tuple(sorted(self._list_keys()))
+        return self._keys
+
+    def _list_keys(self) -> Iterator[EnvironmentKey]:
+        if not self.folder.exists():
+            return
+        for hardware in self.folder.iterdir():
+            if hardware.name not in (TENSORS, RECORDS) and hardware.is_dir():
+                for framework in hardware.iterdir():
+                    if framework.is_dir():
+                        yield EnvironmentKey(hardware.name, framework.name)
+
+    def modules(self, key: EnvironmentKey) -> tuple[str, ...]:
+        """The test modules that have a manifest under ``key``, sorted.
+
+        Whatever else bears a manifest's name is one of them, so that reading it says what it is.
+        """
+        folder = self.folder / key.hardware / key.framework
+        paths = (path for path in folder.rglob("*.yaml") if not holds_manifests(path))
+        return tuple(
+            sorted(path.relative_to(folder).as_posix()[: -len(".yaml")] + ".py" for path in paths)
+        )
+
+    def index(self, key: EnvironmentKey, module: str) -> Mapping[str, IndexEntry]:
+        """Entry to digests of a manifest; empty when there is no such manifest.
+
+        Raises:
+            CorruptBaseline, NewerSchema: The manifest cannot be used.
+            StoreError: The file cannot be read.
+        """
+        place = (key, module)
+        found = self._indexes.get(place)
+        if found is None:
+            found = self._indexes[place] = self._read_index(place)
+        return found
+
+    def _read_index(self, place: tuple[EnvironmentKey, str]) -> Mapping[str, IndexEntry]:
+        path = self.manifest_path(*place)
+        if place not in self._texts and path.is_file():
+            self.refuse_outside(path)
+            with self._naming("cannot read a manifest", path):
+                head = index_lines.read_head(path)
+            found = None if head is None else index_lines.scan_index(head)
+            if found is not None:
+                return found
+        from pytest_repro.store import manifest as codec
+
+        text = self._text(place)
+        return {} if text is None else codec.decode_index(text, where=self.shown(path))
+
+    def baseline(self, key: EnvironmentKey, check: CheckId) -> Baseline:
+        """The whole baseline of a check whose entry `index` has.
+
+        Raises:
+            CorruptBaseline, NewerSchema: The manifest cannot be used.
+        """
+        place = (key, check.module)
+        if place not in self._manifests:
+            self._manifests[place] = self._parse(place, self._text(place))
+        found = self._manifests[place].get(check.entry)
+        if found is None:
+            raise CorruptBaseline(
+                f"the baseline of {check} is gone",
+                facts=("the manifest was changed by another process during this run",),
+                where=self.shown(self.manifest_path(*place)),
+                next_step="run again",
+            )
+        return found
+
+    def manifest(self, key: EnvironmentKey, module: str) -> tuple[Baseline, ...]:
+        """All baselines of a module under a key, sorted by entry; empty when there is none."""
+        place = (key, module)
+        if place not in self._manifests:
+            self._manifests[place] = self._parse(place, self._text(place))
+        return tuple(self._manifests[place].values())
+
+    def _parse(self, place: tuple[EnvironmentKey, str], text: str | None) -> dict[str, Baseline]:
+        from pytest_repro.store import manifest as codec
+
+        if text is None:
+            return {}
+        where = self.shown(self.manifest_path(*place))
+        manifest = codec.decode_manifest(text, where=where)
+        return {one.check.entry: one for one in manifest.baselines}
+
+    def _text(self, place: tuple[EnvironmentKey, str]) -> str | None:
+        if place not in self._texts:
+            self._texts[place] = self._read_text(self.manifest_path(*place))
+        return self._texts[place]
+
+    def _read_text(self, path: Path) -> str | None:
+        if not path.is_file() and not os.path.lexists(path):
+            return None
+        self.refuse_outside(path)
+        with self._naming("cannot read a manifest", path):
+            try:
+                return read_regular(path).decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise CorruptBaseline(
+                    "a stored baseline cannot be read",
+                    facts=(f"not UTF-8: {error}",),
+                    where=self.shown(path),
+                    next_step=f"git checkout -- {self.shown(path)}",
+                ) from error
+
+    def tensor(self, digest: Digest) -> TensorRecord | None:
+        """The tensor of that digest; ``None`` when its file is absent (not pulled).
+
+        Raises:
+            CorruptBaseline: A git-lfs pointer, truncated, garbled, or another digest.
+        """
+        from pytest_repro.store import manifest as codec
+
+        path = self.tensor_path(digest)
+        if not os.path.lexists(path):
+            return None
+        self.refuse_outside(path)
+        with self._naming("cannot read a tensor", path):
+            data = read_regular(path)
+        return codec.decode_tensor(data, digest=digest, where=self.shown(path))
+
+    def rows(self, digest: Digest) -> tuple[Row, ...] | None:
+        """The rows of a trace or a table of weights; ``None`` when the file is absent.
+
+        Raises:
+            CorruptBaseline: The file cannot be read.
+        """
+        from pytest_repro.store import manifest as codec
+
+        path = self.record_path(digest)
+        if not os.path.lexists(path):
+            return None
+        self.refuse_outside(path)
+        with self._naming("cannot read a trace", path):
+            data = read_regular(path)
+        return codec.decode_rows(data, where=self.shown(path))
+
+    def write_rows(self, records: Mapping[Digest, Iterable[Row]]) -> None:
+        """Put traces and tables of weights beside the manifests that name them.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        from pytest_repro.store import manifest as codec
+
+        for digest, rows in records.items():
+            path = self.record_path(digest)
+            with self._naming("cannot write a trace", path):
+                if not path.is_file():
+                    self.refuse_outside(path)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_bytes(path, codec.encode_rows(rows))
+
+    def write(
+        self,
+        key: EnvironmentKey,
+        module: str,
+        baselines: Iterable[Baseline],
+        tensors: Iterable[TensorRecord],
+    ) -> bool:
+        """Put entries into a manifest, tensors first; other entries are kept as they are.
+
+        Returns:
+            Whether the manifest's bytes changed.
+
+        Raises:
+            StoreError: The folder cannot be written; nothing that was stored is lost.
+            CorruptBaseline, NewerSchema: The manifest on disk cannot be merged with.
+        """
+        path = self.manifest_path(key, module)
+        with self._naming("cannot write a baseline", path):
+            for record in tensors:
+                self._write_tensor(record)
+            self.refuse_outside(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with folder_lock(path.parent):
+                return self._merge(path, (key, module), baselines)
+
+    def write_tensors(self, tensors: Iterable[TensorRecord]) -> None:
+        """Put tensors beside the manifests that name them; those that lie there are left alone.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        for record in tensors:
+            with self._naming("cannot write a tensor", self.tensor_path(record.digest)):
+                self._write_tensor(record)
+
+    def _merge(
+        self, path: Path, place: tuple[EnvironmentKey, str], baselines: Iterable[Baseline]
+    ) -> bool:
+        old = self._read_text(path)
+        entries = self._parse(place, old)
+        entries.update({one.check.entry: one for one in baselines})
+        text = self._store_entries(path, place, entries, old)
+        return text != old
+
+    def _store_entries(
+        self,
+        path: Path,
+        place: tuple[EnvironmentKey, str],
+        entries: Mapping[str, Baseline],
+        old: str | None,
+    ) -> str:
+        from pytest_repro.store import manifest as codec
+
+        manifest = codec.Manifest(place[0], place[1], tuple(entries.values()))
+        text = codec.encode_manifest(manifest)
+        if text != old:
+            write_whole(path, lambda temporary: temporary.write_bytes(text.encode("utf-8")))
+        self._keys = None
+        self._texts[place] = text
+        self._indexes.pop(place, None)
+        self._manifests.pop(place, None)
+        return text
+
+    def remove(self, key: EnvironmentKey, module: str, entries: Iterable[str]) -> int:
+        """Delete entries of a manifest, and the manifest when none is left; tensors stay.
+
+        Returns:
+            How many entries were there and are gone.
+        """
+        path = self.manifest_path(key, module)
+        unwanted = set(entries)
+        with self._naming("cannot prune a baseline", path), folder_lock(path.parent):
+            old = self._read_text(path)
+            have = self._parse((key, module), old)
+            kept = {name: one for name, one in have.items() if name not in unwanted}
+            if kept:
+                self._store_entries(path, (key, module), kept, old)
+            elif old is not None:
+                path.unlink()
+                self._forget((key, module))
+            return len(have) - len(kept)
+
+    def _forget(self, place: tuple[EnvironmentKey, str]) -> None:
+        self._keys = None
+        for cache in (self._texts, self._indexes, self._manifests):
+            cache.pop(place, None)
+
+    def _write_tensor(self, record: TensorRecord) -> None:
+        from pytest_repro.store import manifest as codec
+
+        path = self.tensor_path(record.digest)
+        if path.is_file() and self._holds(path, record):
+            return
+        self.refuse_outside(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = codec.tensor_arrays(record)
+        write_whole(path, lambda temporary: save_tensors(arrays, temporary))
+
+    def _holds(self, path: Path, record: TensorRecord) -> bool:
+        """Whether the file is the record already; a broken one is written anew."""
+        from pytest_repro.store import manifest as codec
+
+        with contextlib.suppress(CorruptBaseline):
+            codec.decode_tensor(read_regular(path), digest=record.digest, where=self.shown(path))
+            return True
+        return False
+
+    @contextlib.contextmanager
+    def _naming(self, what: str, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except NotAFile as error:
+            from pytest_repro.store.files import corrupt
+
+            raise corrupt(self.shown(path), str(error)) from error
+        except OSError as error:
+            raise StoreError(
+                what,
+                facts=(f"{type(error).__name__}: {error.strerror or error}",),
+                where=self.shown(Path(error.filename) if error.filename else path),
+                next_step="check the folder's permissions and free space, then run again",
+            ) from error

@@ -1,0 +1,59 @@
+"""Reads from the end of a manifest which stream of numbers its baselines were recorded with.
+
+No YAML is parsed: this is asked before a test runs, of a manifest that may hold thousands of
+blocks. What is not in the plain form that `codec` writes is passed over, for the ledger proves the
+noise in any case.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_repro.store.regular_file import open_regular
+
+__all__ = ["RecordedStream", "read_streams"]
+
+_TAIL_BYTES = 1 << 17
+_BEGIN = re.compile(r"^environments:\n", re.MULTILINE)
+_ENVIRONMENT = re.compile(r"^  '?[0-9a-f]+'?:\n((?:    .*\n?)+)", re.MULTILINE)
+_CANARY = re.compile(r"\b(canary\.[\w.]+): '?([0-9a-f]{16})\b")
+_NUMPY = re.compile(r"\bnumpy\.version: '?([^\s,}']+)")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStream:
+    """What one recorded environment says of its numbers.
+
+    Attributes:
+        canary: The canary's facts.
+        numpy: Version of numpy; ``""`` where none was recorded.
+    """
+
+    canary: tuple[tuple[str, str], ...]
+    numpy: str
+
+
+def read_streams(manifest: Path) -> tuple[RecordedStream, ...]:
+    """The streams of a manifest's environments; none where the file cannot be read."""
+    try:
+        with open_regular(manifest) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            tail = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ()
+    begin = None
+    for begin in _BEGIN.finditer(tail):  # noqa: B007  the last one counts
+        pass
+    if begin is None:
+        return ()
+    blocks = _ENVIRONMENT.findall(tail, begin.end())
+    return tuple(_stream(block) for block in blocks)
+
+
+def _stream(block: str) -> RecordedStream:
+    numpy = _NUMPY.search(block)
+    return RecordedStream(tuple(_CANARY.findall(block)), numpy[1] if numpy else "")

@@ -1,0 +1,67 @@
+"""Digests of tensors, of values made of several tensors, and of text: SHA-256, nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_repro.model.ids import Digest
+from pytest_repro.tensors.dtypes import DTYPES
+
+__all__ = ["digest_array", "digest_leaves", "digest_text"]
+
+# The first line says what is hashed, so that no text can have the digest of a tensor.
+_TENSOR = "pytest-repro tensor 1"
+_VALUE = "pytest-repro value 1"
+_TEXT = "pytest-repro text 1"
+
+
+def digest_array(dtype_name: str, array: NDArray[Any]) -> Digest:
+    r"""SHA-256 over dtype, shape and the raw little-endian bytes in C order; nothing is copied.
+
+    What is hashed: the line ``pytest-repro tensor 1``, the line with ``dtype_name``, the line with
+    the lengths joined by commas (empty for 0-d), all in ASCII with ``\n``, then the bytes.
+
+    Raises:
+        ValueError: The array is not C-contiguous, or not of exactly that little-endian dtype.
+    """
+    if array.dtype != DTYPES[dtype_name].numpy:
+        raise ValueError(f"array is {array.dtype.str}, not the little-endian {dtype_name}")
+    if not array.flags.c_contiguous:
+        raise ValueError("array is not C-contiguous; make a record of it first")
+    shape = ",".join(str(length) for length in array.shape)
+    hasher = hashlib.sha256(f"{_TENSOR}\n{dtype_name}\n{shape}\n".encode("ascii"))
+    # Through uint8, because the buffer protocol knows no bfloat16; flat, because it casts no 0-d.
+    hasher.update(array.ravel().view(np.uint8).data)
+    return Digest(hasher.hexdigest())
+
+
+def digest_leaves(leaves: Iterable[tuple[str, Digest]]) -> Digest:
+    """Digest of a value from its leaves ``(path, digest)``, in the given order.
+
+    A lone tensor (one leaf with path ``""``) has its own digest. Otherwise SHA-256 over the line
+    ``pytest-repro value 1`` and a line ``<length of path in bytes>:<path>=<digest>`` a leaf; the
+    length in front keeps any path from imitating another leaf.
+    """
+    pairs = tuple(leaves)
+    if len(pairs) == 1 and pairs[0][0] == "":
+        return pairs[0][1]
+    hasher = hashlib.sha256(f"{_VALUE}\n".encode("ascii"))
+    for path, digest in pairs:
+        encoded = _encode(path)
+        hasher.update(b"%d:%b=%b\n" % (len(encoded), encoded, digest.encode("ascii")))
+    return Digest(hasher.hexdigest())
+
+
+def digest_text(text: str) -> Digest:
+    """SHA-256 over the line ``pytest-repro text 1`` and ``text`` in UTF-8."""
+    return Digest(hashlib.sha256(f"{_TEXT}\n".encode("ascii") + _encode(text)).hexdigest())
+
+
+def _encode(text: str) -> bytes:
+    # Keys of a user's dict may hold lone surrogates (undecodable file names, say).
+    return text.encode("utf-8", "surrogatepass")

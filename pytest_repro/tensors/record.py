@@ -1,0 +1,78 @@
+"""Tensor records: any array as it will be judged and stored, read-only, contiguous, little-endian.
+
+The one place where an array is made contiguous and little-endian; everything behind it may rely on
+both (safetensors 0.8.0, for one, writes a strided array wrongly and says nothing).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_repro.errors import ValueRefused
+from pytest_repro.model.ids import TensorRecord
+from pytest_repro.tensors.digest import digest_array
+from pytest_repro.tensors.dtypes import DType, dtype_of
+
+__all__ = ["make_record", "owned"]
+
+
+def make_record(array: NDArray[Any] | np.generic) -> TensorRecord:
+    """The record of ``array``: same shape, same bits; the caller's array is left as it is.
+
+    A contiguous little-endian array is viewed, anything else copied. A view still follows what its
+    owner does to the array later; `owned` cuts that tie.
+
+    Raises:
+        ValueRefused: Not a numpy array, a masked array or matrix, or a dtype that no baseline
+            can hold.
+    """
+    plain = _plain(array)
+    dtype = dtype_of(plain)
+    stored = _canonical(plain, dtype)
+    return TensorRecord(dtype.name, stored, digest_array(dtype.name, stored))
+
+
+def owned(record: TensorRecord) -> TensorRecord:
+    """The same record over a private copy of the bytes, beyond the reach of in-place changes."""
+    return replace(record, array=_read_only(record.array.copy(order="C")))
+
+
+def _plain(array: object) -> NDArray[Any]:
+    if type(array) is np.ndarray:
+        return array
+    if isinstance(array, np.generic):
+        return np.asarray(array)
+    if not isinstance(array, np.ndarray):
+        raise ValueRefused(
+            f"a {type(array).__module__}.{type(array).__qualname__} is not a numpy array",
+            next_step="convert it first: numpy.asarray(value)",
+        )
+    if isinstance(array, np.ma.MaskedArray):
+        raise ValueRefused(
+            "no baseline can hold a masked array: the mask would be lost",
+            facts=(f"shape  {array.shape}",),
+            next_step="check value.filled(<a number>) and value.mask, each under its own name",
+        )
+    if isinstance(array, np.matrix):
+        raise ValueRefused(
+            "no baseline can hold a numpy.matrix: its shape changes when it becomes an array",
+            next_step="convert it first: numpy.asarray(value)",
+        )
+    return array.view(np.ndarray)
+
+
+def _canonical(array: NDArray[Any], dtype: DType) -> NDArray[Any]:
+    # Not numpy.ascontiguousarray: it turns 0-d into 1-d.
+    ordered = np.asarray(array, dtype=dtype.numpy, order="C")
+    if not ordered.flags.aligned:
+        ordered = ordered.copy(order="C")
+    return _read_only(ordered.view())
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array

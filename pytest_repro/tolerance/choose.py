@@ -1,0 +1,233 @@
+"""The value gate and the tolerance gate for one check: pure decisions on given values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from pytest_repro.errors import CorruptBaseline
+from pytest_repro.model.baseline import (
+    Difference,
+    Digest,
+    Distance,
+    TensorRecord,
+    TensorSummary,
+    ToleranceUse,
+)
+from pytest_repro.tensors.compare import compare_records, compare_summaries, summary_of
+from pytest_repro.tolerance.bounds import DEFAULT_FACTOR, Tolerance, describe
+from pytest_repro.tolerance.judge import elementwise_share, unjudged, uses, without_elements
+from pytest_repro.tolerance.measured import (
+    ceiling,
+    fallback_tolerance,
+    measured_tolerance,
+    proves_nothing,
+)
+from pytest_repro.tolerance.policy import Resolved
+
+__all__ = [
+    "Chosen",
+    "LeafJudgement",
+    "choose_tolerance",
+    "described",
+    "factor_of",
+    "judge_leaves",
+    "value_faults",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The tolerance that is in force for a leaf.
+
+    Attributes:
+        tolerance: The rule.
+        origin: Where it came from, in words.
+        written: Whether a person wrote its numbers; else the parts that need the baseline's tensor
+            give way where that tensor is absent.
+        proves_nothing: The sentence why no fallback can be judged here; ``""`` when one can.
+    """
+
+    tolerance: Tolerance
+    origin: str
+    written: bool = False
+    proves_nothing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeafJudgement:
+    """What the tolerance gate found for one tensor of a check."""
+
+    path: str
+    difference: Difference
+    chosen: Chosen
+    uses: tuple[ToleranceUse, ...]
+    unjudged: tuple[str, ...] = ()
+
+    @property
+    def passes(self) -> bool:
+        return all(use.share <= 1.0 for use in self.uses)
+
+
+def value_faults(
+    baseline: Sequence[TensorSummary], observed: Sequence[tuple[str, TensorRecord]]
+) -> tuple[str, ...]:
+    """The value gate but for NaN and infinity: same places, dtypes, shapes; a sentence each."""
+    before = {one.path: (one.dtype, one.shape) for one in baseline}
+    now = {path: (record.dtype, record.shape) for path, record in observed}
+    faults = [f"{_place(path)} is no longer there" for path in before if path not in now]
+    faults += [f"{_place(path)} is new" for path in now if path not in before]
+    for path in before.keys() & now.keys():
+        (old_dtype, old_shape), (new_dtype, new_shape) = before[path], now[path]
+        if old_dtype != new_dtype:
+            faults.append(f"{_place(path)} dtype {old_dtype} became {new_dtype}")
+        if old_shape != new_shape:
+            faults.append(f"{_place(path)} shape {old_shape} became {new_shape}")
+    return tuple(sorted(faults))
+
+
+def _place(path: str) -> str:
+    return f"tensor {path!r}:" if path else "the tensor's"
+
+
+def choose_tolerance(
+    asked: Sequence[tuple[Tolerance | None, str]],
+    resolved: Resolved,
+    distance: Distance,
+    summary: TensorSummary,
+    no_envelope: str = "",
+) -> Chosen:
+    """The tolerance in force for one tensor: call, marker, policy, then the distance's default.
+
+    The form ``measured`` never loosens ``own``: it says how far other hardware may be, and our own
+    repeats itself bit for bit.
+
+    Args:
+        asked: Tolerances of the call and the marker with their origins, nearest first.
+        resolved: What the policy says of the check.
+        distance: How far away the reference is; ``own`` is exact by default.
+        summary: The baseline's tensor, with its envelope if one was measured.
+        no_envelope: Why the baseline has none, where that was recorded.
+    """
+    for tolerance, origin in (*asked, (resolved.tolerance, resolved.origin("tolerance"))):
+        if tolerance is not None and not tolerance.is_measured:
+            return Chosen(tolerance, origin, written=True)
+        if tolerance is not None and distance is not Distance.OWN:
+            factor = _factor(tolerance, resolved)
+            return _measured(factor, origin, resolved, summary, no_envelope)
+    if distance is Distance.OWN:
+        return Chosen(Tolerance.EXACT, "default for our own key")
+    origin = _DEFAULT_ORIGIN[distance]
+    return _measured(_factor(None, resolved), origin, resolved, summary, no_envelope)
+
+
+_DEFAULT_ORIGIN = {
+    Distance.RELEASE: "default for another framework version",
+    Distance.ANY: "default for other hardware",
+}
+
+
+def factor_of(asked: Sequence[tuple[Tolerance | None, str]], resolved: Resolved) -> float:
+    """The factor by which an envelope is multiplied: policy, then call and marker, then ours."""
+    measured = (one for one, _ in asked if one is not None and one.is_measured)
+    return _factor(next(measured, resolved.tolerance), resolved)
+
+
+def _factor(tolerance: Tolerance | None, resolved: Resolved) -> float:
+    if resolved.factor is not None:
+        return resolved.factor
+    written = None if tolerance is None else tolerance.factor
+    return DEFAULT_FACTOR if written is None else written
+
+
+def _measured(
+    factor: float, origin: str, resolved: Resolved, summary: TensorSummary, no_envelope: str
+) -> Chosen:
+    limit = resolved.ceiling if resolved.ceiling is not None else ceiling(summary.dtype)
+    if summary.envelope is None:
+        because = f" ({no_envelope})" if no_envelope else ""
+        return Chosen(
+            fallback_tolerance(summary.dtype),
+            f"{origin}: {summary.dtype}, no envelope recorded{because}",
+        )
+    if proves_nothing(summary.envelope, factor, limit):
+        moved = summary.envelope.rel_l2_max
+        sentence = (
+            f"one ULP of noise moves this result by rel_l2 {moved:.2g}; {factor:g} times that "
+            f"exceeds {limit:g}, so a fallback could not tell right from wrong: this pipeline "
+            "needs a baseline of its own hardware and framework version"
+        )
+        return Chosen(Tolerance.EXACT, origin, proves_nothing=sentence)
+    return Chosen(
+        measured_tolerance(summary.envelope, factor), f"{origin}: measured envelope x {factor:g}"
+    )
+
+
+def judge_leaves(
+    baseline: Sequence[TensorSummary],
+    observed: Sequence[tuple[str, TensorRecord]],
+    stored: Callable[[Digest], TensorRecord | None],
+    choose: Callable[[TensorSummary], Chosen],
+) -> tuple[LeafJudgement, ...]:
+    """Measure and judge every tensor whose digest differs; worst first.
+
+    Args:
+        baseline: The stored tensors.
+        observed: This run's, of equal paths, dtypes and shapes (`value_faults` found nothing).
+        stored: Gives a baseline's tensor, or ``None`` when it was not pulled; then the statistics
+            and the sketch are judged.
+        choose: Gives the tolerance in force for a tensor.
+    """
+    records = dict(observed)
+    judged = [
+        _judge_leaf(one, records[one.path], stored(one.digest), choose(one))
+        for one in baseline
+        if one.digest != records[one.path].digest
+    ]
+    return tuple(sorted(judged, key=_worst_share, reverse=True))
+
+
+def _worst_share(leaf: LeafJudgement) -> float:
+    return max(use.share for use in leaf.uses)
+
+
+def _judge_leaf(
+    summary: TensorSummary, record: TensorRecord, stored: TensorRecord | None, chosen: Chosen
+) -> LeafJudgement:
+    if stored is None:
+        return _judge_summary(summary, record, chosen)
+    if (stored.dtype, stored.shape) != (summary.dtype, summary.shape):
+        raise CorruptBaseline(
+            "a manifest and its tensor disagree about dtype or shape",
+            facts=(f"{summary.dtype} {summary.shape} against {stored.dtype} {stored.shape}",),
+        )
+    difference = compare_records(stored, record)
+    share = None
+    if chosen.tolerance.is_elementwise:
+        share = elementwise_share(chosen.tolerance, stored.array, record.array)
+    return LeafJudgement(
+        summary.path,
+        difference,
+        chosen,
+        uses(chosen.tolerance, difference, elementwise=share),
+        unjudged(chosen.tolerance, difference),
+    )
+
+
+def _judge_summary(summary: TensorSummary, record: TensorRecord, chosen: Chosen) -> LeafJudgement:
+    difference = compare_summaries(summary, summary_of(summary.path, record))
+    tolerance = chosen.tolerance if chosen.written else without_elements(chosen.tolerance)
+    return LeafJudgement(
+        summary.path,
+        difference,
+        replace(chosen, tolerance=tolerance),
+        uses(tolerance, difference),
+        unjudged(tolerance, difference),
+    )
+
+
+def described(leaves: Sequence[LeafJudgement]) -> tuple[str, str]:
+    """The worst leaf's tolerance and its origin, in words."""
+    if not leaves:
+        return "exact", ""
+    return describe(leaves[0].chosen.tolerance), leaves[0].chosen.origin

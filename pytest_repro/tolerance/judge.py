@@ -1,0 +1,245 @@
+"""Judges a difference by a tolerance: how much of each bound it used, and what would pass.
+
+The value itself and its text are `tolerance_value`'s, the tolerances by envelope and by dtype are
+`tolerance_measured`'s; both are offered here, so that judging needs one import.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import ROUND_CEILING, Context, Decimal
+
+from pytest_repro.errors import SettingError
+from pytest_repro.model.baseline import Difference, ElementDifference, ToleranceUse
+from pytest_repro.tolerance.bounds import (
+    BOUND_KEYS,
+    COUNT_NAMES,
+    DEFAULT_FACTOR,
+    STATISTIC_NAMES,
+    StatisticBound,
+    Tolerance,
+    describe,
+    tolerance_from,
+)
+from pytest_repro.tolerance.measured import (
+    ceiling,
+    fallback_tolerance,
+    measured_tolerance,
+    proves_nothing,
+)
+from pytest_repro.tolerance.tolerance_elements import elementwise_share
+
+__all__ = [
+    "BOUND_KEYS",
+    "DEFAULT_FACTOR",
+    "EXACT",
+    "STATISTIC_NAMES",
+    "StatisticBound",
+    "Tolerance",
+    "ceiling",
+    "describe",
+    "elementwise_share",
+    "fallback_tolerance",
+    "measured_tolerance",
+    "needs_elements",
+    "passing_tolerance",
+    "proves_nothing",
+    "tolerance_from",
+    "unjudged",
+    "uses",
+    "without_elements",
+]
+
+EXACT = "exact"
+"""The measure of a tolerance that allows nothing, as `ToleranceUse` names it."""
+
+# A power may round to 1.0 although the bound is exceeded by one ULP of a dB.
+_ABOVE_ONE = math.nextafter(1.0, math.inf)
+_DIGITS = 3
+_LARGEST_EXPONENT = 300.0
+_PLAIN_INTEGERS_BELOW = 1e6
+
+
+def uses(
+    tolerance: Tolerance, difference: Difference, *, elementwise: float | None = None
+) -> tuple[ToleranceUse, ...]:
+    """How much of every bound the difference used, worst first; above 1.0 the bound is exceeded.
+
+    Beside the bounds that were given, disagreement about NaN and infinity is always judged: each
+    count by its own bound (0 when none is given), and the places (``non_finite``) by the sum that
+    the counts' bounds allow. ``psnr`` counts as the error in amplitude, ``10^((bound - dB) / 20)``.
+    A bound that cannot be judged has a share of infinity; `unjudged` says why.
+
+    Args:
+        tolerance: Not in the form ``measured``; make bounds of it first.
+        difference: What was measured between the baseline and the observed tensor.
+        elementwise: What `elementwise_share` returned. Without it, a tolerance with both atol and
+            rtol (see `needs_elements`) is judged by an upper limit of it, which may refuse what the
+            elements would pass, and never passes what they would refuse.
+
+    Raises:
+        SettingError: The tolerance is in the form ``measured``.
+    """
+    if tolerance.is_measured:
+        raise SettingError("a measured tolerance judges nothing before an envelope gave it bounds")
+    judged = [
+        *_non_finite_uses(tolerance, difference),
+        *_array_uses(tolerance, difference, elementwise),
+        *(_statistic_use(bound, difference) for bound in tolerance.statistics),
+    ]
+    return tuple(sorted(judged, key=lambda use: -use.share))
+
+
+def needs_elements(tolerance: Tolerance) -> bool:
+    """Whether only `elementwise_share` can judge it exactly: atol and rtol are both above zero."""
+    return bool(tolerance.atol) and bool(tolerance.rtol)
+
+
+def unjudged(tolerance: Tolerance, difference: Difference) -> tuple[str, ...]:
+    """One sentence for each bound that `uses` could not judge, hence counts as exceeded."""
+    sentences = []
+    if _lacks_elements(difference):
+        sentences += [
+            f"{name} cannot be judged: the baseline's tensor is absent, only its statistics were "
+            "compared"
+            for name in _element_bounds(tolerance)
+        ]
+    elif tolerance.max_ulp is not None and _has_no_ulp(difference):
+        sentences.append("max_ulp cannot be judged: integers and bool have no ULP; use atol")
+    return tuple(sentences)
+
+
+def without_elements(tolerance: Tolerance) -> Tolerance:
+    """The part of a tolerance that needs no tensor: all but atol, rtol and max_ulp.
+
+    For tolerances that no person wrote (measured, by dtype) when the baseline's tensor is absent:
+    rel_l2, cosine and psnr are then judged by estimates from the sketches. Where nothing remains it
+    is `Tolerance.EXACT`, so that nothing passes unjudged.
+    """
+    return replace(tolerance, atol=None, rtol=None, max_ulp=None)
+
+
+def passing_tolerance(difference: Difference) -> str:
+    """The smallest tolerance that would pass, to be pasted into ``tolerance=`` or the policy.
+
+    E.g. ``{"atol": 2.33e-06, "rel_l2": 6.01e-07}``, rounded up to three digits; ``{"atol": 0}``
+    when only bits differ (-0.0, NaN payloads); ``"exact"`` when nothing does. From statistics only
+    it is rel_l2 alone. ``""`` where no tolerance would: NaN or infinity stand elsewhere.
+    """
+    if _non_finite_uses(Tolerance.EXACT, difference):
+        return ""
+    if not difference.differing_count:
+        return '"exact"'
+    bounds = [] if difference.statistics_only else [("atol", _amount(difference.worst_abs))]
+    if difference.rel_l2 > 0 or difference.statistics_only:
+        bounds.append(("rel_l2", difference.rel_l2))
+    texts = [(name, _rounded_up(bound)) for name, bound in bounds if math.isfinite(bound)]
+    if not texts:
+        return ""
+    return "{" + ", ".join(f'"{name}": {text}' for name, text in texts) + "}"
+
+
+def _array_uses(
+    tolerance: Tolerance, difference: Difference, elementwise: float | None
+) -> Iterator[ToleranceUse]:
+    if tolerance.is_exact:
+        yield _use(EXACT, float(difference.differing_count), 0.0)
+    if tolerance.is_elementwise:
+        yield _elementwise_use(tolerance, difference, elementwise)
+    if tolerance.max_ulp is not None:
+        unknown = _lacks_elements(difference) or _has_no_ulp(difference)
+        yield _use(
+            "max_ulp", math.inf if unknown else _amount(difference.worst_ulp), tolerance.max_ulp
+        )
+    if tolerance.rel_l2 is not None:
+        yield _use("rel_l2", difference.rel_l2, tolerance.rel_l2)
+    if tolerance.cosine is not None:
+        yield _use("cosine", difference.cosine, tolerance.cosine)
+    if tolerance.psnr is not None:
+        yield _psnr_use(tolerance.psnr, difference)
+
+
+def _elementwise_use(
+    tolerance: Tolerance, difference: Difference, elementwise: float | None
+) -> ToleranceUse:
+    if _lacks_elements(difference):
+        return _use("atol/rtol", math.inf, tolerance.atol or tolerance.rtol or 0.0)
+    absolute = _use("atol/rtol", _amount(difference.worst_abs), tolerance.atol or 0.0)
+    if not tolerance.rtol:
+        return absolute
+    if elementwise is not None:
+        return _use("atol/rtol", elementwise, 1.0)
+    relative = _use("atol/rtol", _amount(difference.worst_rel), tolerance.rtol)
+    return min(relative, absolute, key=lambda use: use.share)
+
+
+def _psnr_use(least_db: float, difference: Difference) -> ToleranceUse:
+    observed_db = difference.psnr_db
+    if observed_db >= least_db:
+        share = 10.0 ** ((least_db - observed_db) / 20.0)
+        return ToleranceUse("psnr", observed_db, least_db, share)
+    excess = (least_db - observed_db) / 20.0
+    share = max(_ABOVE_ONE, 10.0**excess) if excess < _LARGEST_EXPONENT else math.inf
+    return ToleranceUse("psnr", observed_db, least_db, share)
+
+
+def _statistic_use(bound: StatisticBound, difference: Difference) -> ToleranceUse:
+    baseline = float(getattr(difference.baseline_statistics, bound.name))
+    observed = float(getattr(difference.observed_statistics, bound.name))
+    amount = 0.0 if observed == baseline else abs(observed - baseline)
+    return _use(bound.name, amount, bound.atol + bound.rtol * abs(baseline))
+
+
+def _non_finite_uses(tolerance: Tolerance, difference: Difference) -> list[ToleranceUse]:
+    counts = [
+        _statistic_use(tolerance.statistic(name) or StatisticBound(name), difference)
+        for name in COUNT_NAMES
+    ]
+    judged = [
+        use for use in counts if use.observed > 0 and tolerance.statistic(use.measure) is None
+    ]
+    if difference.non_finite is not None:
+        allowed = sum(use.allowed for use in counts)
+        judged.append(_use("non_finite", float(difference.non_finite.count), allowed))
+    return judged
+
+
+def _use(measure: str, observed: float, allowed: float) -> ToleranceUse:
+    return ToleranceUse(measure, observed, allowed, _share(observed, allowed))
+
+
+def _share(observed: float, allowed: float) -> float:
+    if math.isnan(observed) or math.isnan(allowed):
+        return math.inf
+    if observed <= 0.0:
+        return 0.0
+    if allowed == 0.0 or math.isinf(observed):
+        return math.inf
+    # Correctly rounded, a quotient of two floats is above 1.0 exactly when the first is larger.
+    return observed / allowed
+
+
+def _amount(place: ElementDifference | None) -> float:
+    return 0.0 if place is None else place.amount
+
+
+def _has_no_ulp(difference: Difference) -> bool:
+    return difference.worst_ulp is None and _amount(difference.worst_abs) > 0.0
+
+
+def _lacks_elements(difference: Difference) -> bool:
+    return difference.statistics_only and difference.differing_count > 0
+
+
+def _element_bounds(tolerance: Tolerance) -> tuple[str, ...]:
+    elementwise = ("atol/rtol",) if tolerance.is_elementwise else ()
+    return elementwise if tolerance.max_ulp is None else (*elementwise, "max_ulp")
+
+
+def _rounded_up(bound: float) -> str:
+    context = Context(prec=_DIGITS, rounding=ROUND_CEILING)
+    rounded = float(context.plus(Decimal(bound)))
+    plain = rounded.is_integer() and rounded < _PLAIN_INTEGERS_BELOW
+    return f"{int(rounded)}" if plain else repr(rounded)

@@ -1,0 +1,134 @@
+"""Owns the tolerances nobody guesses: from an envelope, and by dtype where there is none.
+
+Every constant here comes from DDIM and tiny UnCLIP of mindone 0.2.0 with random weights on a
+two-core x86-64 CPU. A small trained DDIM, and DDIM in float16, were seen to stay within them under
+other SIMD levels (docs/fault_score.md); Ascend was not measured.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pytest_repro.errors import SettingError
+from pytest_repro.model.baseline import Envelope
+from pytest_repro.tolerance.bounds import COUNT_NAMES, StatisticBound, Tolerance
+
+__all__ = ["ceiling", "fallback_tolerance", "measured_tolerance", "proves_nothing"]
+
+_EPSILON = {
+    "float64": 2.0**-52,
+    "float32": 2.0**-23,
+    "float16": 2.0**-10,
+    "bfloat16": 2.0**-7,
+}
+_GROWTH = 4096.0
+_CEILING = {"float16": 5e-2, "bfloat16": 1e-1}
+_CEILING_OTHERWISE = 1e-2
+_STATISTIC_PART = 1.0 / 8.0
+
+
+def fallback_tolerance(dtype_name: str) -> Tolerance:
+    """The tolerance of a fallback to other hardware or another release without an envelope.
+
+    ``rel_l2 <= min(4096 * epsilon, ceiling / 2)``, and ``abs_sum`` and ``l2`` within an eighth of
+    that. float32 gives 4.9e-4. Integers, bool and unknown names: exact.
+
+    Source of 4096: float32 results of equal code on other SIMD levels, core counts and releases
+    were apart by rel_l2 3e-7 to 6e-7 (DDIM, 2 steps), 1.3e-4 (one ULP of noise, 10 steps) and
+    8.0e-5 (UnCLIP): up to 1,100 epsilon, so 4096 leaves 3.7x. The smallest planted regression at 10
+    steps (group norm's eps x 10, cosine distance 7.5e-7) is rel_l2 1.2e-3, 2.5x above it. A DDIM of
+    50 steps with random weights is chaotic (0.40): only an envelope can say so, this does not.
+    float16 and bfloat16 are held to half of their ceiling because 4096 epsilon exceed 1; float16
+    instead of float32 moved DDIM by 1.3e-3, UnCLIP by 0.11, which this refuses.
+
+    Source of the eighth: sums moved 40 to 200 times less than rel_l2 in those runs, since rounding
+    has both signs; a regression (gamma, brightness) has one. The others are left out because rtol
+    says nothing of them: a latent's mean, a flat image's std and a clipped image's min can be 0.
+    """
+    epsilon = _EPSILON.get(dtype_name)
+    if epsilon is None:
+        return Tolerance.EXACT
+    rel_l2 = min(_GROWTH * epsilon, ceiling(dtype_name) / 2.0)
+    part = rel_l2 * _STATISTIC_PART
+    names = ("abs_sum", "l2")
+    return Tolerance(
+        rel_l2=rel_l2, statistics=tuple(StatisticBound(name, rtol=part) for name in names)
+    )
+
+
+def ceiling(dtype_name: str) -> float:
+    """The rel_l2 above which a tolerance tells right from wrong no longer.
+
+    1e-2; float16 5e-2, bfloat16 1e-1.
+
+    Source: a result that is wholly decorrelated has rel_l2 0.40 (DDIM, 50 steps, one ULP), and no
+    fault can show as more. The smallest planted regression was 67 envelopes, 17 tolerances at a
+    factor of 4: with a tolerance of 1e-2 it stands at 0.17, below that saturation, at 1e-1 it
+    would drown in it. float16 and bfloat16 round 2^13 and 2^16 times more coarsely, so their
+    ceilings keep only gross faults (seed, channel swap, flip: 0.4 to 1) visible, by 8x and 4x.
+    The last two are a choice by that reasoning, not a measurement.
+    """
+    return _CEILING.get(dtype_name, _CEILING_OTHERWISE)
+
+
+def proves_nothing(envelope: Envelope, factor: float, ceiling: float) -> bool:
+    """Whether ``factor`` envelopes exceed ``ceiling`` (rel_l2), or are not finite.
+
+    A fallback judged by such a tolerance would pass wrong results: the check is ``missing``.
+    """
+    reach = factor * envelope.rel_l2_max
+    return not (reach <= ceiling and math.isfinite(factor * envelope.max_abs_max))
+
+
+def measured_tolerance(envelope: Envelope, factor: float) -> Tolerance:
+    """``factor`` times what one ULP of noise does: by rel_l2, by element, and by statistic.
+
+    Each statistic's bound is ``factor`` times its own largest movement plus an eighth of the
+    array's movement (``mean`` and ``std``: of the mean absolute difference; ``min`` and ``max``,
+    which are single elements: no less than the elementwise bound). Without that part a statistic
+    which by chance stood still in four runs would raise false alarms. Counts of NaN and infinity
+    are never loosened by a measurement.
+
+    An envelope of zero (noise does not reach the result) gives `Tolerance.EXACT`: nothing was
+    measured that could be multiplied.
+
+    Raises:
+        SettingError: ``factor`` is not a finite number above 0, or the envelope is not finite;
+            `proves_nothing` says so beforehand.
+    """
+    movements = dict(envelope.statistics)
+    amounts = (envelope.rel_l2_max, envelope.max_abs_max, envelope.mean_abs_max)
+    _demand_finite(factor, (*amounts, *movements.values()))
+    if not any((*amounts, *movements.values())):
+        return Tolerance.EXACT
+    bounds = tuple(
+        _measured_bound(name, moved, envelope, factor)
+        for name, moved in movements.items()
+        if name not in COUNT_NAMES
+    )
+    return Tolerance(
+        atol=factor * envelope.max_abs_max,
+        rel_l2=factor * envelope.rel_l2_max,
+        statistics=bounds,
+    )
+
+
+def _measured_bound(name: str, moved: float, envelope: Envelope, factor: float) -> StatisticBound:
+    if name in ("min", "max"):
+        return StatisticBound(name, atol=factor * max(moved, envelope.max_abs_max))
+    if name in ("mean", "std"):
+        part = envelope.mean_abs_max * _STATISTIC_PART
+        return StatisticBound(name, atol=factor * (moved + part))
+    rtol = factor * envelope.rel_l2_max * _STATISTIC_PART
+    return StatisticBound(name, atol=factor * moved, rtol=rtol)
+
+
+def _demand_finite(factor: float, amounts: tuple[float, ...]) -> None:
+    if not (math.isfinite(factor) and factor > 0):
+        raise SettingError(f"the factor of a measured tolerance must be above 0, not {factor!r}")
+    for amount in amounts:
+        if not 0 <= factor * amount < math.inf:
+            raise SettingError(
+                f"an envelope of {amount!r} cannot become a tolerance",
+                next_step="record a baseline of this hardware and framework version",
+            )

@@ -1,0 +1,156 @@
+"""What a pipeline is made of, as values: the weights and the configuration of each component."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_repro.model.baseline import Digest, WeightsDigest
+from pytest_repro.tensors.digest import digest_leaves
+from pytest_repro.trace.records import SignalRecord
+
+__all__ = [
+    "ComponentWeights",
+    "Configuration",
+    "SettingChange",
+    "TensorChange",
+    "WeightsChange",
+    "compare_configurations",
+    "compare_weights",
+    "digest_weights",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentWeights:
+    """Every parameter of a component, sorted by name."""
+
+    component: str
+    tensors: tuple[tuple[str, SignalRecord], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The configuration of a component: its entries as canonical text, sorted by name."""
+
+    component: str
+    class_name: str
+    entries: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorChange:
+    """A parameter that differs; one side is ``None`` where there is no such parameter."""
+
+    name: str
+    baseline: SignalRecord | None
+    observed: SignalRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsChange:
+    """A component whose weights differ.
+
+    Attributes:
+        component: Its name in the pipeline.
+        baseline, observed: Digests; ``""`` where there is no such component.
+        tensors: The parameters that differ; empty when they are not known one by one.
+        tensor_count: How many parameters both sides have together; 0 when they are not known.
+    """
+
+    component: str
+    baseline: str
+    observed: str
+    tensors: tuple[TensorChange, ...] = ()
+    tensor_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """One entry of a configuration that differs; ``""`` where a side lacks it."""
+
+    component: str
+    name: str
+    baseline: str
+    observed: str
+
+
+def digest_weights(component: str, leaves: Sequence[tuple[str, Digest]]) -> WeightsDigest:
+    """The digest of a component from its parameters' ``(name, digest)``, in any order."""
+    return WeightsDigest(component, digest_leaves(sorted(leaves)))
+
+
+def compare_weights(
+    baseline: Sequence[WeightsDigest],
+    observed: Sequence[WeightsDigest],
+    *,
+    baseline_tensors: Sequence[ComponentWeights] = (),
+    observed_tensors: Sequence[ComponentWeights] = (),
+) -> tuple[WeightsChange, ...]:
+    """The components whose weights differ, in the order of ``baseline``.
+
+    A side without any digest was not watched; then nothing is known, and nothing is reported.
+
+    Args:
+        baseline: One digest a component.
+        observed: The same of this run.
+        baseline_tensors: The parameters one by one, as far as known.
+        observed_tensors: The same of this run.
+    """
+    if not baseline or not observed:
+        return ()
+    old = {item.component: str(item.digest) for item in baseline}
+    new = {item.component: str(item.digest) for item in observed}
+    old_tensors = {item.component: item for item in baseline_tensors}
+    new_tensors = {item.component: item for item in observed_tensors}
+    changes: list[WeightsChange] = []
+    for name in dict.fromkeys((*old, *new)):
+        if old.get(name) != new.get(name):
+            changed, count = _changed_tensors(old_tensors.get(name), new_tensors.get(name))
+            digests = old.get(name, ""), new.get(name, "")
+            changes.append(WeightsChange(name, *digests, changed, count))
+    return tuple(changes)
+
+
+def _changed_tensors(
+    baseline: ComponentWeights | None, observed: ComponentWeights | None
+) -> tuple[tuple[TensorChange, ...], int]:
+    if baseline is None or observed is None:
+        return (), 0
+    old, new = dict(baseline.tensors), dict(observed.tensors)
+    names = tuple(dict.fromkeys((*old, *new)))
+    pairs = (TensorChange(name, old.get(name), new.get(name)) for name in names)
+    return tuple(pair for pair in pairs if _differs(pair)), len(names)
+
+
+def _differs(pair: TensorChange) -> bool:
+    if pair.baseline is None or pair.observed is None:
+        return True
+    return pair.baseline.digest != pair.observed.digest
+
+
+def compare_configurations(
+    baseline: Sequence[Configuration], observed: Sequence[Configuration]
+) -> tuple[SettingChange, ...]:
+    """The entries that differ, component by component; a changed class is the entry ``class``.
+
+    A side without any configuration was not watched; then nothing is reported.
+    """
+    if not baseline or not observed:
+        return ()
+    old, new = _flat(baseline), _flat(observed)
+    changes = (
+        SettingChange(
+            component, name, old.get((component, name), ""), new.get((component, name), "")
+        )
+        for component, name in dict.fromkeys((*old, *new))
+    )
+    return tuple(change for change in changes if change.baseline != change.observed)
+
+
+def _flat(configurations: Sequence[Configuration]) -> dict[tuple[str, str], str]:
+    flat: dict[tuple[str, str], str] = {}
+    for item in configurations:
+        flat[item.component, "class"] = item.class_name
+        flat.update({(item.component, name): value for name, value in item.entries})
+    return flat

@@ -1,0 +1,234 @@
+"""The sentences about a divergence; words only, nothing is decided or measured here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pytest_repro.trace.divergence import (
+    Apart,
+    CellDivergence,
+    Change,
+    Divergence,
+    Growth,
+    StepDivergence,
+    how_far,
+)
+from pytest_repro.trace.envelope import StepBounds
+from pytest_repro.trace.records import CellRecord, SignalRecord, StepRecord, Trace
+
+__all__ = ["all_within_sentence", "divergence_sentences"]
+
+_SHOWN_STEPS = 6
+_WHOLE_ABOVE = 10
+
+_WHAT_DIFFERS = {
+    "sample": "the sample that was handed to the scheduler",
+    "model_output": "the model's output; the sample agrees",
+    "result": "the scheduler's result; sample and model output agree",
+}
+
+
+def divergence_sentences(
+    divergence: Divergence, bounds: StepBounds | None = None, *, unpaired: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """What to tell a reader, most important first: step, cell, how it goes on.
+
+    At most eight lines, each able to stand alone.
+
+    Args:
+        divergence: Where two traces part.
+        bounds: By which its steps were judged, where an envelope of steps was there.
+        unpaired: What is said of cells where they could not be compared (`unpaired_sentences`).
+    """
+    sentences: list[str] = []
+    if divergence.step is not None:
+        sentences.extend(_step_sentences(divergence.step, divergence.is_within, bounds))
+    else:
+        sentences.append("all steps agree; only cells differ")
+    sentences.extend((*_cell_sentences(divergence), *unpaired))
+    sentences.extend(_course_sentences(divergence, bounds))
+    sentences.extend(
+        f"{scheduler} made {observed} steps instead of {baseline}"
+        for scheduler, baseline, observed in divergence.step_counts
+    )
+    return tuple(sentences)
+
+
+def all_within_sentence(baseline: Trace, observed: Trace, bounds: StepBounds) -> str:
+    """What a fallback's trace says of a drift that no step shows."""
+    pairs = zip(baseline.steps, observed.steps, strict=False)
+    last = [(old.signal("result"), new.signal("result")) for old, new in pairs][-1:]
+    apart = [_amount(how_far(old, new)) for old, new in last if old is not None and new is not None]
+    result = f" (the last result: {apart[0]})" if apart else ""
+    return (
+        f"every step agrees within {bounds.factor:g} times its envelope{result}: what drifted "
+        "happened after the last step, or is too small for one step to show"
+    )
+
+
+def _step_sentences(
+    found: StepDivergence, is_within: bool, bounds: StepBounds | None
+) -> tuple[str, ...]:
+    how = "within the envelope" if is_within else "bitwise"
+    what = "that differs"
+    if bounds is not None:
+        how = f"within {bounds.factor:g} times their envelopes"
+        what = "outside its envelope" if found.change is Change.SIGNAL else "that differs"
+    name = _step_name(found.step)
+    first = f"first step {what}: {name}"
+    if found.index:
+        count = "the step" if found.index == 1 else f"all {found.index} steps"
+        first += f"; {count} before it agree{'s' if found.index == 1 else ''} {how}"
+    return first, f"there differs: {_step_change(found)}{_beside_envelope(found, bounds)}"
+
+
+def _beside_envelope(found: StepDivergence, bounds: StepBounds | None) -> str:
+    old, new = found.baseline, found.observed
+    if bounds is None or old is None or new is None or found.change is not Change.SIGNAL:
+        return ""
+    one, other = old.signal(found.signal), new.signal(found.signal)
+    moved = bounds.envelope.rel_l2(old.scheduler, old.position, found.signal)
+    if one is None or other is None:
+        return ""
+    if not moved:
+        return "; disturbed noise did not move it at all"
+    times = how_far(one, other).rel_l2 / moved
+    return f"; {times:,.{0 if times >= _WHOLE_ABOVE else 1}f} times its envelope, {moved:.1e}"
+
+
+def _step_name(step: StepRecord) -> str:
+    time = "" if step.timestep is None else f" (timestep {step.timestep:g})"
+    return f"{step.scheduler} step {step.position}{time}"
+
+
+def _step_change(found: StepDivergence) -> str:
+    old, new = found.baseline, found.observed
+    if old is None:
+        return _LONE[found.change]
+    if new is None:
+        return _LONE[found.change]
+    if found.change is Change.TIMESTEP:
+        return f"the timestep, {_time(old)} became {_time(new)}"
+    words = _WHAT_DIFFERS.get(found.signal, f"{found.signal}; what came before it agrees")
+    return words + _signal_change(old.signal(found.signal), new.signal(found.signal))
+
+
+_LONE = {
+    Change.ABSENT: "it did not happen in this run",
+    Change.EXTRA: "the baseline has no such step",
+    Change.ORDER: "it happened at another place in the order",
+}
+
+
+def _time(step: StepRecord) -> str:
+    return "none" if step.timestep is None else f"{step.timestep:g}"
+
+
+def _signal_change(old: SignalRecord | None, new: SignalRecord | None) -> str:
+    if old is None or new is None:
+        return " (only in this run)" if old is None else " (only in the baseline)"
+    if (old.dtype, old.shape) != (new.dtype, new.shape):
+        return f" ({old.dtype} {old.shape} became {new.dtype} {new.shape})"
+    lost = (new.nan_count + new.inf_count) - (old.nan_count + old.inf_count)
+    if lost > 0:
+        return f" ({new.nan_count} NaN, {new.inf_count} infinite; the baseline has {lost} fewer)"
+    means = f"mean {old.mean:.6g} -> {new.mean:.6g}, std {old.std:.6g} -> {new.std:.6g}"
+    return f" ({_amount(how_far(old, new))}; {means})"
+
+
+def _amount(apart: Apart) -> str:
+    if math.isinf(apart.rel_l2):
+        return "rel_l2 infinite"
+    if apart.is_bound:
+        return f"rel_l2 at least {apart.rel_l2:.1e}" if apart.rel_l2 else "rel_l2 not measurable"
+    return f"rel_l2 about {apart.rel_l2:.1e}"
+
+
+def _cell_sentences(divergence: Divergence) -> tuple[str, ...]:
+    if not divergence.cells_compared:
+        return ()
+    cell, entered = divergence.cell, divergence.entered
+    sentences: list[str] = []
+    if entered is not None:
+        call = _call_name(entered.call)
+        sentences.append(
+            f"the difference came in from outside the cells: {call} was handed other inputs"
+        )
+    if cell is not None:
+        sentences.extend(_blame(cell))
+    if not sentences:
+        return ("no cell is to blame: every call up to there agrees",)
+    return tuple(sentences)
+
+
+def _call_name(call: CellRecord) -> str:
+    return f"{call.name} ({call.class_name}, call {call.number})"
+
+
+def _blame(cell: CellDivergence) -> tuple[str, ...]:
+    first = f"first cell: {_call_name(cell.call)}: {_cell_change(cell)}"
+    if cell.agreed_count:
+        count = "1 call" if cell.agreed_count == 1 else f"{cell.agreed_count} calls"
+        first += f"; {count} before it agree{'s' if cell.agreed_count == 1 else ''}"
+    return (first, between) if (between := _between(cell)) else (first,)
+
+
+def _cell_change(cell: CellDivergence) -> str:
+    old, new = cell.baseline, cell.observed
+    if old is None or new is None:
+        return _LONE_CALL[cell.change]
+    words = "equal inputs, other output"
+    if old.class_name != new.class_name:
+        words = f"class {old.class_name} became {new.class_name}, {words}"
+    before, now = (next(iter(side.outputs[cell.output :]), None) for side in (old, new))
+    return words + _signal_change(before, now)
+
+
+_LONE_CALL = {
+    Change.ABSENT: "it was not called in this run",
+    Change.EXTRA: "the baseline has no such call",
+    Change.ORDER: "it was called at another place in the order",
+}
+
+
+def _between(cell: CellDivergence) -> str:
+    if cell.next_inner:
+        start = f"after {cell.last_inner} and " if cell.last_inner else ""
+        return f"it happens inside it, {start}before {cell.next_inner}, which got other inputs"
+    return f"it happens inside it, after {cell.last_inner}" if cell.last_inner else ""
+
+
+def _course_sentences(divergence: Divergence, bounds: StepBounds | None) -> tuple[str, ...]:
+    growth = divergence.growth
+    sentences: list[str] = []
+    if len(growth) > 1:
+        first, last = growth[0], growth[-1]
+        worst = max(growth, key=lambda each: each.apart.rel_l2)
+        course = (
+            f"the result of {first.scheduler} step {first.position} is off by "
+            f"{_amount(first.apart)}, that of {last.scheduler} step {last.position} by "
+            f"{_amount(last.apart)}"
+        )
+        if worst not in (first, last):
+            where = f"{worst.scheduler} step {worst.position}"
+            course += f"; most in {where}, {_amount(worst.apart)}"
+        sentences.append(course if bounds is None else _growth_sentence(growth, bounds))
+    if divergence.rejoins is not None:
+        again = f"from {_step_name(divergence.rejoins)} on the results agree again"
+        # On one line: a text that is cut must not lose that a difference went away.
+        sentences = ["; ".join((*sentences, again))]
+    return tuple(sentences)
+
+
+def _growth_sentence(growth: Sequence[Growth], bounds: StepBounds) -> str:
+    """The difference of the results step by step, each beside what disturbed noise does there."""
+    # The first, the last, and what lies evenly between: fifty steps do not fit into a line.
+    count = min(_SHOWN_STEPS, len(growth))
+    places = sorted({round(at * (len(growth) - 1) / (count - 1)) for at in range(count)})
+    shown = []
+    for each in (growth[place] for place in places):
+        moved = bounds.envelope.rel_l2(each.scheduler, each.position, "result")
+        name = f"{each.scheduler} step {each.position}"
+        shown.append(f"{name} {each.apart.rel_l2:.1e} beside {moved:.1e}")
+    return f"growth of the results' difference beside their envelope: {', '.join(shown)}"
