@@ -12,10 +12,11 @@ from benchmarks.fault_counting import CleanRun, Place, ratio
 from benchmarks.fault_rules import recorded_reference
 from benchmarks.fault_runs import LEAVES, Kept, Run
 from pytest_repro.errors import BaselineError
-from pytest_repro.model.baseline import Baseline, CheckId, EnvironmentKey, TensorSummary
+from pytest_repro.model.baseline import Baseline, TensorSummary
+from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.compare import compare_records
-from pytest_repro.tolerance.judge import ceiling
+from pytest_repro.tolerance.measured import ceiling
 
 __all__ = ["StoredDrift", "recorded_run", "stored_drifts"]
 

@@ -13,7 +13,7 @@ from pytest_repro.model.words import Distance
 from pytest_repro.tensors.compare import compare_records
 from pytest_repro.tensors.digest import digest_leaves
 from pytest_repro.tensors.record import make_record
-from pytest_repro.tolerance.judge import DEFAULT_FACTOR
+from pytest_repro.tolerance.bounds import DEFAULT_FACTOR
 from tests.faults.fault import Fault
 
 __all__ = [

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from benchmarks.fault_baselines import StoredDrift
 from benchmarks.fault_counting import Drift, Place
 from benchmarks.page import columns, row
-from pytest_repro.tolerance.judge import DEFAULT_FACTOR
+from pytest_repro.tolerance.bounds import DEFAULT_FACTOR
 
 __all__ = ["drift_lines", "stored_lines"]
 

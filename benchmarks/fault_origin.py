@@ -26,8 +26,7 @@ from benchmarks.fault_runs import (
     launch_one_by_one,
     load_pipeline,
 )
-from pytest_repro.checking.opening import open_session
-from pytest_repro.checking.session import Session
+from pytest_repro.checking.session import Session, open_session
 from pytest_repro.plugin.active import ActiveTest
 from pytest_repro.report.failure import failure_text
 from pytest_repro.settings import settings_from

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.fault_runs import LEAVES, Kept
-from pytest_repro.model.baseline import Distance, Envelope, TensorRecord, TensorSummary
-from pytest_repro.model.words import Word
+from pytest_repro.model.baseline import Envelope, TensorSummary
+from pytest_repro.model.ids import TensorRecord
+from pytest_repro.model.words import Distance, Word
+from pytest_repro.settings import DISTURBANCE_SEED
 from pytest_repro.tensors.compare import compare_records, summary_of
 from pytest_repro.tensors.record import make_record
 from pytest_repro.tolerance.choose import Chosen, choose_tolerance, judge_leaves, value_faults
-from pytest_repro.tolerance.envelope import DISTURBANCE_SEED, envelope_from
+from pytest_repro.tolerance.measured import envelope_from
 from pytest_repro.tolerance.policy import Resolved
 
 __all__ = ["Reference", "Rule", "Ruling", "make_reference", "recorded_reference", "rule_on"]

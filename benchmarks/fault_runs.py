@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.noise.generator import Disturbed, NoiseBook
+from pytest_repro.noise.generator import NoiseBook
+from pytest_repro.noise.sources import Disturbed
+from pytest_repro.settings import DISTURBANCE_SEED
 from pytest_repro.tensors.compare import compare_records
 from pytest_repro.tensors.record import make_record
-from pytest_repro.tolerance.envelope import DISTURBANCE_SEED, FEWEST_RUNS, runs_wanted
+from pytest_repro.tolerance.measured import FEWEST_RUNS, runs_wanted
 from tests.faults.catalogue import FAULTS
 from tests.faults.fault import DDIM, UNCLIP, Fault
 

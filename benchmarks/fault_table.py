@@ -12,7 +12,7 @@ from benchmarks.fault_drift_table import drift_lines, stored_lines
 from benchmarks.fault_rules import Rule
 from benchmarks.page import columns, row
 from pytest_repro.model.words import Distance
-from pytest_repro.tolerance.judge import DEFAULT_FACTOR
+from pytest_repro.tolerance.bounds import DEFAULT_FACTOR
 from tests.faults.catalogue import fault_named
 from tests.faults.fault import Fault, FaultFamily, NoOp
 

@@ -19,11 +19,11 @@ import numpy as np
 from measure import Cost
 from page import GOALS, mark, table, write_section
 
-from pytest_repro.checking.opening import open_session
-from pytest_repro.checking.session import Session
-from pytest_repro.model.baseline import Baseline, CheckId, EnvironmentKey, IndexEntry, Provenance
+from pytest_repro.checking.session import Session, open_session
+from pytest_repro.model.baseline import Baseline, Provenance
+from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
 from pytest_repro.model.words import Verdict
-from pytest_repro.noise.ledger_digest import make_ledger
+from pytest_repro.noise.ledger import make_ledger
 from pytest_repro.plugin.active import ActiveTest
 from pytest_repro.settings import settings_from
 from pytest_repro.store import manifest as codec

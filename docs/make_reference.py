@@ -13,8 +13,8 @@ from pytest_repro.checking.spec import MARKER_ARGUMENTS
 from pytest_repro.cli.app import COMMANDS
 from pytest_repro.model.words import Cause, Verdict
 from pytest_repro.plugin import fixtures
-from pytest_repro.settings_table import TABLE, Setting
-from pytest_repro.tolerance.judge import BOUND_KEYS, STATISTIC_NAMES
+from pytest_repro.settings import TABLE, Setting
+from pytest_repro.tolerance.bounds import BOUND_KEYS, STATISTIC_NAMES
 from pytest_repro.tolerance.policy import FIELDS
 
 PAGE = Path(__file__).parent / "reference.md"

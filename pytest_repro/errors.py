@@ -25,26 +25,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
-__all__ = [
-    "BaselineError",
-    "CheckFailed",
-    "CorruptBaseline",
-    "EnvironmentFault",
-    "ExitCode",
-    "IsolationError",
-    "NewerSchema",
-    "PolicyError",
-    "RandomnessError",
-    "ReproError",
-    "SettingError",
-    "StoreError",
-    "UsageError",
-    "ValueRefused",
-    "WeightsError",
-    "message_parts",
-]
-
-
 _WHERE, _NEXT = "where  ", "next   "
 
 

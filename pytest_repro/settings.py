@@ -5,10 +5,11 @@ The order of precedence is total: command line, then ini file, then default (`se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pytest_repro.errors import SettingError
 from pytest_repro.model.words import (
@@ -20,20 +21,6 @@ from pytest_repro.model.words import (
     TraceLevel,
     UpdateMode,
 )
-from pytest_repro.settings_table import TABLE
-
-__all__ = [
-    "Framework",
-    "NoiseMode",
-    "RngMode",
-    "Settings",
-    "Switch",
-    "TraceLevel",
-    "UpdateMode",
-    "parse_choice",
-    "parse_count",
-    "settings_from",
-]
 
 _Enum = TypeVar("_Enum", bound=Enum)
 
@@ -96,8 +83,6 @@ class Settings:
 def _devices(text: str) -> tuple[int, ...]:
     if not text:
         return ()
-    from pytest_repro.environment.devices import parse_devices
-
     return parse_devices(text)
 
 
@@ -156,3 +141,204 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
             next_step="pytest --repro-update --repro-noise=store",
         )
     return settings
+
+
+DISTURBANCE_SEED = 20_260
+"""Seed of the signs of the first disturbed run where nobody names one; any number would do."""
+
+
+class Setting(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        name: Name without the prefix: option ``--repro-<name>``, ini key ``repro_<name>``.
+        default: The text that stands when nobody says anything.
+        help: The consequence of setting it, one or two sentences.
+        metavar: What the option's value is called in ``--help``; ``""`` for a flag.
+        kind: Name of the enum in `words` that holds its words, if they are closed.
+        ini: Whether an ini key exists.
+        flag_values: Literal spellings ``--repro-<name>=<word>`` of a flag that may carry a word.
+    """
+
+    name: str
+    default: str
+    help: str
+    metavar: str = ""
+    kind: str = ""
+    ini: bool = True
+    flag_values: tuple[str, ...] = ()
+
+    @property
+    def option(self) -> str:
+        return f"--repro-{self.name}"
+
+    @property
+    def ini_key(self) -> str:
+        return f"repro_{self.name.replace('-', '_')}"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Allowed words, if closed."""
+        if not self.kind:
+            return ()
+        from pytest_repro.model import words
+
+        return tuple(str(member.value) for member in getattr(words, self.kind))
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting(
+        "update",
+        "none",
+        "Record baselines for this machine's key: `missing` only new ones, `drifted` (the bare "
+        "option) also those that differ, `all` measures every selected one again, `ask` shows what "
+        "changes and asks on the terminal. Bitwise unchanged entries are left untouched.",
+        ini=False,
+        flag_values=("missing", "drifted", "all", "ask"),
+    ),
+    Setting("seed", "0", "Seed of `repro_generator` where the marker names none.", metavar="N"),
+    Setting(
+        "baselines",
+        "baselines",
+        "Folder of the baselines, relative to the root folder.",
+        metavar="DIR",
+    ),
+    Setting(
+        "reference",
+        "any",
+        "How far away a reference may be: `own` (this key), `release` (same hardware, another "
+        "framework version) or `any` (other hardware of the same kind).",
+        metavar="DISTANCE",
+        kind="Distance",
+    ),
+    Setting(
+        "weights",
+        "seeded",
+        "Weights of `repro_ddim` and `repro_unclip`: `seeded` (made from a seed, no network), "
+        "`hub@REVISION` (the Hub, safetensors only) or a folder.",
+        metavar="SOURCE",
+    ),
+    Setting(
+        "rng",
+        "error",
+        "What unseeded or global randomness in a marked test does: `error`, `warn` or `off`.",
+        metavar="MODE",
+        kind="RngMode",
+    ),
+    Setting(
+        "noise",
+        "draw",
+        "`draw` draws; `store` (with --repro-update) also stores every draw as a tensor; `replay` "
+        "feeds the stored draws instead of drawing.",
+        metavar="MODE",
+        kind="NoiseMode",
+    ),
+    Setting(
+        "runs",
+        "2",
+        "How many runs must agree bitwise before anything is recorded or called drift.",
+        metavar="N",
+    ),
+    Setting(
+        "isolate",
+        "off",
+        "The second run happens in a fresh process, which has other hash seeds and none of this "
+        "one's caches and modules; the runs of `--repro-runs` in this process follow.",
+        kind="Switch",
+        flag_values=("on",),
+    ),
+    Setting(
+        "envelope",
+        "4",
+        "How many runs with noise disturbed by one ULP measure the tolerance while recording, at "
+        "least. Fewer than 4 cannot show whether they move the result alike; where 4 do not, 16 "
+        "are made. 0 measures none.",
+        metavar="K",
+    ),
+    Setting(
+        "envelope-seed",
+        str(DISTURBANCE_SEED),
+        "Seed of the random signs of the first disturbed run; each further one adds 1. Another "
+        "seed measures the same envelope again, independently.",
+        metavar="N",
+    ),
+    Setting(
+        "trace",
+        "steps",
+        "What is recorded of a watched pipeline: `off`, `steps` or `cells`.",
+        metavar="LEVEL",
+        kind="TraceLevel",
+    ),
+    Setting(
+        "framework",
+        "auto",
+        "Framework in the key: `auto` (MindSpore where installed), `mindspore` or `numpy`.",
+        metavar="NAME",
+        kind="Framework",
+    ),
+    Setting(
+        "devices",
+        "",
+        "A device for each worker, e.g. `0-7`: `ASCEND_RT_VISIBLE_DEVICES` is set before MindSpore "
+        "is imported; one process takes the first. Without an Ascend the cores are divided into as "
+        "many equal shares, and the number of cores in the key becomes that of a share.",
+        metavar="LIST",
+        ini=False,
+    ),
+    Setting(
+        "report",
+        "",
+        "Write a report of the run into this folder: report.json, a page to look at, and the "
+        "observed tensors of every check that was not exact, which `pytest-repro accept` takes. "
+        "A missing check runs again, as a drifted one does.",
+        metavar="DIR",
+        ini=False,
+    ),
+    Setting(
+        "msprobe",
+        "",
+        "Run the first watched pipeline under msprobe's debugger with this config.json, which the "
+        "report of a drift on an Ascend device holds. For one test: msprobe dumps once a process.",
+        metavar="FILE",
+        ini=False,
+    ),
+    Setting(
+        "summary",
+        "",
+        "Write a Markdown summary of the run into this file, for the page of a CI job.",
+        metavar="FILE",
+        ini=False,
+    ),
+)
+
+
+_MOST_DEVICES = 1024
+
+
+def parse_devices(text: str) -> tuple[int, ...]:
+    """The numbers that ``0-7`` or ``0,2,4-5`` names, in that order; none for ``""``.
+
+    Raises:
+        SettingError: No such list, a range that goes down, or a device named twice.
+    """
+    if not text:
+        return ()
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?", part, re.ASCII)
+        if match is None:
+            raise _wrong(text, f"{part.strip()!r} is neither a number nor a range such as 0-7")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise _wrong(text, f"the range {part.strip()} goes down")
+        if last - first >= _MOST_DEVICES:
+            raise _wrong(text, f"the range {part.strip()} names more than {_MOST_DEVICES} devices")
+        found.extend(range(first, last + 1))
+    twice = sorted({number for number in found if found.count(number) > 1})
+    if twice:
+        raise _wrong(text, f"device {twice[0]} is named twice: two workers would share it")
+    return tuple(found)
+
+
+def _wrong(text: str, fact: str) -> SettingError:
+    return SettingError(f"--repro-devices: {text!r} is no list of devices", facts=(fact,))

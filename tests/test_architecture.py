@@ -1,9 +1,8 @@
-"""The arrows, owners, names and import budget of ARCHITECTURE.md, held by the code itself."""
+"""Rooms, owners, names and the import budget of ARCHITECTURE.md, enforced on the code itself."""
 
 from __future__ import annotations
 
 import ast
-import importlib
 import re
 import subprocess
 import sys
@@ -16,41 +15,48 @@ PACKAGE = ROOT / "pytest_repro"
 PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-LEVELS = {
-    "core": 0,
-    "adapters": 1,
-    "pipelines": 2,
-    "session": 3,
-    "report": 3,
-    "cli": 4,
-    "plugin": 4,
-}
-"""Rooms from the bottom up; an arrow goes to a lower level or stays in its room."""
+ROOMS = (
+    "errors",
+    "model",
+    "settings",
+    "tensors",
+    "noise",
+    "tolerance",
+    "trace",
+    "guard",
+    "frameworks",
+    "environment",
+    "store",
+    "pipelines",
+    "checking",
+    "analysis",
+    "report",
+    "plugin",
+    "cli",
+)
+"""From the ground up: an import goes to the same room or to one before it."""
+LEVELS = {name: level for level, name in enumerate(ROOMS)}
 
 OWNERS = {
-    "ml_dtypes": {"core/dtypes.py", "adapters/mindspore.py", "pipelines/digests.py"},
-    "yaml": {"adapters/manifest_yaml.py", "adapters/policy_file.py"},
-    "safetensors": {"adapters/contents.py", "adapters/whole_file.py", "pipelines/"},
-    "huggingface_hub": {"adapters/hub.py"},
-    "requests": {"adapters/hub.py"},
-    "mindspore": {"adapters/", "pipelines/"},
-    "mindone": {"adapters/", "pipelines/"},
+    "ml_dtypes": {"tensors/dtypes.py", "frameworks/mindspore.py", "pipelines/weights.py"},
+    "yaml": {"store/manifest.py", "store/policy_file.py"},
+    "safetensors": {"store/files.py", "pipelines/"},
+    "huggingface_hub": {"pipelines/hub.py"},
+    "requests": {"pipelines/hub.py"},
+    "mindspore": {"frameworks/", "guard/", "pipelines/"},
+    "mindone": {"frameworks/", "guard/", "pipelines/"},
     "transformers": {"pipelines/"},
-    "pytest": {
-        "plugin.py", "rerun.py", "decorator.py", "hooks.py", "collecting.py", "stashed.py",
-        "options.py", "fixtures.py", "phases.py", "running.py", "starting.py", "closing.py",
-        "adapters/pytest_collection.py", "reporting.py", "isolating.py", "subtests.py",
-    },
-    "_pytest": {"rerun.py"},
+    "pytest": {"plugin/", "store/prune.py"},
+    "_pytest": {"plugin/rerun.py"},
     "jinja2": {"report/html.py"},
     "markupsafe": {"report/html.py"},
     "PIL": {"report/pictures.py"},
     "rich": {"cli/", "report/tables.py"},
-    "tomllib": {"adapters/pytest_ini.py"},
-    "tomli": {"adapters/pytest_ini.py"},
-    "numpy": {"core/", "adapters/", "pipelines/", "session/", "report/"},
-}  # fmt: skip
-"""Who may import a third party; a folder ends with a slash."""
+    "tomllib": {"cli/"},
+    "tomli": {"cli/"},
+    "numpy": {f"{room}/" for room in ROOMS if room not in ("errors", "settings", "cli", "plugin")},
+}
+"""Who may import a third party: a module, or a room (ends with a slash)."""
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager", "misc"}
 
@@ -60,13 +66,17 @@ def place(path):
 
 
 def room(name):
-    """The room of a module by its place; the plugin's neighbours belong to the plugin."""
-    first = name.split("/")[0]
-    return first if first in LEVELS else "plugin"
+    """The room of a module, by its place; a module beside the rooms is a room of its own."""
+    return name.split("/")[0].removesuffix(".py")
+
+
+def module_of(name):
+    dotted = "pytest_repro." + name.removesuffix(".py").replace("/", ".")
+    return dotted.removesuffix(".__init__")
 
 
 def imported(tree):
-    """Every imported module with its line; relative imports are refused by ruff."""
+    """Every imported module with its line, type-checking and function-level imports included."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -75,24 +85,19 @@ def imported(tree):
             yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
 
 
-def broken_arrows(name, tree):
+def upward_imports(name, tree):
     here = room(name)
+    if here == "__init__":  # the public surface shows names of every room
+        return []
     found = set()
     for module, line in imported(tree):
         parts = module.split(".")
-        if parts[0] != "pytest_repro" or len(parts) == 1:
-            continue
-        there = room(_target(parts[1:]))
-        if there != here and LEVELS[there] >= LEVELS[here]:
-            found.add(f"{name}:{line} ({here}) imports from {there}")
+        if parts[0] == "pytest_repro" and parts[1:] and LEVELS[parts[1]] > LEVELS[here]:
+            found.add(f"{name}:{line} ({here}) imports from {parts[1]}")
     return sorted(found)
 
 
-def _target(parts):
-    return "/".join(parts) if parts[0] in LEVELS else f"{parts[0]}.py"
-
-
-def foreign_owners(name, tree):
+def without_owner(name, tree):
     for module, line in imported(tree):
         owners = OWNERS.get(module.split(".")[0])
         if owners is not None and not any(_owned(name, owner) for owner in owners):
@@ -103,46 +108,84 @@ def _owned(name, owner):
     return name.startswith(owner) if owner.endswith("/") else name == owner
 
 
+def cycles(sources):
+    """Groups of modules that import each other: strongly connected components (Tarjan, 1972)."""
+    modules = {module_of(name): tree for name, tree in sources.items()}
+    graph = {
+        module: {one for one, _ in imported(tree) if one in modules and one != module}
+        for module, tree in modules.items()
+    }
+    reach = {module: _reachable(graph, module) for module in graph}
+    groups = {
+        frozenset(other for other in reach[module] if module in reach[other]) | {module}
+        for module in graph
+    }
+    return sorted(sorted(group) for group in groups if len(group) > 1)
+
+
+def _reachable(graph, start):
+    seen, waiting = set(), [start]
+    while waiting:
+        for one in graph[waiting.pop()] - seen:
+            seen.add(one)
+            waiting.append(one)
+    return seen
+
+
 def trees():
     return {place(path): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
-def test_no_arrow_points_up():
-    assert [one for name, tree in trees().items() for one in broken_arrows(name, tree)] == []
+def test_no_import_points_up():
+    assert [one for name, tree in trees().items() for one in upward_imports(name, tree)] == []
 
 
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("core/model.py", "from pytest_repro.store.store import Store"),
-        ("core/model.py", "def f():\n    import pytest_repro.checking.session"),
-        ("adapters/store.py", "from pytest_repro.checking import session as run"),
-        ("session/run.py", "from pytest_repro.plugin import session_of"),
-        ("session/run.py", "from pytest_repro.report import failure"),
-        ("report/failure.py", "from pytest_repro import active"),
-        ("cli/main.py", "from pytest_repro.plugin.rerun import run_again"),
+        ("model/ids.py", "from pytest_repro.store.store import Store"),
+        ("model/ids.py", "def f():\n    import pytest_repro.checking.session"),
+        ("store/store.py", "from pytest_repro.checking import session"),
+        ("checking/session.py", "from pytest_repro.plugin import state"),
+        ("checking/session.py", "if TYPE_CHECKING:\n    from pytest_repro.report import failure"),
+        ("errors.py", "from pytest_repro.settings import Settings"),
     ],
 )
-def test_an_arrow_that_points_up_is_seen(name, source):
-    assert len(broken_arrows(name, ast.parse(source))) == 1
+def test_an_import_that_points_up_is_found(name, source):
+    assert len(upward_imports(name, ast.parse(source))) == 1
+
+
+def test_no_modules_import_each_other():
+    assert cycles(trees()) == []
+
+
+def test_a_planted_cycle_is_found():
+    sources = {
+        "store/a.py": "def f():\n    from pytest_repro.store import b",
+        "store/b.py": "from pytest_repro.store.c import x",
+        "store/c.py": "if TYPE_CHECKING:\n    import pytest_repro.store.a",
+        "store/d.py": "import pytest_repro.store.a",
+    }
+    found = cycles({name: ast.parse(source) for name, source in sources.items()})
+    assert found == [[f"pytest_repro.store.{one}" for one in "abc"]]
 
 
 def test_only_its_owner_imports_a_third_party():
-    assert [one for name, tree in trees().items() for one in foreign_owners(name, tree)] == []
+    assert [one for name, tree in trees().items() for one in without_owner(name, tree)] == []
 
 
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("core/digest.py", "import mindspore"),
-        ("core/digest.py", "def f():\n    import yaml"),
-        ("session/run.py", "import pytest"),
-        ("plugin.py", "import numpy as np"),
-        ("adapters/store.py", "from huggingface_hub import snapshot_download"),
+        ("tensors/digest.py", "import mindspore"),
+        ("tensors/digest.py", "def f():\n    import yaml"),
+        ("checking/session.py", "import pytest"),
+        ("plugin/__init__.py", "import numpy as np"),
+        ("store/store.py", "from huggingface_hub import snapshot_download"),
     ],
 )
-def test_a_third_party_in_foreign_hands_is_seen(name, source):
-    assert list(foreign_owners(name, ast.parse(source)))
+def test_a_third_party_outside_its_owner_is_found(name, source):
+    assert list(without_owner(name, ast.parse(source)))
 
 
 def test_every_third_party_has_an_owner():
@@ -151,12 +194,16 @@ def test_every_third_party_has_an_owner():
     assert found - known == set()
 
 
+PURE = ("model", "tensors", "noise", "tolerance", "trace")
+"""Rooms that decide and measure: they know no files, clock or processes."""
+
+
 @pytest.mark.parametrize("banned", ["os", "time", "pathlib", "datetime", "subprocess", "socket"])
-def test_core_knows_no_files_clock_or_environment(banned):
-    core = {name: tree for name, tree in trees().items() if name.startswith("core/")}
+def test_pure_rooms_know_no_files_clock_or_processes(banned):
     users = [
         f"{name}:{line}"
-        for name, tree in core.items()
+        for name, tree in trees().items()
+        if room(name) in PURE
         for module, line in imported(tree)
         if module.split(".")[0] == banned
     ]
@@ -191,9 +238,7 @@ def test_a_heavy_import_would_be_seen():
 
 
 def test_every_file_and_room_that_the_page_names_exists():
-    named = set(
-        re.findall(r"`((?:core|adapters|pipelines|session|report|cli)/[\w/]*(?:\.py)?)`", PAGE)
-    )
+    named = set(re.findall(rf"`((?:{'|'.join(ROOMS)})/[\w/]*(?:\.py)?)`", PAGE))
     named |= set(re.findall(r"`(\w+\.py)`", PAGE))
     assert named
     absent = {name for name in named if not (PACKAGE / name).exists()}
@@ -202,66 +247,22 @@ def test_every_file_and_room_that_the_page_names_exists():
     assert {name for name in tests if not (ROOT / name).exists()} == set()
 
 
-def test_every_room_is_on_the_page():
+def test_every_room_is_on_the_page_in_order():
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert rooms == set(LEVELS) - {"plugin"}
-    assert all(f"`{name}/`" in PAGE or f"`{name}`" in PAGE for name in rooms)
+    assert rooms | {"errors", "settings"} == set(ROOMS)
+    table = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", PAGE, re.MULTILINE)
+    assert tuple(one for one in table if one in LEVELS) == ROOMS
 
 
-def public_names(tree):
-    """Functions, classes and constants; an alias of a type is a way to write annotations."""
-    defined = set()
-    for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            defined.add(node.name)
-        elif isinstance(node, ast.Assign):
-            defined |= {one.id for one in node.targets if isinstance(one, ast.Name)}
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            defined.add(node.target.id)
-    visible = {name for name in defined if not name.startswith("_")}
-    return {name for name in visible if name.isupper() or name not in _aliases(tree)}
-
-
-def _aliases(tree):
-    assigned = (node for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign)))
-    targets = (getattr(node, "targets", None) or [node.target] for node in assigned)
-    return {one.id for group in targets for one in group if isinstance(one, ast.Name)}
-
-
-def exported(tree):
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
-            return set(ast.literal_eval(node.value))
-    return None
-
-
-WITHOUT_ALL = {"plugin.py", "__init__.py", "cli/__main__.py"}
-"""pytest calls the plugin's names; `__init__` files and `__main__` define none."""
-
-
-OPTIONAL = {"report/html.py": ("jinja2",), "report/pictures.py": ("PIL",)}
-"""What a module imports at its top that only an extra brings."""
-
-
-@pytest.mark.parametrize("path", FILES, ids=place)
-def test_all_is_what_is_visible(path):
-    name = place(path)
-    if name in WITHOUT_ALL or name.endswith("__init__.py"):
-        return
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    listed = exported(tree)
-    assert listed is not None, f"{name} has no __all__"
-    assert public_names(tree) <= listed
-    if name != "rerun.py":
-        for optional in OPTIONAL.get(name, ()):
-            pytest.importorskip(optional, reason="an extra that is not installed here")
-        module = importlib.import_module(f"pytest_repro.{name[:-3].replace('/', '.')}")
-        assert all(hasattr(module, one) for one in listed)
-
-
-def test_a_visible_name_outside_all_is_seen():
-    tree = ast.parse("__all__ = ['a']\ndef a(): ...\ndef b(): ...\n_c = 1\nD: int = 2")
-    assert public_names(tree) - exported(tree) == {"b", "D"}
+def test_internal_modules_have_no_all():
+    listing = [
+        name
+        for name, tree in trees().items()
+        if name != "__init__.py"
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+    ]
+    assert listing == []
 
 
 def test_the_package_shows_what_it_says():
@@ -272,7 +273,7 @@ def test_the_package_shows_what_it_says():
         pytest_repro.absent  # noqa: B018
 
 
-def test_nothing_is_called_by_an_empty_name():
+def test_nothing_has_an_empty_name():
     stems = {path.stem for path in FILES} | {path.parent.name for path in FILES}
     stems |= {path.stem for path in (ROOT / "tests").rglob("*.py")}
     assert stems & FORBIDDEN_NAMES == set()

@@ -30,31 +30,21 @@ from benchmarks.fault_runs import launch_one_by_one
 from benchmarks.page import table
 from pytest_repro.checking.disturb import DisturbedRun, Disturbing
 from pytest_repro.checking.judging import Judging
-from pytest_repro.checking.opening import open_session
 from pytest_repro.checking.recording import Recording
-from pytest_repro.checking.session import Session
+from pytest_repro.checking.session import Session, open_session
 from pytest_repro.checking.trial import CheckCall, Trial
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
-from pytest_repro.model.baseline import (
-    Baseline,
-    CheckId,
-    Digest,
-    Distance,
-    Environment,
-    EnvironmentKey,
-    Observation,
-    Outcome,
-    Reference,
-    Verdict,
-)
+from pytest_repro.model.baseline import Baseline, Environment
+from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey
+from pytest_repro.model.outcome import Observation, Outcome, Reference
+from pytest_repro.model.words import Distance, TraceLevel, Verdict
 from pytest_repro.noise.generator import NoiseBook
 from pytest_repro.noise.sources import Disturbed, Fresh, NoiseSource, SignStream, disturb_by_one_ulp
 from pytest_repro.pipelines import load_ddim, load_unclip, parse_source, watch_latents
-from pytest_repro.settings import Settings, TraceLevel, settings_from
-from pytest_repro.settings_table import DISTURBANCE_SEED, TABLE
+from pytest_repro.settings import DISTURBANCE_SEED, TABLE, Settings, settings_from
 from pytest_repro.store.store import Store
-from pytest_repro.tolerance.envelope import ALIKE, FEWEST_RUNS, MOST_RUNS, runs_wanted
-from pytest_repro.tolerance.judge import DEFAULT_FACTOR
+from pytest_repro.tolerance.bounds import DEFAULT_FACTOR
+from pytest_repro.tolerance.measured import ALIKE, FEWEST_RUNS, MOST_RUNS, runs_wanted
 from pytest_repro.tolerance.policy import Policy, Resolved
 from pytest_repro.trace.divergence import first_divergence, how_far
 from pytest_repro.trace.envelope import StepBounds, step_envelope_from_rows, within_steps

@@ -26,9 +26,9 @@ import numpy as np
 
 from pytest_repro.guard.guard import guard_randomness
 from pytest_repro.guard.pipeline_calls import watch_pipeline_calls
+from pytest_repro.model.words import RngMode
 from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
 from pytest_repro.pipelines import load_ddim, parse_source
-from pytest_repro.settings import RngMode
 
 PAGE = Path(__file__).parents[1] / "how-to" / "noise.md"
 BEGIN, END = "<!-- ledger -->", "<!-- end of ledger -->"

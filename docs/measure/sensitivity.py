@@ -20,21 +20,22 @@ from numpy.typing import NDArray
 
 from benchmarks.fault_runs import launch_one_by_one
 from benchmarks.page import replace_section, table
-from pytest_repro.model.baseline import CheckId, EnvironmentKey
-from pytest_repro.noise.generator import Disturbed, NoiseBook
+from pytest_repro.analysis.sensitivity import Sensitivity, least_probability, sensitivity_of
+from pytest_repro.model.ids import CheckId, EnvironmentKey
+from pytest_repro.noise.generator import NoiseBook
+from pytest_repro.noise.sources import Disturbed
 from pytest_repro.pipelines.conditioning import on_rails
-from pytest_repro.survey.sensitivity import Sensitivity, least_probability, sensitivity_of
+from pytest_repro.settings import DISTURBANCE_SEED
 from pytest_repro.tensors.compare import compare_records, summary_of
 from pytest_repro.tensors.record import make_record
 from pytest_repro.tolerance.bounds import DEFAULT_FACTOR
-from pytest_repro.tolerance.envelope import (
-    DISTURBANCE_SEED,
+from pytest_repro.tolerance.measured import (
     FEWEST_RUNS,
     MOST_RUNS,
+    ceiling,
     envelope_from,
     runs_wanted,
 )
-from pytest_repro.tolerance.measured import ceiling
 
 ROOT = Path(__file__).resolve().parents[2]
 _PAGE = ROOT / "docs" / "sensitivity.md"

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from pytest_repro.frameworks.watch import watch
+from pytest_repro.model.words import TraceLevel
 from pytest_repro.pipelines import load_ddim, parse_source
-from pytest_repro.settings import TraceLevel
 
 PAGE = Path(__file__).parents[1] / "trace.md"
 BEGIN, END = "<!-- trace_cost -->", "<!-- end of trace_cost -->"

@@ -9,32 +9,22 @@ from pathlib import Path
 from pytest_repro.checking.artefacts import OBSERVED
 from pytest_repro.errors import CorruptBaseline, StoreError
 from pytest_repro.model.artefact import Candidate, Change, Claim
-from pytest_repro.model.baseline import (
-    Baseline,
-    CheckId,
-    Digest,
-    EnvironmentKey,
-    TensorRecord,
-    TensorSummary,
-    Verdict,
-    WeightsDigest,
-)
-from pytest_repro.store.manifest import Row
-from pytest_repro.store.regular_file import read_regular
+from pytest_repro.model.baseline import Baseline, TensorSummary, WeightsDigest
+from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, TensorRecord
+from pytest_repro.model.words import Verdict
+from pytest_repro.store.files import Row, read_regular
 from pytest_repro.store.select import index_of
 from pytest_repro.store.store import Store
 from pytest_repro.store.verify import verify
 from pytest_repro.tensors.compare import compare_records, compare_summaries
-from pytest_repro.trace.component_rows import (
+from pytest_repro.trace.components import (
     configurations_from_rows,
     digest_configurations,
+    digest_weights,
     weights_from_rows,
 )
-from pytest_repro.trace.components import digest_weights
 from pytest_repro.trace.envelope import digest_step_envelope, step_envelope_from_rows
 from pytest_repro.trace.records import trace_from_rows
-
-__all__ = ["accept", "candidates_of", "changes_of", "open_observed", "records_of"]
 
 Tensors = Callable[[Digest], TensorRecord | None]
 

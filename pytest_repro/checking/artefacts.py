@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_repro.errors import BaselineError, StoreError
-from pytest_repro.model.artefact import Artefact, GrowthPoint, growth_of
-from pytest_repro.model.baseline import Baseline, CheckId, Outcome, Verdict
+from pytest_repro.model.artefact import Artefact, GrowthPoint
+from pytest_repro.model.baseline import Baseline
+from pytest_repro.model.ids import CheckId
+from pytest_repro.model.outcome import Outcome
+from pytest_repro.model.words import Verdict
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.digest import digest_text
+from pytest_repro.trace.divergence import growth_of
 from pytest_repro.trace.msprobe_target import dump_config
 from pytest_repro.trace.records import trace_from_rows
 
@@ -21,7 +25,6 @@ if TYPE_CHECKING:
     from pytest_repro.checking.examination import Examination
     from pytest_repro.checking.session import Session
 
-__all__ = ["MSPROBE", "OBSERVED", "Artefacts"]
 
 MSPROBE = "msprobe"
 """The folder of a report that holds, for drifts on an Ascend device, msprobe's ``config.json``."""

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 from pytest_repro.errors import BaselineError, CheckFailed, UsageError
 from pytest_repro.frameworks.values import TensorFramework, records_from
-from pytest_repro.model.baseline import CheckId, Distance, Envelope, Ledger, TensorRecord
+from pytest_repro.model.baseline import Envelope
+from pytest_repro.model.ids import CheckId, Ledger, TensorRecord
+from pytest_repro.model.words import Distance
 from pytest_repro.noise.batch import compare_batch_noise
 from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
 from pytest_repro.noise.sources import Fresh
 from pytest_repro.tensors.compare import summary_of
 from pytest_repro.tensors.record import make_record
-from pytest_repro.tolerance.bounds import describe
+from pytest_repro.tolerance.bounds import describe, tolerance_from
 from pytest_repro.tolerance.choose import Chosen, LeafJudgement, choose_tolerance, judge_leaves
-from pytest_repro.tolerance.judge import tolerance_from
 
 if TYPE_CHECKING:
     from pytest_repro.checking.session import Session
     from pytest_repro.checking.trial import Trial
 
-__all__ = ["BatchImage", "Maker", "check_batch"]
 
 Maker = Callable[[LedgerGenerator], object]
 """Makes one image alone from the generator it is given."""

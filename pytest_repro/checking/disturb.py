@@ -6,17 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_repro.checking.trial import Trial
-from pytest_repro.model.baseline import Envelope, TensorRecord
+from pytest_repro.model.baseline import Envelope
+from pytest_repro.model.ids import TensorRecord
+from pytest_repro.model.trace import Trace
 from pytest_repro.settings import Settings
 from pytest_repro.tensors.compare import compare_records
 from pytest_repro.tolerance.choose import factor_of
-from pytest_repro.tolerance.envelope import envelope_from
-from pytest_repro.tolerance.measured import ceiling, proves_nothing
+from pytest_repro.tolerance.measured import ceiling, envelope_from, proves_nothing
 from pytest_repro.tolerance.policy import Resolved
 from pytest_repro.trace.envelope import StepEnvelope, measure_steps
-from pytest_repro.trace.records import Trace
-
-__all__ = ["DisturbedRun", "Disturbing"]
 
 _MAX_CHARACTERS = 200
 

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_repro.checking.accept import changes_of
 from pytest_repro.checking.disturb import DisturbedRun, Disturbing
 from pytest_repro.checking.isolated import IsolatedTrial
 from pytest_repro.checking.judging import Judging
-from pytest_repro.checking.plan import Plan
 from pytest_repro.checking.recording import Recording
 from pytest_repro.checking.repeat import Raised, name_run, parting, raised_by
 from pytest_repro.checking.trial import CheckCall, Trial
 from pytest_repro.errors import BaselineError
 from pytest_repro.model.artefact import Candidate
-from pytest_repro.model.baseline import (
-    Baseline,
-    Cause,
-    CheckId,
-    Gate,
-    IndexEntry,
-    Observation,
-    Outcome,
-    Verdict,
-)
+from pytest_repro.model.baseline import Baseline
+from pytest_repro.model.ids import CheckId, IndexEntry
+from pytest_repro.model.outcome import Observation, Outcome
+from pytest_repro.model.words import Cause, Gate, NoiseMode, TraceLevel, UpdateMode, Verdict
 from pytest_repro.noise.sources import Disturbed, NoiseSource
-from pytest_repro.settings import NoiseMode, TraceLevel, UpdateMode
-from pytest_repro.tolerance.envelope import runs_wanted
+from pytest_repro.tolerance.measured import runs_wanted
 
 if TYPE_CHECKING:
     from pytest_repro.checking.session import Session
-
-__all__ = ["Examination"]
 
 
 class Examination:
@@ -319,3 +309,24 @@ def _why_no_recording(failure: BaseException | None, is_rerun: bool) -> str:
     if is_rerun:
         return "not recorded: this is a further attempt at the test, after one that failed"
     return "" if failure is None else "not recorded: the test itself failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to become of one check, before the repeatable gate."""
+
+    call: CheckCall
+    outcome: Outcome | None
+    recording: Verdict | None = None
+
+    @property
+    def needs_repeat(self) -> bool:
+        if self.recording is not None:
+            return True
+        return self.outcome is not None and self.outcome.verdict is Verdict.DRIFT
+
+    @property
+    def is_acceptable(self) -> bool:
+        """Whether somebody who reads a report may want to accept it."""
+        verdict = None if self.outcome is None else self.outcome.verdict
+        return self.needs_repeat or verdict in (Verdict.MISSING, Verdict.WITHIN)

@@ -6,27 +6,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pytest_repro.checking.trial import Trial
-from pytest_repro.checking.watching import Anatomy
+from pytest_repro.checking.trial import Anatomy, Trial
+from pytest_repro.environment.facts import is_in_key
 from pytest_repro.errors import BaselineError
-from pytest_repro.model.baseline import Baseline, WeightsDigest
+from pytest_repro.model.baseline import Baseline, Environment, LedgerDifference, WeightsDigest
+from pytest_repro.model.ids import FactDifference
+from pytest_repro.model.trace import DumpTarget, SignalRecord, Trace
+from pytest_repro.model.words import Cause
 from pytest_repro.store.store import Store
-from pytest_repro.trace.component_rows import configurations_from_rows, weights_from_rows
 from pytest_repro.trace.components import (
     ComponentWeights,
     SettingChange,
+    TensorChange,
     WeightsChange,
     compare_configurations,
     compare_weights,
+    configurations_from_rows,
+    weights_from_rows,
 )
-from pytest_repro.trace.divergence import Divergence, Within, first_divergence, how_far
+from pytest_repro.trace.divergence import (
+    Divergence,
+    Within,
+    first_divergence,
+    how_far,
+    unpaired_sentences,
+)
 from pytest_repro.trace.envelope import StepBounds, step_envelope_from_rows, within_steps
-from pytest_repro.trace.msprobe_target import DumpTarget, dump_target
-from pytest_repro.trace.records import SignalRecord, Trace, trace_from_rows
-from pytest_repro.trace.unpaired_cells import unpaired_sentences
+from pytest_repro.trace.msprobe_target import dump_target
+from pytest_repro.trace.records import trace_from_rows
 from pytest_repro.trace.wording import all_within_sentence, divergence_sentences
-
-__all__ = ["Anatomies", "Slack"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +160,201 @@ class Anatomies:
     def _table(self, one: WeightsDigest) -> ComponentWeights | None:
         rows = self._store.rows(one.digest)
         return None if rows is None else weights_from_rows(one.component, rows)
+
+
+CODE_FACTS = (
+    *("mindone.version", "mindone.commit", "code.commit", "code.dirty", "mindspore.version"),
+)
+"""Facts that are shown then and now when the code is the cause."""
+
+_SHOWN_TENSORS = 4
+_SHOWN_FACTS = 8
+_DIGEST_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is known about what changed between baseline and observed.
+
+    Attributes:
+        nondeterminism: Where two runs of this very session parted, in words; ``""`` if they agree.
+        noise: The first difference between the ledgers, if any.
+        weights: Components whose weights differ (`components.compare_weights`).
+        settings: Entries of configurations that differ (`components.compare_configurations`).
+        facts: Facts that differ.
+        baseline, observed: Both environments, as far as known.
+    """
+
+    nondeterminism: str = ""
+    noise: LedgerDifference | None = None
+    weights: tuple[WeightsChange, ...] = ()
+    settings: tuple[SettingChange, ...] = ()
+    facts: tuple[FactDifference, ...] = ()
+    baseline: Environment | None = None
+    observed: Environment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CauseFinding:
+    """The cause, one sentence, and below it the evidence, a line each, most important first."""
+
+    cause: Cause
+    sentence: str
+    evidence: tuple[str, ...]
+
+
+def decide_cause(known: Evidence) -> CauseFinding:
+    """The first of the causes that applies, in this order.
+
+    ``nondeterminism``, ``noise``, ``weights``; ``environment`` when a fact that changes bits
+    differs, or the key; else ``code``. Facts that are not known to change bits decide nothing (two
+    machines of one key give equal bits), and neither does what belongs to the code itself
+    (``code.*``, ``mindone.version``); both are listed. Causes later in the order that apply as well
+    are named in the evidence.
+    """
+    findings = _findings(known)
+    first, *others = findings
+    evidence = [*first.evidence, *(f"also: {other.sentence}" for other in others)]
+    return CauseFinding(first.cause, first.sentence, tuple(evidence))
+
+
+def _findings(known: Evidence) -> list[CauseFinding]:
+    found: list[CauseFinding] = []
+    if known.nondeterminism:
+        sentence = (
+            "two runs in this session differ, so no difference from a baseline means anything"
+        )
+        found.append(CauseFinding(Cause.NONDETERMINISM, sentence, (known.nondeterminism,)))
+    if known.noise is not None:
+        found.append(_noise(known.noise))
+    if known.weights:
+        found.append(_weights(known.weights))
+    if _environment_changed(known):
+        found.append(_environment(known))
+    if not found or _code_changed(known):
+        found.append(_code(known, alone=not found))
+    return found
+
+
+def _noise(noise: LedgerDifference) -> CauseFinding:
+    sides = (("baseline", noise.baseline), ("observed", noise.observed))
+    lines = (
+        f"{side}  {draw.method} {draw.shape} {draw.dtype} {draw.digest[:_DIGEST_DIGITS]}"
+        for side, draw in sides
+        if draw is not None
+    )
+    sentence = f"the noise is not the baseline's: {noise.sentence}"
+    return CauseFinding(Cause.NOISE, sentence, tuple(lines))
+
+
+def _weights(changes: Sequence[WeightsChange]) -> CauseFinding:
+    names = ", ".join(change.component for change in changes)
+    lines = tuple(line for change in changes for line in _weights_lines(change))
+    return CauseFinding(Cause.WEIGHTS, f"the weights of {names} are not the baseline's", lines)
+
+
+def _weights_lines(change: WeightsChange) -> tuple[str, ...]:
+    if not change.baseline or not change.observed:
+        side = "this run" if not change.baseline else "the baseline"
+        return (f"{change.component}: only {side} has it",)
+    if not change.tensors:
+        old, new = change.baseline[:_DIGEST_DIGITS], change.observed[:_DIGEST_DIGITS]
+        why = "the tensors were not recorded"
+        if change.tensor_count:
+            why = "when the test had ended, its tensors were the baseline's again"
+        return (f"{change.component}: digest {old} became {new}; {why}",)
+    count = len(change.tensors)
+    first = f"{change.component}: {count} of {change.tensor_count} tensors differ"
+    shown = [_tensor_line(tensor) for tensor in change.tensors[:_SHOWN_TENSORS]]
+    more = [f"and {count - _SHOWN_TENSORS} more"] if count > _SHOWN_TENSORS else []
+    return (first, *shown, *more)
+
+
+def _tensor_line(change: TensorChange) -> str:
+    old, new = change.baseline, change.observed
+    if old is None or new is None:
+        return f"{change.name}: only in {'this run' if old is None else 'the baseline'}"
+    if (old.dtype, old.shape) != (new.dtype, new.shape):
+        return f"{change.name}: {old.dtype} {old.shape} became {new.dtype} {new.shape}"
+    apart = how_far(old, new)
+    measure = "at least" if apart.is_bound else "about"
+    means = f"mean {old.mean:.9g} -> {new.mean:.9g}, l2 {old.l2:.9g} -> {new.l2:.9g}"
+    return f"{change.name}: {old.dtype} {old.shape}, rel_l2 {measure} {apart.rel_l2:.1e}, {means}"
+
+
+def _environment_changed(known: Evidence) -> bool:
+    old, new = known.baseline, known.observed
+    if old is not None and new is not None and old.key != new.key:
+        return True
+    return any(fact.changes_bits and not _is_code(fact.name) for fact in known.facts)
+
+
+def _is_code(name: str) -> bool:
+    return name.startswith(("mindone.", "code."))
+
+
+def _environment(known: Evidence) -> CauseFinding:
+    # A stable sort, so that facts keep the order of their names within each group. What the key
+    # holds comes first: a SIMD level or a framework is why the key holds it.
+    facts = sorted(
+        known.facts, key=lambda fact: (not _is_keyed(fact, known), not fact.changes_bits)
+    )
+    strong = [fact for fact in facts if fact.changes_bits or _is_keyed(fact, known)]
+    strong = [fact for fact in strong if not _is_code(fact.name)]
+    named = ", ".join(_became(fact) for fact in strong[:3])
+    if not named and known.baseline is not None and known.observed is not None:
+        named = f"{known.baseline.key} became {known.observed.key}"
+    sentence = f"the environment is not the baseline's: {named}"
+    return CauseFinding(Cause.ENVIRONMENT, sentence, _fact_lines(facts, known))
+
+
+def _is_keyed(fact: FactDifference, known: Evidence) -> bool:
+    """Whether the fact is one by which the two keys differ, as far as the keys are known."""
+    old, new = known.baseline, known.observed
+    return is_in_key(fact.name) and old is not None and new is not None and old.key != new.key
+
+
+def _became(fact: FactDifference) -> str:
+    return f"{fact.name} {fact.baseline or 'nothing'} became {fact.observed or 'nothing'}"
+
+
+def _fact_lines(facts: Sequence[FactDifference], known: Evidence) -> tuple[str, ...]:
+    lines = [
+        _became(fact)
+        + ("" if fact.changes_bits or _is_keyed(fact, known) else " (not known to change bits)")
+        for fact in facts[:_SHOWN_FACTS]
+    ]
+    more = len(facts) - _SHOWN_FACTS
+    return (*lines, f"and {more} more facts") if more > 0 else tuple(lines)
+
+
+def _code_changed(known: Evidence) -> bool:
+    return bool(known.settings) or any(_is_code(fact.name) for fact in known.facts)
+
+
+def _code(known: Evidence, *, alone: bool) -> CauseFinding:
+    changed = [_became(fact) for fact in known.facts if _is_code(fact.name)]
+    changed += [_setting(change) for change in known.settings[:3]]
+    sentence = f"the code changed: {', '.join(changed)}"
+    if not changed:
+        sentence = "the code computes something else: nothing else that is known has changed"
+    others = [fact for fact in known.facts if not _is_code(fact.name)] if alone else []
+    settings = [_setting(change) for change in known.settings]
+    lines = (*settings, *_then_and_now(known), *_fact_lines(others, known))
+    return CauseFinding(Cause.CODE, sentence, lines)
+
+
+def _setting(change: SettingChange) -> str:
+    old, new = change.baseline or "nothing", change.observed or "nothing"
+    return f"{change.component}.{change.name} {old} became {new}"
+
+
+def _then_and_now(known: Evidence) -> tuple[str, ...]:
+    if known.baseline is None or known.observed is None:
+        return ()
+    rows = [(name, known.baseline.value(name), known.observed.value(name)) for name in CODE_FACTS]
+    return tuple(
+        f"{name}  then {old or 'unknown'}, now {new or 'unknown'}"
+        for name, old, new in rows
+        if old or new
+    )

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from pytest_repro.checking.repeat import Raised
 from pytest_repro.checking.trial import Trial
 from pytest_repro.errors import IsolationError
-from pytest_repro.model.baseline import Baseline, Environment, IndexEntry, Observation, Provenance
+from pytest_repro.model.baseline import Baseline, Environment, Provenance
+from pytest_repro.model.ids import IndexEntry
+from pytest_repro.model.outcome import Observation
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.compare import summary_of
 from pytest_repro.trace.records import trace_from_rows, trace_rows
@@ -22,7 +24,6 @@ from pytest_repro.trace.records import trace_from_rows, trace_rows
 if TYPE_CHECKING:
     from pytest_repro.checking.session import Session
 
-__all__ = ["IsolatedTrial", "keep_trial", "keep_unfinished", "read_trial"]
 
 _END = "end.json"
 """Written last: where it lies, the test came to an end."""

@@ -5,25 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_repro.checking.cause import Evidence, decide_cause
-from pytest_repro.checking.explain import Anatomies, Slack
+from pytest_repro.checking.explain import Anatomies, Evidence, Slack, decide_cause
 from pytest_repro.checking.references import Found, narrower
 from pytest_repro.checking.spec import TestSpec
 from pytest_repro.checking.trial import CheckCall, Trial
 from pytest_repro.environment.key import HardwareKind, compare_facts, parse_hardware
 from pytest_repro.errors import BaselineError
-from pytest_repro.model.baseline import (
-    Baseline,
-    Difference,
-    Distance,
-    Gate,
-    IndexEntry,
-    LedgerDifference,
-    Outcome,
-    Reference,
-    TensorSummary,
-    Verdict,
-)
+from pytest_repro.model.baseline import Baseline, Difference, LedgerDifference, TensorSummary
+from pytest_repro.model.ids import IndexEntry
+from pytest_repro.model.outcome import Outcome, Reference
+from pytest_repro.model.words import Distance, Gate, Verdict
 from pytest_repro.noise.ledger import compare_ledgers
 from pytest_repro.tolerance.bounds import Tolerance
 from pytest_repro.tolerance.choose import (
@@ -39,8 +30,6 @@ from pytest_repro.tolerance.judge import EXACT, passing_tolerance
 
 if TYPE_CHECKING:
     from pytest_repro.checking.session import Session
-
-__all__ = ["Judging"]
 
 
 class Judging:

@@ -8,15 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_repro.errors import CorruptBaseline
-from pytest_repro.model.ids import (
-    CheckId,
-    Digest,
-    EnvironmentKey,
-    IndexEntry,
-    Ledger,
-    Reference,
-    TensorRecord,
-)
+from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, Ledger, TensorRecord
+from pytest_repro.model.outcome import Reference
 from pytest_repro.model.words import Distance
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.dtypes import DTYPES
@@ -27,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_repro.model.baseline import Baseline, Environment
     from pytest_repro.noise.sources import Replay
 
-__all__ = ["Found", "References", "narrower"]
 
 _REACH = {Distance.OWN: 0, Distance.RELEASE: 1, Distance.ANY: 2}
 
@@ -144,7 +136,7 @@ class References:
         return baseline, Reference(found.key, distance, manifest, reasons)
 
     def _demand_intact(self, baseline: Baseline, found: Found, check: CheckId) -> None:
-        from pytest_repro.store.index import index_of
+        from pytest_repro.store.manifest import index_of
 
         held = index_of(baseline)
         if held != found.entry:

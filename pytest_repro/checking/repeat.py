@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_repro.model.baseline import Difference, Observation, TensorRecord
+from pytest_repro.model.baseline import Difference
+from pytest_repro.model.ids import TensorRecord
+from pytest_repro.model.outcome import Observation
 from pytest_repro.noise.ledger import compare_ledgers
 from pytest_repro.tensors.compare import compare_records
 from pytest_repro.trace.divergence import first_divergence
-
-__all__ = ["Raised", "name_run", "parting", "raised_by"]
 
 
 @dataclass(frozen=True, slots=True)

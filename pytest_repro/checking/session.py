@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pytest_repro.checking.references import References, narrower
 from pytest_repro.checking.spec import Specs, TestSpec
 from pytest_repro.checking.trial import CheckCall, FindExact, Trial
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
 from pytest_repro.guard.guard import Isolation, end_guarding, guard_randomness, isolated_globals
-from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, Reference
-from pytest_repro.settings import NoiseMode, Settings, UpdateMode
+from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey
+from pytest_repro.model.outcome import Reference
+from pytest_repro.model.words import Framework, NoiseMode, UpdateMode
+from pytest_repro.noise.canary import noise_canary
+from pytest_repro.settings import Settings
 from pytest_repro.store.store import Store
+from pytest_repro.store.stream import RecordedStream, read_streams
 
 if TYPE_CHECKING:
     from pytest_repro.checking.examination import Examination
-    from pytest_repro.checking.stream_watch import StreamWatch
-    from pytest_repro.checking.writing import Writing
+    from pytest_repro.checking.recording import Writing
     from pytest_repro.frameworks.msprobe import MsprobeDump
     from pytest_repro.model.artefact import Artefact, Candidate
-    from pytest_repro.model.baseline import Baseline, Environment, TensorRecord
-    from pytest_repro.model.ids import Outcome
+    from pytest_repro.model.baseline import Baseline, Environment
+    from pytest_repro.model.ids import TensorRecord
+    from pytest_repro.model.outcome import Outcome
     from pytest_repro.noise.generator import NoiseBook
     from pytest_repro.noise.sources import NoiseSource
     from pytest_repro.pipelines.registry import Pipelines
-    from pytest_repro.store.manifest import Row
+    from pytest_repro.store.files import Row
     from pytest_repro.tolerance.policy import Policy, Resolved
-
-__all__ = ["Session"]
 
 
 class Session:
@@ -102,7 +108,7 @@ class Session:
     @property
     def tool(self) -> str:
         """Our name and version."""
-        from pytest_repro.environment.host import package_version
+        from pytest_repro.frameworks.installed import package_version
 
         return f"pytest-repro {package_version('pytest-repro') or 'unknown'}"
 
@@ -185,8 +191,6 @@ class Session:
         if self.settings.noise is NoiseMode.REPLAY or self._isolated:
             return ""
         if self._stream_watch is None:
-            from pytest_repro.checking.stream_watch import StreamWatch
-
             self._stream_watch = StreamWatch(self.store.shown)
         manifest = self.references.nearest_manifest(module, self.settings.reference)
         return self._stream_watch.note(manifest)
@@ -269,7 +273,7 @@ class Session:
     def writing(self) -> Writing:
         """What waits to be written."""
         if self._writing is None:
-            from pytest_repro.checking.writing import Writing
+            from pytest_repro.checking.recording import Writing
 
             self._writing = Writing(self.store, self.key)
         return self._writing
@@ -310,3 +314,125 @@ def _dump(config: str) -> MsprobeDump | None:
     from pytest_repro.frameworks.msprobe import MsprobeDump
 
     return MsprobeDump(Path(config))
+
+
+def open_session(
+    settings: Settings,
+    *,
+    root: Path,
+    extra_facts: Sequence[Mapping[str, str]] = (),
+    wants: Callable[[Candidate], bool] = lambda candidate: True,
+    isolated: bool = False,
+) -> Session:
+    """The session of a run on this machine: observe the environment, open store and policy.
+
+    Raises:
+        ReproError: The facts, the folder or the policy are wrong.
+    """
+    folder = root / settings.baselines
+    store, policy = Store(folder, root=root), folder / "policy.yaml"
+    mindspore = MindSporeAdapter()
+    has_mindspore = settings.framework is not Framework.NUMPY and mindspore.installed()
+    if has_mindspore:
+        # Before the first kernel, and before the facts are read: the switch is one of them.
+        mindspore.enable_determinism()
+    extra = _merged(extra_facts)
+    observe = _observer(settings, root, extra, mindspore)
+    # They wait where nothing that a test does can change them.
+    may_wait = settings.update is UpdateMode.NONE and not extra
+    if has_mindspore or settings.framework is Framework.MINDSPORE or not may_wait:
+        environment = observe()
+        key, observe = environment.key, lambda: environment
+    else:
+        key = _numpy_key()
+    return Session(
+        settings,
+        root=root,
+        key=key,
+        observe=observe,
+        store=store,
+        policy=_policy_of(policy, store),
+        mindspore=mindspore,
+        wants=wants,
+        isolated=isolated,
+    )
+
+
+def _observer(
+    settings: Settings, root: Path, extra: Mapping[str, str], mindspore: MindSporeAdapter
+) -> Callable[[], Environment]:
+    """What sees every fact, now or later, with the environment variables of now."""
+    variables = dict(os.environ)
+
+    def observe() -> Environment:
+        from pytest_repro.environment.observe import observe_environment
+
+        return observe_environment(
+            framework=str(settings.framework),
+            root=root,
+            extra=extra,
+            mindspore=mindspore,
+            variables=variables,
+        )
+
+    return observe
+
+
+def _numpy_key() -> EnvironmentKey:
+    from pytest_repro.environment.cpu import numpy_key
+
+    return numpy_key(os.environ)
+
+
+def _policy_of(path: Path, store: Store) -> Policy | None:
+    if not os.path.lexists(path) and not os.path.lexists(path.with_suffix(".yml")):
+        return None
+    from pytest_repro.store.policy_file import load_policy
+
+    return load_policy(path, shown=store.shown(path))
+
+
+def _merged(extra: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    return {name: value for facts in extra for name, value in facts.items()}
+
+
+class StreamWatch:
+    """Compares the canary of this process with the recorded ones, a manifest once.
+
+    It judges nothing: which draws a test makes, its ledger knows.
+
+    Args:
+        shown: Gives a path as messages show it.
+    """
+
+    def __init__(self, shown: Callable[[Path], str]) -> None:
+        self._shown = shown
+        self._looked: set[Path] = set()
+        self._said: set[RecordedStream] = set()
+
+    @cached_property
+    def _canary(self) -> dict[str, str]:
+        return {fact.name: fact.value for fact in noise_canary()}
+
+    def note(self, manifest: Path | None) -> str:
+        """What to say of a manifest; ``""`` where nothing changed, or was said already."""
+        if manifest is None or manifest in self._looked:
+            return ""
+        self._looked.add(manifest)
+        for stream in read_streams(manifest):
+            changed = [name for name, value in stream.canary if self._canary.get(name) != value]
+            if changed and stream not in self._said:
+                self._said.add(stream)
+                return self._sentence(manifest, stream, changed)
+        return ""
+
+    def _sentence(self, manifest: Path, stream: RecordedStream, changed: list[str]) -> str:
+        because = f"numpy {stream.numpy} -> {np.__version__}"
+        if stream.numpy == np.__version__:
+            because = f"numpy {np.__version__} in both: another build or another libm"
+        return (
+            f"numpy draws other bits here than those recorded in {self._shown(manifest)}: "
+            f"{', '.join(changed)} ({because})\n"
+            "  next   --repro-noise=replay computes from stored noise; "
+            "a test that draws otherwise drifts with cause noise"
+        )

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_repro.errors import SettingError
-from pytest_repro.model.words import Distance
-from pytest_repro.settings import RngMode, Settings, TraceLevel, parse_choice, parse_count
+from pytest_repro.model.words import Distance, RngMode, TraceLevel
+from pytest_repro.settings import Settings, parse_choice, parse_count
 
 if TYPE_CHECKING:
-    from pytest_repro.tolerance.judge import Tolerance
+    from pytest_repro.tolerance.bounds import Tolerance
 
-__all__ = ["MARKER_ARGUMENTS", "Asked", "Specs", "TestSpec"]
 
 MARKER_ARGUMENTS: Mapping[str, str] = {
     "seed": "seed of `repro_generator` and of the global generators",
@@ -122,7 +121,7 @@ def _asked(arguments: Mapping[str, object], settings: Settings, origin: str) -> 
 
 
 def _tolerance(asked: object, origin: str) -> Tolerance:
-    from pytest_repro.tolerance.judge import tolerance_from
+    from pytest_repro.tolerance.bounds import tolerance_from
 
     return tolerance_from(asked, origin=f"{origin} tolerance")
 

@@ -18,8 +18,6 @@ from pytest_repro.report.document import ReadReport
 from pytest_repro.report.tables import count_text, json_text
 from pytest_repro.store.select import selects
 
-__all__ = ["accept_", "add_arguments"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

@@ -8,8 +8,6 @@ from pytest_repro.cli import look as looking
 from pytest_repro.cli.context import Command, Example
 from pytest_repro.errors import ExitCode
 
-__all__ = ["COMMANDS"]
-
 _UNREADABLE = (ExitCode.BASELINE, "a baseline cannot be read; pytest-repro verify names all")
 _DONE = ((ExitCode.OK, "done"), _UNREADABLE)
 

@@ -6,25 +6,7 @@ import argparse
 
 from pytest_repro.cli.completion import SHELLS
 from pytest_repro.model.words import Verdict
-from pytest_repro.settings_table import TABLE, Setting
-
-__all__ = [
-    "add_check_glob",
-    "add_json",
-    "add_place",
-    "completion",
-    "diff",
-    "env",
-    "gc",
-    "list_",
-    "matrix",
-    "policy_explain",
-    "prune",
-    "rename",
-    "sensitivity",
-    "show",
-    "verify",
-]
+from pytest_repro.settings import TABLE, Setting
 
 _BASELINES = next(setting for setting in TABLE if setting.name == "baselines")
 _FRAMEWORK = next(setting for setting in TABLE if setting.name == "framework")

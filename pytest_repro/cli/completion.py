@@ -6,8 +6,6 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["SHELLS", "completion_script"]
-
 SHELLS = ("bash", "zsh", "fish")
 
 

@@ -10,12 +10,10 @@ from pathlib import Path
 from pytest_repro.cli.output import Output
 from pytest_repro.cli.pytest_ini import find_root, ini_values
 from pytest_repro.errors import ExitCode, UsageError
-from pytest_repro.settings_table import TABLE
+from pytest_repro.settings import TABLE
 from pytest_repro.store.policy_file import load_policy
 from pytest_repro.store.store import Store
 from pytest_repro.tolerance.policy import Policy
-
-__all__ = ["Command", "Context", "Example"]
 
 
 @dataclass(frozen=True, slots=True)

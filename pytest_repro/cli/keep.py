@@ -12,15 +12,12 @@ from pytest_repro.cli.showing import explanation_lines
 from pytest_repro.errors import ExitCode, UsageError
 from pytest_repro.report.tables import Column, Table, count_text, json_text
 from pytest_repro.store.inventory import delete_files
-from pytest_repro.store.prune import Garbage, find_garbage, find_prunable
+from pytest_repro.store.prune import Garbage, collect_tests, find_garbage, find_prunable
 from pytest_repro.store.prune import prune as prune_entries
-from pytest_repro.store.pytest_collection import collect_tests
 from pytest_repro.store.select import Entry, entries, named_entries, one_check, select_keys
 from pytest_repro.store.store import Store
 from pytest_repro.store.verify import Finding, verify
 from pytest_repro.tolerance.policy import explain, unmatched
-
-__all__ = ["completion", "gc", "policy_check", "policy_explain", "prune", "verify_"]
 
 _LISTED = 20
 

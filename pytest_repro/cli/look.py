@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from pytest_repro.analysis import sides as upkeep
+from pytest_repro.analysis.agreement import LeafDistance, farthest
 from pytest_repro.cli.context import Context
 from pytest_repro.cli.reports import list_report, side_of
 from pytest_repro.cli.showing import baseline_lines, environment_table
 from pytest_repro.errors import ExitCode, StoreError, UsageError
+from pytest_repro.model.words import Framework
 from pytest_repro.report.matrix import matrix_html, matrix_json, matrix_lines, matrix_tables
 from pytest_repro.report.sensitivity import sensitivity_summary, sensitivity_table
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
-from pytest_repro.settings import Framework, parse_choice
+from pytest_repro.settings import parse_choice
 from pytest_repro.store.select import one_check, select_keys
-from pytest_repro.survey import sides as upkeep
-from pytest_repro.survey.agreement import LeafDistance, farthest
-
-__all__ = ["diff", "env", "history", "list_", "matrix", "sensitivity", "show"]
 
 _SHOWN_DIGITS = 12
 

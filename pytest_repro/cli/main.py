@@ -11,8 +11,6 @@ from pytest_repro.cli.output import Output
 from pytest_repro.cli.parser import build_parser
 from pytest_repro.errors import ReproError
 
-__all__ = ["main"]
-
 _INTERRUPTED = 130
 """What shells give a command that Ctrl-C ended: 128 plus SIGINT."""
 

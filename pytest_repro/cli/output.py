@@ -11,8 +11,6 @@ from typing import TextIO, TypeVar
 
 from pytest_repro.report.tables import Table, plain_table, rich_table
 
-__all__ = ["Output"]
-
 _Item = TypeVar("_Item")
 
 

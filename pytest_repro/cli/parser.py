@@ -11,8 +11,6 @@ from typing import Any
 from pytest_repro.cli.context import Command
 from pytest_repro.errors import ExitCode
 
-__all__ = ["build_parser"]
-
 _PROGRAM = "pytest-repro"
 _DESCRIPTION = (
     "Look at, compare and look after the baselines of pytest-repro.\n"

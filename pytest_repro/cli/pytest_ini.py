@@ -17,7 +17,6 @@ if sys.version_info >= (3, 11):
 else:  # pytest brings it there
     import tomli as tomllib
 
-__all__ = ["find_root", "ini_values"]
 
 _FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("pytest.toml", ("pytest",)),

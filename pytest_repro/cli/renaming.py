@@ -11,8 +11,6 @@ from pytest_repro.store.rename import find_renamings, rename
 from pytest_repro.store.select import select_keys
 from pytest_repro.tolerance.policy import matches
 
-__all__ = ["rename_"]
-
 
 def rename_(context: Context) -> ExitCode:
     """Stored checks of a test that was renamed or moved."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_repro.analysis.sides import ReportSide, Side, StoreSide
 from pytest_repro.checking.accept import open_observed
 from pytest_repro.cli.context import Context
 from pytest_repro.errors import StoreError, UsageError
@@ -14,11 +15,8 @@ from pytest_repro.model.words import Verdict
 from pytest_repro.report.document import ReadReport, read_report
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
 from pytest_repro.settings import parse_choice
-from pytest_repro.store.regular_file import read_regular
+from pytest_repro.store.files import read_regular
 from pytest_repro.store.select import one_key, selects
-from pytest_repro.survey.sides import ReportSide, Side, StoreSide
-
-__all__ = ["is_report", "list_report", "read_folder", "side_of"]
 
 _REPORT = "report.json"
 

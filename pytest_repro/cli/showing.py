@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from pytest_repro.model.baseline import Baseline, Draw, Environment, EnvironmentKey, TensorSummary
+from pytest_repro.model.baseline import Baseline, Environment, TensorSummary
+from pytest_repro.model.ids import Draw, EnvironmentKey
 from pytest_repro.report.tables import Column, Table, count_text, number_text
 from pytest_repro.tolerance.policy import Explanation
-
-__all__ = ["baseline_lines", "environment_table", "explanation_lines"]
 
 _DRAWS = 10
 

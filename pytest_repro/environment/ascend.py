@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-__all__ = ["cann_version", "driver_version", "firmware_version", "read_soc_name"]
-
 _INSTALLED = Path("/usr/local/Ascend")
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Hashable, Sequence
+import sys
+from collections.abc import Collection, Hashable, MutableMapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from pytest_repro.errors import SettingError, UsageError
-
-__all__ = ["Share", "cores_of", "parse_devices", "ranges_text", "shares_of_workers"]
+from pytest_repro.errors import UsageError
 
 _OPTION = "--repro-devices"
-_MOST = 1024
 """More devices than any machine has; a range beyond is a slip of the finger."""
 
 
@@ -36,35 +36,6 @@ class Share:
     def from_text(cls, text: str) -> Share:
         """The share that `str` wrote."""
         return cls(*map(int, text.split()))
-
-
-def parse_devices(text: str) -> tuple[int, ...]:
-    """The numbers that ``0-7`` or ``0,2,4-5`` names, in that order; none for ``""``.
-
-    Raises:
-        SettingError: No such list, a range that goes down, or a device named twice.
-    """
-    if not text:
-        return ()
-    found: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?", part, re.ASCII)
-        if match is None:
-            raise _wrong(text, f"{part.strip()!r} is neither a number nor a range such as 0-7")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise _wrong(text, f"the range {part.strip()} goes down")
-        if last - first >= _MOST:
-            raise _wrong(text, f"the range {part.strip()} names more than {_MOST} devices")
-        found.extend(range(first, last + 1))
-    twice = sorted({number for number in found if found.count(number) > 1})
-    if twice:
-        raise _wrong(text, f"device {twice[0]} is named twice: two workers would share it")
-    return tuple(found)
-
-
-def _wrong(text: str, fact: str) -> SettingError:
-    return SettingError(f"{_OPTION}: {text!r} is no list of devices", facts=(fact,))
 
 
 def shares_of_workers(devices: Sequence[int], hosts: Sequence[Hashable]) -> tuple[Share, ...]:
@@ -123,3 +94,60 @@ def ranges_text(numbers: Sequence[int]) -> str:
         else:
             parts.append([number])
     return ",".join("-".join(map(str, part)) for part in parts)
+
+
+VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
+_EARLY = ("mindspore", "numpy")
+"""Once imported they have counted the cores, and MindSpore may have opened its device."""
+
+
+def has_ascend(dev: Path = Path("/dev")) -> bool:
+    """Whether the driver shows an Ascend device: ``/dev/davinci0`` and so on."""
+    return any(re.fullmatch(r"davinci[0-9]+", path.name) for path in dev.glob("davinci*"))
+
+
+def occupy(
+    share: Share,
+    *,
+    variables: MutableMapping[str, str] = os.environ,
+    loaded: Collection[str] = sys.modules,
+) -> str:
+    """Confine this process to its share and say to what, in words.
+
+    Raises:
+        UsageError: It is too late, the device is not ours to use, or the cores do not suffice.
+    """
+    late = [name for name in _EARLY if name in loaded]
+    if late:
+        raise UsageError(
+            f"--repro-devices: {late[0]} was imported before the device could be chosen",
+            facts=("a plugin of pytest imports it, or an entry of -p",),
+            next_step="leave that plugin out with -p no:NAME",
+        )
+    if has_ascend():
+        _choose_ascend(share, variables)
+        return f"Ascend device {share.device}"
+    cores = share_of_cores(share)
+    os.sched_setaffinity(0, cores)
+    return f"{'core' if len(cores) == 1 else 'cores'} {ranges_text(cores)}"
+
+
+def share_of_cores(share: Share) -> tuple[int, ...]:
+    """The cores of a share of this process's.
+
+    Raises:
+        UsageError: The cores do not suffice, or this system cannot confine a process to some.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        raise UsageError("--repro-devices: this system cannot confine a process to some cores")
+    return cores_of(share, sorted(os.sched_getaffinity(0)))
+
+
+def _choose_ascend(share: Share, variables: MutableMapping[str, str]) -> None:
+    allowed = variables.get(VISIBLE)
+    if allowed is not None and str(share.device) not in re.split(r"\s*,\s*", allowed.strip()):
+        raise UsageError(
+            f"--repro-devices: device {share.device} is not among those that this process may use",
+            facts=(f"{VISIBLE}={allowed}",),
+        )
+    variables[VISIBLE] = str(share.device)

@@ -10,18 +10,8 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 from pytest_repro.errors import EnvironmentFault
-from pytest_repro.model.baseline import EnvironmentKey, Fact
-
-__all__ = [
-    "FACTS",
-    "PROJECT_PREFIX",
-    "BitEffect",
-    "FactRule",
-    "changes_bits",
-    "is_in_key",
-    "make_fact",
-    "project_facts",
-]
+from pytest_repro.model.baseline import Fact
+from pytest_repro.model.ids import EnvironmentKey
 
 PROJECT_PREFIX = "project."
 """What the names of facts from the hook ``pytest_repro_environment`` begin with."""

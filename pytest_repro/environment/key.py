@@ -13,23 +13,8 @@ from pytest_repro.model.ids import EnvironmentKey
 from pytest_repro.model.words import Distance
 
 if TYPE_CHECKING:
-    from pytest_repro.environment.versions import VersionRank
-    from pytest_repro.model.baseline import Environment, Fact, FactDifference
-
-__all__ = [
-    "Hardware",
-    "HardwareKind",
-    "compare_facts",
-    "cpu_key",
-    "distance",
-    "framework_key",
-    "gpu_key",
-    "order_references",
-    "parse_hardware",
-    "parse_key",
-    "soc_family",
-    "soc_key",
-]
+    from pytest_repro.model.baseline import Environment, Fact
+    from pytest_repro.model.ids import FactDifference
 
 
 class HardwareKind(str, Enum):
@@ -250,7 +235,6 @@ def _by_version(own: EnvironmentKey, keys: list[EnvironmentKey]) -> list[Environ
 
 
 def _rank(key: EnvironmentKey) -> VersionRank:
-    from pytest_repro.environment.versions import version_rank
 
     found = _FRAMEWORK_TEXT.fullmatch(key.framework)
     return version_rank(found["version"] if found else "")
@@ -285,7 +269,44 @@ def _difference(name: str, before: Fact | None, now: Fact | None) -> FactDiffere
     baseline, observed = (before.value if before else "", now.value if now else "")
     if baseline == observed:
         return None
-    from pytest_repro.model.baseline import FactDifference
+    from pytest_repro.model.ids import FactDifference
 
     changes = before is not None and now is not None and (before.changes_bits or now.changes_bits)
     return FactDifference(name, baseline, observed, changes)
+
+
+VersionRank = tuple[tuple[int, ...], int, int, int, int, str]
+"""Release numbers, stage, number of the stage, post, dev, and what is left."""
+
+_VERSION = re.compile(
+    r"v?(?P<release>[0-9]+(?:\.[0-9]+)*)"
+    r"(?:[._-]?(?P<stage>alpha|beta|preview|pre|rc|a|b|c)[._-]?(?P<number>[0-9]*))?"
+    r"(?:[._-]?post(?P<post>[0-9]+))?"
+    r"(?:[._-]?dev(?P<dev>[0-9]+))?"
+    r"(?P<rest>.*)"
+)
+_STAGES = {"alpha": 1, "a": 1, "beta": 2, "b": 2, "preview": 3, "pre": 3, "rc": 3, "c": 3}
+_DEV_OF_A_RELEASE = 0
+_FINAL = 4
+_NO_POST = -1
+_NO_DEV = 1 << 62
+
+
+def version_rank(version: str) -> VersionRank:
+    """What versions are compared by: the order of PEP 440, written short.
+
+    ``2.9.0 < 2.10.0.dev1 < 2.10.0a1 < 2.10.0rc1 < 2.10.0 = 2.10 < 2.10.0.post1``; text that is no
+    version comes before all versions.
+    """
+    found = _VERSION.fullmatch(version.strip().lower())
+    if found is None:
+        return ((), 0, 0, 0, 0, version)
+    release = [int(part) for part in found["release"].split(".")]
+    while len(release) > 1 and release[-1] == 0:
+        release.pop()
+    post = int(found["post"]) if found["post"] else _NO_POST
+    dev = int(found["dev"]) if found["dev"] else _NO_DEV
+    stage = _STAGES.get(found["stage"] or "", _FINAL)
+    if stage == _FINAL and post == _NO_POST and dev != _NO_DEV:
+        stage = _DEV_OF_A_RELEASE
+    return (tuple(release), stage, int(found["number"] or 0), post, dev, found["rest"])

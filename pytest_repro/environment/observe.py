@@ -11,16 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from pytest_repro.environment import ascend, host, onednn
+from pytest_repro.environment import ascend, host
+from pytest_repro.environment import cpu as onednn
 from pytest_repro.environment import key as environment
 from pytest_repro.environment.cpu import see_cpu
 from pytest_repro.environment.facts import make_fact, project_facts
 from pytest_repro.errors import EnvironmentFault
+from pytest_repro.frameworks import installed
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
-from pytest_repro.model.baseline import Environment, EnvironmentKey, Fact
+from pytest_repro.model.baseline import Environment, Fact
+from pytest_repro.model.ids import EnvironmentKey
 from pytest_repro.noise.canary import noise_canary
-
-__all__ = ["observe_environment"]
 
 _PACKAGES = ("mindone", "mindspore", "numpy", "transformers")
 
@@ -75,7 +76,7 @@ def observe_environment(
         *_package_facts(),
         *host.system_facts(),
         *host.recorded_variables(known),
-        *host.git_facts(root),
+        *installed.git_facts(root),
         *project_facts(extra),
         ("numpy.simd", _numpy_simd()),
     )
@@ -137,8 +138,8 @@ def _onednn_of(adapter: MindSporeAdapter) -> onednn.OneDnn | None:
 
 
 def _package_facts() -> Pairs:
-    versions = tuple((f"{name}.version", host.package_version(name)) for name in _PACKAGES)
-    commit = host.package_commit("mindone")
+    versions = tuple((f"{name}.version", installed.package_version(name)) for name in _PACKAGES)
+    commit = installed.package_commit("mindone")
     # A release from an index has none, and its version says all.
     return (*versions, ("mindone.commit", commit)) if commit else versions
 

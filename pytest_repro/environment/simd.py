@@ -12,16 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = [
-    "GENERIC",
-    "UNKNOWN",
-    "CpuFeatures",
-    "OneDnnRules",
-    "normal_arch",
-    "simd_level",
-    "simd_of_mask",
-]
-
 GENERIC = "generic"
 """The CPU has none of the instruction sets that oneDNN generates code for."""
 UNKNOWN = "unknown"

@@ -19,10 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.environment.host import package_version
 from pytest_repro.errors import EnvironmentFault
-
-__all__ = ["MindSporeAdapter", "SavedState"]
+from pytest_repro.frameworks.installed import package_version
 
 _PRIVATE_IS_GONE = (ImportError, AttributeError, TypeError)
 _SEED_BOUND = 2**32

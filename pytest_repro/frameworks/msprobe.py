@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_repro.errors import StoreError, UsageError
-from pytest_repro.frameworks.taps import StepTap
-from pytest_repro.store.regular_file import read_regular
+from pytest_repro.frameworks.watch import StepTap
+from pytest_repro.store.files import read_regular
 from pytest_repro.trace.msprobe_target import read_target
-
-__all__ = ["MsprobeDump"]
 
 
 class MsprobeDump:

@@ -12,8 +12,6 @@ from pytest_repro.errors import ReproError, ValueRefused
 from pytest_repro.model.ids import CheckId, TensorRecord
 from pytest_repro.tensors.record import make_record
 
-__all__ = ["TensorFramework", "records_from"]
-
 _PALETTE_MODES = ("P", "PA")
 _MAX_DEPTH = 16
 _MAX_LEAVES = 100_000

@@ -20,8 +20,6 @@ from numpy.random import mtrand
 
 from pytest_repro.guard.events import EventKind
 
-__all__ = ["GENERATORS", "OWNERS", "GlobalGenerator", "NumpyGenerator", "RandomGenerator"]
-
 _MT19937_BYTES = 2500
 """624 words and a position. Source: numpy random/src/mt19937/mt19937.h; CPython
 Modules/_randommodule.c, where the position comes first."""

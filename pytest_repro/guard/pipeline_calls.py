@@ -20,8 +20,6 @@ from typing import Any
 
 from pytest_repro.noise.generator import NoiseBook, PipelineCall
 
-__all__ = ["watch_pipeline_calls"]
-
 _PIPELINE = "DiffusionPipeline"
 
 

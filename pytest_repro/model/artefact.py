@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_repro.model.baseline import Baseline, Difference, EnvironmentKey, IndexEntry, Verdict
-from pytest_repro.trace.divergence import how_far
-from pytest_repro.trace.records import Trace
-
-__all__ = [
-    "Artefact",
-    "Candidate",
-    "Change",
-    "Claim",
-    "GrowthPoint",
-    "Judged",
-    "growth_of",
-]
+from pytest_repro.model.baseline import Baseline, Difference
+from pytest_repro.model.ids import EnvironmentKey, IndexEntry
+from pytest_repro.model.words import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +105,3 @@ class Candidate:
     refusal: str
     is_stored: bool
     changes: tuple[Change, ...]
-
-
-def growth_of(baseline: Trace, observed: Trace) -> tuple[GrowthPoint, ...]:
-    """How far the results of equal steps are apart, in the order of the observed steps.
-
-    A step without a result, or that only one side made, has no point.
-    """
-    before = {(step.scheduler, step.position): step.signal("result") for step in baseline.steps}
-    points: list[GrowthPoint] = []
-    for step in observed.steps:
-        old, new = before.get((step.scheduler, step.position)), step.signal("result")
-        if old is not None and new is not None:
-            points.append(GrowthPoint(step.scheduler, step.position, how_far(old, new).rel_l2))
-    return tuple(points)

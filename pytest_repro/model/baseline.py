@@ -11,46 +11,11 @@ from dataclasses import dataclass
 from pytest_repro.model.ids import (
     CheckId,
     Digest,
+    Draw,
     EnvironmentKey,
     IndexEntry,
     Ledger,
-    Observation,
-    Outcome,
-    Reference,
-    TensorRecord,
 )
-from pytest_repro.model.words import Cause, Distance, Gate, Verdict
-
-__all__ = [
-    "Baseline",
-    "Cause",
-    "CheckId",
-    "Difference",
-    "Digest",
-    "Distance",
-    "Draw",
-    "ElementDifference",
-    "Envelope",
-    "Environment",
-    "EnvironmentKey",
-    "Fact",
-    "FactDifference",
-    "Gate",
-    "IndexEntry",
-    "Ledger",
-    "LedgerDifference",
-    "NonFiniteDifference",
-    "Observation",
-    "Outcome",
-    "Provenance",
-    "Reference",
-    "Statistics",
-    "TensorRecord",
-    "TensorSummary",
-    "ToleranceUse",
-    "Verdict",
-    "WeightsDigest",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +44,6 @@ class Environment:
     def value(self, name: str) -> str:
         """The text of fact ``name``, or ``""``."""
         return next((fact.value for fact in self.facts if fact.name == name), "")
-
-
-@dataclass(frozen=True, slots=True)
-class FactDifference:
-    """A fact that differs between the environment of a baseline and this one."""
-
-    name: str
-    baseline: str
-    observed: str
-    changes_bits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,27 +114,6 @@ class TensorSummary:
     statistics: Statistics
     sketch: tuple[float, ...]
     envelope: Envelope | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One call of a generator's method.
-
-    Attributes:
-        generator: Number of the generator within the test, from 0.
-        method: Name of the method, e.g. ``standard_normal``.
-        shape: Shape of what was returned; ``()`` for a scalar.
-        dtype: dtype of what was returned, before anyone cast it.
-        arguments: Canonical text of the arguments other than shape and dtype, ``""`` when none.
-        digest: SHA-256 of dtype, shape and bytes of what was returned.
-    """
-
-    generator: int
-    method: str
-    shape: tuple[int, ...]
-    dtype: str
-    arguments: str
-    digest: Digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = [
-    "Cause",
-    "Distance",
-    "Framework",
-    "Gate",
-    "NoiseMode",
-    "RngMode",
-    "Switch",
-    "TraceLevel",
-    "UpdateMode",
-    "Verdict",
-    "Word",
-]
-
 
 class Word(str, Enum):
     """An enum whose text is its value, so that files, messages and code use one word."""

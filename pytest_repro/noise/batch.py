@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_repro.model.baseline import Draw
-
-__all__ = ["BatchNoise", "compare_batch_noise"]
+from pytest_repro.model.ids import Draw
 
 
 @dataclass(frozen=True, slots=True)

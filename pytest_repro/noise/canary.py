@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from pytest_repro.model.baseline import Fact
 from pytest_repro.tensors.digest import digest_array
 
-__all__ = ["noise_canary"]
-
 _SEED = 0
 
 # numpy's ziggurat asks libm (log1p) only beyond |x| > 3.654, with probability 2.58e-4 an element;

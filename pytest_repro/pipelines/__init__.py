@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pytest_repro.pipelines.ddim import load_ddim
-from pytest_repro.pipelines.digests import weights_digests
 from pytest_repro.pipelines.latents import LatentsWatch, watch_latents
 from pytest_repro.pipelines.source import HubPin, SourceKind, WeightsSource, parse_source
 from pytest_repro.pipelines.unclip import load_unclip, load_unclip_image_variation
+from pytest_repro.pipelines.weights import weights_digests
 
 __all__ = [
     "HubPin",

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from pytest_repro.errors import WeightsError
 
-__all__ = ["cache_folder", "cached_folder"]
-
 _SIZES = "sizes.txt"
 
 

@@ -20,8 +20,6 @@ from pytest_repro.pipelines.source import parse_source
 from pytest_repro.pipelines.unclip import load_unclip
 from pytest_repro.pipelines.weights import seeded_parameters
 
-__all__ = ["Row", "main", "measure", "on_rails", "rail_share", "unconditioned"]
-
 Image = NDArray[np.float32]
 Run = Callable[[int, np.random.Generator], Image]
 _RAIL_WIDTH = 1e-3

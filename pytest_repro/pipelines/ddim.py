@@ -7,8 +7,6 @@ from typing import Any
 from pytest_repro.pipelines.family import Family, load_family
 from pytest_repro.pipelines.source import WeightsSource
 
-__all__ = ["DDIM", "load_ddim"]
-
 # Source: config.json of google/ddpm-cifar10-32 on the Hub; 328 tensors, 35,746,307 parameters.
 _UNET = {
     "act_fn": "silu",

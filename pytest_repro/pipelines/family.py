@@ -13,13 +13,10 @@ import numpy as np
 
 from pytest_repro.errors import WeightsError
 from pytest_repro.pipelines.cache import cached_folder
-from pytest_repro.pipelines.pipelines_carrier import CONDITIONING, condition
+from pytest_repro.pipelines.carrier import CONDITIONING, condition
 from pytest_repro.pipelines.source import SourceKind, WeightsSource
-from pytest_repro.pipelines.weight_files import check_weight_files
-from pytest_repro.pipelines.weights import RECIPE, seeded_parameters
+from pytest_repro.pipelines.weights import RECIPE, check_weight_files, seeded_parameters
 from pytest_repro.tensors.digest import digest_text
-
-__all__ = ["Family", "load_family", "source_folder"]
 
 _DTYPES = ("float32", "float16", "bfloat16")
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from pytest_repro.errors import WeightsError
 
-__all__ = ["fetch_snapshot"]
-
 # All that a pipeline is loaded from; above all no pickle, in whatever folder it lies.
 _PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model")
 _PICKLE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from pytest_repro.errors import WeightsError
 
-__all__ = ["LatentsWatch", "watch_latents"]
-
 
 @dataclass(slots=True)
 class LatentsWatch:

@@ -6,8 +6,6 @@ from typing import Any
 
 from pytest_repro.pipelines.source import WeightsSource, parse_source
 
-__all__ = ["Pipelines"]
-
 
 class Pipelines:
     """Loads pipelines on first use and keeps them for the run.

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from pytest_repro.errors import SettingError
 
-__all__ = ["HubPin", "SourceKind", "WeightsSource", "parse_source"]
-
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["VOCABULARY_RECIPE", "build_tokenizer", "vocabulary_size", "write_vocabulary"]
-
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END = "</w>"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-"

@@ -15,8 +15,6 @@ from pytest_repro.pipelines.tokenizer import (
     write_vocabulary,
 )
 
-__all__ = ["UNCLIP", "UNCLIP_IMAGE_VARIATION", "load_unclip", "load_unclip_image_variation"]
-
 # Sizes after tests/pipelines/unclip/test_unclip.py of Hugging Face diffusers. Norms have groups of
 # four channels (there: one), which the carrier of the conditioning needs; ids of the tokenizer.
 _TEXT = {

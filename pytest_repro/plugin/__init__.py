@@ -31,13 +31,13 @@ from pytest_repro.plugin.fixtures import (
     repro_unclip_image_variation,
     repro_watch,
 )
-from pytest_repro.plugin.options import add_options
-from pytest_repro.plugin.phases import (
+from pytest_repro.plugin.item import (
     pytest_runtest_call,
     pytest_runtest_makereport,
     pytest_runtest_setup,
     pytest_runtest_teardown,
 )
+from pytest_repro.plugin.options import add_options
 from pytest_repro.plugin.state import (
     CONFIGS,
     CRASHED,
@@ -54,7 +54,7 @@ from pytest_repro.plugin.state import (
     ROWS,
     settings_of,
 )
-from pytest_repro.settings_table import TABLE
+from pytest_repro.settings import TABLE
 
 __all__ = [
     "pytest_handlecrashitem",
@@ -82,9 +82,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    from pytest_repro.plugin import hookspecs as hooks
+    from pytest_repro.plugin import hookspecs
 
-    pluginmanager.add_hookspecs(hooks)
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 @pytest.hookimpl(tryfirst=True)  # a conftest.py may import MindSpore
@@ -135,7 +135,7 @@ def pytest_configure(config: pytest.Config) -> None:
     ini = {one.name: config.getini(one.ini_key) for one in TABLE if one.ini}
     config.stash[GIVEN] = options, ini
     if any(text is not None for text in options.values()) or any(ini.values()):
-        from pytest_repro.plugin.starting import prepare
+        from pytest_repro.plugin.options import prepare
 
         # At once, so that a wrong word ends the run before its first test.
         prepare(config)

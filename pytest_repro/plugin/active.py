@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from pytest_repro.checking.trial import CheckCall, Trial
     from pytest_repro.guard.guard import Isolation
     from pytest_repro.model.artefact import Artefact
-    from pytest_repro.model.baseline import Outcome
+    from pytest_repro.model.outcome import Outcome
 
-__all__ = ["ACTIVE", "ActiveTest", "active_test"]
 
 ACTIVE: ContextVar[ActiveTest | None] = ContextVar("pytest_repro_active", default=None)
 """The test whose body runs; the decorator, which has no fixtures, finds its trial here."""

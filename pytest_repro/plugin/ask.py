@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_repro.errors import UsageError
-from pytest_repro.plugin.uncaptured import without_capture
 from pytest_repro.plugin.xdist import is_distributed
 
 if TYPE_CHECKING:
     from pytest_repro.model.artefact import Candidate
-
-__all__ = ["require_terminal", "terminal_question"]
 
 _NEXT = "pytest --repro-report DIR, then pytest-repro accept DIR --interactive"
 
@@ -57,3 +55,17 @@ def terminal_question(config: Any) -> Callable[[Candidate], bool]:
             return questions.wants(one)
 
     return wants
+
+
+@contextmanager
+def without_capture(config: Any) -> Iterator[None]:
+    """Suspend pytest's capture, as pdb does."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is None:
+        yield
+        return
+    capture.suspend(in_=True)
+    try:
+        yield
+    finally:
+        capture.resume()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Set
-from typing import Any
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_repro.errors import ReproError
+from pytest_repro.model.words import Verdict
 from pytest_repro.plugin.fixtures import RUNNING
 from pytest_repro.plugin.state import (
     CONFIGS,
@@ -27,12 +29,8 @@ from pytest_repro.plugin.state import (
     settings_of,
 )
 
-__all__ = [
-    "pytest_handlecrashitem",
-    "pytest_sessionfinish",
-    "pytest_terminal_summary",
-    "pytest_testnodedown",
-]
+if TYPE_CHECKING:
+    from pytest_repro.store.store import Store
 
 
 @pytest.hookimpl(wrapper=True)
@@ -72,8 +70,7 @@ def _count_losses(config: pytest.Config) -> list[str]:
     lost, crashed = config.stash[LOST], config.stash[CRASHED]
     if not lost:
         return []
-    from pytest_repro.plugin.losses import correct, crash_text, loss_text, unwritten
-    from pytest_repro.settings import UpdateMode
+    from pytest_repro.model.words import UpdateMode
 
     settings = settings_of(config)
     if settings.update is UpdateMode.NONE:
@@ -100,15 +97,12 @@ def _passed_tests(config: pytest.Config) -> set[str]:
     node_ids, checks = config.stash[PASSED], config.stash[PASSED_CHECKS]
     if not node_ids:
         return set()
-    from pytest_repro.plugin.naming import test_of
 
     return {*node_ids, *map(test_of, checks)}
 
 
 def _find_excused(config: pytest.Config, passed: Set[str]) -> None:
     """Plugins that run a failed test again report the last attempt; ours were all judged."""
-    from pytest_repro.plugin.attempts import excused, excused_text
-
     rows = config.stash[ROWS]
     found = excused(rows, passed)
     if found:
@@ -116,8 +110,7 @@ def _find_excused(config: pytest.Config, passed: Set[str]) -> None:
 
 
 def _find_unasked(config: pytest.Config, passed: Set[str]) -> None:
-    from pytest_repro.plugin.unasked import unasked, unasked_text
-    from pytest_repro.settings import UpdateMode
+    from pytest_repro.model.words import UpdateMode
 
     ids, keys = (row["check"] for row in config.stash[ROWS]), config.stash[KEYS]
     try:
@@ -191,8 +184,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     # Every worker may have said the same.
     lines = [*dict.fromkeys(notes), *_device_lines(config), *config.stash.get(LINES, [])]
     if rows or faults or lines:
-        from pytest_repro.report.report_terminal import closing_lines
-        from pytest_repro.report.rows import Row
+        from pytest_repro.report.summary import Row, closing_lines
 
         terminalreporter.section("repro", sep="-")
         for fault in faults:
@@ -209,3 +201,150 @@ def _device_lines(config: pytest.Config) -> list[str]:
     from pytest_repro.plugin.xdist import device_lines
 
     return device_lines(devices, keys)
+
+
+def excused(rows: Iterable[Mapping[str, Any]], passed: Iterable[str]) -> list[str]:
+    """Verdict and id of each check that failed in one attempt at a test that passed in another.
+
+    Args:
+        rows: Every check of the run, of every attempt.
+        passed: The tests (module and name) that passed in some attempt.
+    """
+    tests = frozenset(passed)
+    failing = (row for row in rows if row["verdict"] and not Verdict(row["verdict"]).passes)
+    found = [row for row in failing if test_of(row["check"]) in tests]
+    return list(dict.fromkeys(f"{row['verdict']}: {row['check']}" for row in found))
+
+
+def excused_text(found: Sequence[str]) -> str:
+    """What the run says of them."""
+    what = "a check that did not pass stays so, though its test passed in another attempt"
+    next_step = "  next   find what differs from run to run: docs/how-to/flaky.md"
+    return "\n".join([what, *first_few(found), next_step])
+
+
+_WRITTEN = frozenset({str(Verdict.RECORDED), str(Verdict.UPDATED)})
+
+
+def unwritten(rows: Iterable[dict[str, Any]], folder: Path, *, root: Path) -> list[dict[str, Any]]:
+    """The rows that say `recorded` or `updated` of a value that the store does not hold.
+
+    A worker writes several values at once, so one that is killed has sent verdicts of values that
+    waited.
+
+    Args:
+        rows: Of the workers that were lost.
+        folder: The baselines.
+        root: The root folder of the tests.
+    """
+    from pytest_repro.store.store import Store
+
+    store = Store(folder, root=root)
+    return [
+        row for row in rows if row["verdict"] in _WRITTEN and _stored(store, row) != row["value"]
+    ]
+
+
+def _stored(store: Any, row: dict[str, Any]) -> str:
+    """The digest of the stored value, ``""`` when there is none."""
+    from pytest_repro.model.ids import EnvironmentKey
+
+    module, _, entry = row["check"].partition("::")
+    found = store.index(EnvironmentKey(*row["key"].split("/")), module).get(entry)
+    return "" if found is None else str(found.value)
+
+
+def correct(rows: Iterable[dict[str, Any]]) -> None:
+    """Give the rows of unwritten values the verdict that stands: nothing became of them."""
+    was = {str(Verdict.RECORDED): str(Verdict.MISSING), str(Verdict.UPDATED): str(Verdict.DRIFT)}
+    for row in rows:
+        row["verdict"] = was[row["verdict"]]
+        row["no_envelope"] = ""
+
+
+def crash_text(workers: Sequence[str], tests: Sequence[str]) -> str:
+    """What the run says of workers that it lost while nothing was recorded.
+
+    Args:
+        workers: Their names.
+        tests: The tests that they ran when they were lost, by node id.
+    """
+    if not tests:
+        return f"{_named(workers)} lost, between two tests: every verdict is counted"
+    shown = ", ".join(tests[:FEW])
+    more = f" and {len(tests) - FEW} more" if len(tests) > FEW else ""
+    return f"{_named(workers)} lost, and what was checked in {shown}{more} was not judged there"
+
+
+def _named(workers: Sequence[str]) -> str:
+    return f"{'worker' if len(workers) == 1 else 'workers'} {', '.join(workers)}"
+
+
+def loss_text(workers: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    """What the run says of the workers that it lost."""
+    who = _named(workers)
+    if not rows:
+        return f"{who} lost; everything that was recorded before is stored"
+    count = "1 value that was" if len(rows) == 1 else f"{len(rows)} values that were"
+    what = f"{who} lost, and {count} to be recorded; what was stored before stands"
+    checks = first_few([row["check"] for row in rows])
+    return "\n".join([what, *checks, "  next   pytest --repro-update   (records what is absent)"])
+
+
+FEW = 8
+"""More than these are counted, not named."""
+
+
+def test_of(check: str) -> str:
+    """The module and name of the test that makes a check, from the check's id."""
+    return check.rpartition("::")[0]
+
+
+def first_few(names: Sequence[str]) -> list[str]:
+    """A line each for the first few, and one that counts the others."""
+    lines = [f"  {name}" for name in names[:FEW]]
+    return [*lines, f"  and {len(names) - FEW} more"] if len(names) > FEW else lines
+
+
+def unasked(
+    checks: Iterable[str], passed: Iterable[str], keys: Iterable[str], store: Store
+) -> list[str]:
+    """Ids of the stored checks of these tests that none of them made, sorted.
+
+    Args:
+        checks: Ids of every check that the run made.
+        passed: The tests (module and name) that came to their end and passed; others may have
+            stopped before a check.
+        keys: Those of the run. What a fallback's key holds may have been made by other code.
+        store: The baselines.
+
+    Raises:
+        BaselineError: A manifest cannot be used.
+    """
+    tests = frozenset(passed)
+    modules = sorted({test.partition("::")[0] for test in tests})
+    found = {
+        f"{module}::{entry}"
+        for key in keys
+        for module in modules
+        for entry in _entries(store, key, module)
+    }
+    return sorted(one for one in found.difference(checks) if test_of(one) in tests)
+
+
+def _entries(store: Store, key: str, module: str) -> Iterable[str]:
+    from pytest_repro.model.ids import EnvironmentKey
+
+    return store.index(EnvironmentKey(*key.split("/")), module)
+
+
+def unasked_text(checks: Sequence[str]) -> str:
+    """What the run says of them."""
+    one = len(checks) == 1
+    what = (
+        f"{len(checks)} {'baseline was' if one else 'baselines were'} compared with nothing: "
+        f"{'its test' if one else 'their tests'} passed without asking for "
+        f"{'it' if one else 'them'}"
+    )
+    next_step = f"check it again, or delete it: pytest-repro prune --check '{checks[0]}'"
+    return "\n".join([what, *first_few(checks), f"  next   {next_step}"])

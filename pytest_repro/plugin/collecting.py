@@ -1,6 +1,6 @@
 """A small plugin for `pytest --collect-only` that writes down what was collected, and what not.
 
-Loaded by name (``-p pytest_repro.plugin.collecting``) in a process of its own; asks for nothing heavy.
+Loaded by name (``-p pytest_repro.plugin.collecting``) in its own process; imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_repro.store.collection import FILE_VARIABLE
-
-__all__ = ["pytest_configure"]
+from pytest_repro.store.prune import FILE_VARIABLE
 
 _NARROWING = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob")
 

@@ -12,8 +12,6 @@ import pytest
 from pytest_repro.errors import ReproError
 from pytest_repro.plugin.active import active_test
 
-__all__ = ["repro"]
-
 _Test = TypeVar("_Test", bound=Callable[..., Any])
 _UNCHECKED = "__pytest_repro_unchecked__"
 """Attribute of a decorated test: the test as it was written."""

@@ -17,21 +17,6 @@ if TYPE_CHECKING:
     from pytest_repro.noise.generator import LedgerGenerator
     from pytest_repro.plugin.active import ActiveTest
 
-__all__ = [
-    "FIXTURES",
-    "GENERATORS",
-    "RUNNING",
-    "Check",
-    "repro_check",
-    "repro_ddim",
-    "repro_disturb",
-    "repro_environment",
-    "repro_generator",
-    "repro_generators",
-    "repro_unclip",
-    "repro_unclip_image_variation",
-    "repro_watch",
-]
 
 FIXTURES = frozenset(
     {

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Ended", "Origin", "end_with_parent", "run_in_fresh_process"]
-
 _TAIL_LINES = 8
 _TAIL_BYTES = 1 << 14
 _START = (

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 import pytest
 
-__all__ = ["pytest_repro_environment"]
-
 
 @pytest.hookspec
 def pytest_repro_environment(config: pytest.Config) -> Mapping[str, str] | None:

@@ -19,13 +19,12 @@ from pytest_repro.errors import IsolationError
 from pytest_repro.plugin.fresh_process import Ended, Origin, end_with_parent, run_in_fresh_process
 from pytest_repro.plugin.item import own_id
 from pytest_repro.plugin.state import ISOLATED
-from pytest_repro.report.shell_words import shell_word
+from pytest_repro.report.tables import shell_word
 
 if TYPE_CHECKING:
     from pytest_repro.checking.isolated import IsolatedTrial
     from pytest_repro.plugin.active import ActiveTest
 
-__all__ = ["IsolatedRun", "run_isolated", "serve"]
 
 _LIMIT_S = 600.0
 _LIMIT_RUNS = 10.0

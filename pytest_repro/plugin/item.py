@@ -6,21 +6,29 @@ run without one nothing.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_repro.errors import CheckFailed, ReproError, UsageError
 from pytest_repro.plugin.active import ActiveTest
-from pytest_repro.plugin.fixtures import GENERATORS, Check
+from pytest_repro.plugin.fixtures import FIXTURES, GENERATORS, RUNNING, Check
 from pytest_repro.plugin.rerun import hand_over, run_again
-from pytest_repro.plugin.state import ISOLATED, NOTES, ORIGIN, REPORTING, session_of
-from pytest_repro.report.rows import exact_row, rows_from
+from pytest_repro.plugin.state import (
+    ACTIVE,
+    ISOLATED,
+    NOTES,
+    ORIGIN,
+    REPORTING,
+    SESSION,
+    session_of,
+)
+from pytest_repro.report.summary import exact_row, rows_from
 
 if TYPE_CHECKING:
     from pytest_repro.checking.isolated import IsolatedTrial
-
-__all__ = ["Undisturbed", "begin", "conclude", "equip", "own_id", "report_rows"]
 
 
 def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
@@ -89,7 +97,7 @@ def _say_at_once(config: pytest.Config, note: str) -> None:
     config.stash[NOTES].append(note)
     terminal = config.pluginmanager.getplugin("terminalreporter")
     if terminal is not None and not hasattr(config, "workerinput"):
-        from pytest_repro.plugin.uncaptured import without_capture
+        from pytest_repro.plugin.ask import without_capture
 
         with without_capture(config):
             terminal.ensure_newline()
@@ -290,3 +298,65 @@ def report_rows(item: pytest.Item, active: ActiveTest, report: Any) -> None:
 
         report.repro_entries = entries_of_test(active)
     active.settled = active.outcomes = active.artefacts = ()
+
+
+# The innermost wrapper: before every fixture, but after the wrappers (logging's) whose teardown
+# relies on their setup having run.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    RUNNING[-1:] = [item]
+    marks = list(item.iter_markers("repro"))
+    if marks or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+        item.stash[ACTIVE] = active = begin(item, marks)
+        __tracebackhide__ = True  # only now: a fault of ours has no other frame to be shown by
+        with active.fixtures(), Undisturbed(item, "setup", active):
+            return (yield)
+    if SESSION in item.config.stash:
+        item.config.stash[SESSION].end_guarding()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    active = item.stash.get(ACTIVE, None)
+    if active is None:
+        return (yield)
+    from pytest_repro.plugin.rerun import item_failure
+    from pytest_repro.plugin.subtests import noted_failure
+
+    failure: BaseException | None = None
+    subtest: BaseException | None = None
+    equip(item, active)
+    try:
+        with active.body(), Undisturbed(item, "runtest", active):
+            yield
+        failure = item_failure(item)
+        subtest = noted_failure(item, active)
+    except pytest.skip.Exception:
+        raise
+    except (Exception, pytest.fail.Exception) as error:
+        failure = error
+        raise
+    finally:
+        if not isinstance(sys.exc_info()[1], (pytest.skip.Exception, KeyboardInterrupt)):
+            conclude(item, active, failure, subtest)
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    try:
+        return (yield)
+    finally:
+        active = item.stash.get(ACTIVE, None)
+        if active is not None:
+            del item.stash[ACTIVE]  # items live as long as the run
+            active.end()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
+    report = yield
+    if report.when == "call" and ACTIVE in item.stash:
+        report_rows(item, item.stash[ACTIVE], report)
+    return report

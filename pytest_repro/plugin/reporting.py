@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pytest_repro.plugin.active import ActiveTest
     from pytest_repro.settings import Settings
 
-__all__ = ["Reporting", "entries_of_test", "settings_in_worker"]
 
 _DOCUMENT, _PAGE, _OBSERVED, _MSPROBE = "report.json", "index.html", "observed", "msprobe"
 _OURS = frozenset({_DOCUMENT, _PAGE, _OBSERVED, _MSPROBE})
@@ -177,7 +176,7 @@ class Reporting:
 
     def _drop_unkept(self, folder: Path, entries: list[dict[str, Any]]) -> None:
         """A worker that was lost may have sent a verdict and never named its tensors."""
-        from pytest_repro.model.baseline import EnvironmentKey
+        from pytest_repro.model.ids import EnvironmentKey
         from pytest_repro.store.store import Store
 
         store = Store(folder / _OBSERVED, root=folder)
@@ -195,7 +194,7 @@ class Reporting:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    from pytest_repro.store.regular_file import read_regular
+    from pytest_repro.store.files import read_regular
 
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(read_regular(path)).hexdigest()

@@ -19,8 +19,6 @@ from _pytest.tmpdir import tmppath_result_key
 from pytest_repro.plugin.state import ACTIVE
 from pytest_repro.plugin.subtests import noted_failure, unreported
 
-__all__ = ["hand_over", "item_failure", "run_again"]
-
 
 def hand_over(item: Any, name: str, value: object) -> None:
     """Give a test the value of a fixture of ours, so that pytest need not make it.

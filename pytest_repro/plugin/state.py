@@ -14,29 +14,6 @@ if TYPE_CHECKING:
     from pytest_repro.plugin.reporting import Reporting
     from pytest_repro.settings import Settings
 
-__all__ = [
-    "ACTIVE",
-    "CONFIGS",
-    "CRASHED",
-    "DEVICES",
-    "FAULTS",
-    "GIVEN",
-    "ISOLATED",
-    "KEYS",
-    "LINES",
-    "LOST",
-    "NOTES",
-    "OF_WORKER",
-    "ORIGIN",
-    "PASSED",
-    "PASSED_CHECKS",
-    "REPORTING",
-    "ROWS",
-    "SESSION",
-    "SETTINGS",
-    "session_of",
-    "settings_of",
-]
 
 GIVEN: pytest.StashKey[tuple[dict[str, object], dict[str, object]]] = pytest.StashKey()
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
@@ -80,9 +57,9 @@ def session_of(config: pytest.Config) -> Session:
     """The run's session, made at the first repro test; the heavy imports happen here."""
     session = config.stash.get(SESSION, None)
     if session is None:
-        from pytest_repro.checking.opening import open_session
+        from pytest_repro.checking.session import open_session
+        from pytest_repro.model.words import UpdateMode
         from pytest_repro.plugin import subtests
-        from pytest_repro.settings import UpdateMode
 
         config.pluginmanager.register(subtests, "repro-subtests")
 

@@ -14,8 +14,6 @@ import pytest
 
 from pytest_repro.plugin.active import ACTIVE
 
-__all__ = ["noted_failure", "pytest_runtest_makereport", "unreported"]
-
 _FAILURE: pytest.StashKey[tuple[object, BaseException]] = pytest.StashKey()
 """The attempt at a test (its `ActiveTest`), and what its first failing subtest raised."""
 

@@ -9,8 +9,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["assign", "device_lines", "is_distributed", "occupy_own"]
-
 _VARIABLE = "PYTEST_REPRO_DEVICE"
 """Carries a worker's share to it before it imports anything; taken out as soon as it is read."""
 
@@ -30,8 +28,8 @@ def occupy_own(options: Any) -> str:
     asked = getattr(options, "repro_option_devices", None) or ""
     if not carried and (not asked or is_distributed(options)):
         return ""
-    from pytest_repro.environment.adapters_devices import occupy
-    from pytest_repro.environment.devices import Share, parse_devices
+    from pytest_repro.environment.devices import Share, occupy
+    from pytest_repro.settings import parse_devices
 
     if carried:
         return occupy(Share.from_text(carried))
@@ -45,8 +43,7 @@ def assign(devices: Sequence[int], specs: Sequence[Any]) -> None:
     Raises:
         UsageError: There are more workers than devices, or more devices than cores to divide.
     """
-    from pytest_repro.environment.adapters_devices import has_ascend, share_of_cores
-    from pytest_repro.environment.devices import shares_of_workers
+    from pytest_repro.environment.devices import has_ascend, share_of_cores, shares_of_workers
 
     shares = shares_of_workers(devices, [_host(spec) for spec in specs])
     for spec, share in zip(specs, shares, strict=True):

@@ -9,8 +9,6 @@ from pytest_repro.model.artefact import Candidate, Change
 from pytest_repro.model.baseline import Difference, Statistics
 from pytest_repro.report.tables import count_text
 
-__all__ = ["Questions", "candidate_lines"]
-
 _STATISTICS = 4
 
 

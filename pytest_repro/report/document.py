@@ -13,10 +13,8 @@ from typing import Any
 
 from pytest_repro.errors import CorruptBaseline, NewerSchema
 from pytest_repro.model.artefact import Claim, Judged
-from pytest_repro.model.baseline import Digest, IndexEntry
+from pytest_repro.model.ids import Digest, IndexEntry
 from pytest_repro.model.words import Verdict
-
-__all__ = ["SCHEMA", "ReadReport", "read_report", "report_text", "seal"]
 
 SCHEMA = 2
 """Version of report.json; a higher one is refused, never guessed at."""

@@ -12,9 +12,9 @@ from pytest_repro.model.artefact import Artefact, GrowthPoint
 from pytest_repro.tensors.digest import digest_text
 
 if TYPE_CHECKING:
-    from pytest_repro.model.baseline import Baseline, Environment, Outcome, TensorSummary
+    from pytest_repro.model.baseline import Baseline, Environment, TensorSummary
+    from pytest_repro.model.outcome import Outcome
 
-__all__ = ["Entry", "Leaf", "Site", "entries_from", "sites_from"]
 
 _MAX_DRAWS = 200
 """Draws of a ledger that an entry lists; the observed manifest holds all of them."""

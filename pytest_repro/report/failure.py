@@ -7,17 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from pytest_repro.errors import message_parts
-from pytest_repro.model.baseline import (
-    Difference,
-    Distance,
-    ElementDifference,
-    FactDifference,
-    Outcome,
-    Verdict,
-)
-from pytest_repro.report.shell_words import shell_word
-
-__all__ = ["MAX_LINES", "failure_text", "nothing_checked"]
+from pytest_repro.model.baseline import Difference, ElementDifference
+from pytest_repro.model.ids import FactDifference
+from pytest_repro.model.outcome import Outcome
+from pytest_repro.model.words import Distance, Verdict
+from pytest_repro.report.tables import shell_word
 
 MAX_LINES = 25
 """One screen; further failing checks get a line each, and what is cut is counted."""

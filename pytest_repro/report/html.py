@@ -14,11 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pytest_repro.errors import BaselineError
-from pytest_repro.model.baseline import Digest, TensorRecord
+from pytest_repro.model.ids import Digest, TensorRecord
 from pytest_repro.model.words import Gate, Verdict
 from pytest_repro.report.pictures import TensorView, view_tensors
-
-__all__ = ["MAX_BYTES", "page_text"]
 
 MAX_BYTES = 14_000_000
 """A page stays below this, so that it opens at once and can be sent by mail."""

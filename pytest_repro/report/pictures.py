@@ -12,8 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Histogram", "Picture", "TensorView", "is_image", "view_tensors"]
-
 _Floats = NDArray[np.float64]
 
 _MAX_ELEMENTS = 1 << 24

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pytest_repro.analysis.sensitivity import Sensitivity
 from pytest_repro.report.tables import Column, Table, number_text
-from pytest_repro.survey.sensitivity import Sensitivity
-
-__all__ = ["sensitivity_summary", "sensitivity_table"]
 
 _COLUMNS = (
     Column("check"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_repro.model.words import Distance, Verdict
 
-__all__ = ["summary_text"]
+if TYPE_CHECKING:
+    from pytest_repro.model.ids import CheckId
+    from pytest_repro.model.outcome import Outcome, Reference
 
 _LISTED = 50
 _SPECIAL = str.maketrans({one: f"\\{one}" for one in "\\`*_{}[]<>()#+-.!|~&"})
@@ -70,3 +73,121 @@ def _fallbacks(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _idle(idle: Sequence[str]) -> Iterator[str]:
     for place in idle:
         yield f"checked nothing: {_escape(place)}"
+
+
+class Row(NamedTuple):
+    """One check in the closing lines; a tuple, for every passing check makes one.
+
+    Attributes:
+        check: Id of the check, or of the test where it checked nothing.
+        verdict: The verdict's word; ``""`` for a marked test that checked nothing.
+        distance: ``own``, ``release``, ``any`` or ``""``.
+        key: Key of the reference, or ``""``.
+        share: Used share of the tolerance; -1.0 stands for infinity.
+        no_envelope: Why it was recorded without an envelope; ``""`` otherwise.
+        value: Digest of what is to be written; ``""`` where nothing is.
+    """
+
+    check: str
+    verdict: str
+    distance: str = ""
+    key: str = ""
+    share: float = 0.0
+    no_envelope: str = ""
+    value: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """Primitives that every transport between workers accepts."""
+        return self._asdict()
+
+
+def exact_row(check: CheckId, reference: Reference) -> Row:
+    """The row of a check that was found exact."""
+    return Row(str(check), "exact", str(reference.distance), str(reference.key))
+
+
+def rows_from(place: str, idle: bool, outcomes: Iterable[Outcome]) -> list[Row]:
+    """A row a check; an idle test (marked, but checked nothing) gives one without a verdict."""
+    rows = [_rows_row(outcome) for outcome in outcomes]
+    if not rows and idle:
+        return [Row(place, "")]
+    return rows
+
+
+def _rows_row(outcome: Outcome) -> Row:
+    reference = outcome.reference
+    recorded = outcome.verdict in (Verdict.RECORDED, Verdict.UPDATED)
+    return Row(
+        check=str(outcome.check),
+        verdict=str(outcome.verdict),
+        distance="" if reference is None else str(reference.distance),
+        key="" if reference is None else str(reference.key),
+        share=outcome.share if math.isfinite(outcome.share) else -1.0,
+        no_envelope=outcome.detail[0] if recorded and outcome.detail else "",
+        value=str(outcome.observation.digest) if recorded and outcome.observation else "",
+    )
+
+
+NEAR_SHARE = 0.8
+"""A check that used more of its tolerance than this is named although it passed."""
+
+_REPORT_LISTED = 10
+_EXAMPLES = 3
+
+
+def closing_lines(rows: Sequence[Row]) -> list[str]:
+    """The summary of a run; one line when every check is exact under its own key."""
+    judged = [row for row in rows if row.verdict]
+    return [
+        _report_counts(judged),
+        *_report_fallbacks(judged),
+        *_near(judged),
+        *_without_envelope(judged),
+        *_named(judged),
+        *_empty([row for row in rows if not row.verdict]),
+    ]
+
+
+def _report_counts(rows: Sequence[Row]) -> str:
+    counted = Counter(row.verdict for row in rows)
+    parts = [f"{counted[str(word)]} {word}" for word in Verdict if counted[str(word)]]
+    noun = "check" if len(rows) == 1 else "checks"
+    return f"{len(rows)} {noun}" + (f": {', '.join(parts)}" if parts else "")
+
+
+def _report_fallbacks(rows: Iterable[Row]) -> Iterator[str]:
+    used = Counter((r.distance, r.key) for r in rows if r.distance not in ("", str(Distance.OWN)))
+    for (distance, key), count in sorted(used.items()):
+        noun = "check was" if count == 1 else "checks were"
+        yield f"{count} {noun} compared with {key} (reference: {distance})"
+
+
+def _near(rows: Iterable[Row]) -> Iterator[str]:
+    near = [row for row in rows if row.verdict == str(Verdict.WITHIN) and row.share > NEAR_SHARE]
+    for row in sorted(near, key=lambda one: -one.share)[:_REPORT_LISTED]:
+        yield f"near its tolerance ({row.share:.2f} of 1.0): {row.check}"
+
+
+def _without_envelope(rows: Iterable[Row]) -> Iterator[str]:
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        if row.no_envelope:
+            groups.setdefault(row.no_envelope, []).append(row.check)
+    for reason, checks in groups.items():
+        more = f" and {len(checks) - _EXAMPLES} more" if len(checks) > _EXAMPLES else ""
+        shown = ", ".join(checks[:_EXAMPLES])
+        yield f"recorded without an envelope: {shown}{more}"
+        yield f"  because {reason}"
+
+
+def _named(rows: Iterable[Row]) -> Iterator[str]:
+    failing = [row for row in rows if not Verdict(row.verdict).passes]
+    for row in failing[:_REPORT_LISTED]:
+        yield f"{row.verdict}: {row.check}"
+    if len(failing) > _REPORT_LISTED:
+        yield f"and {len(failing) - _REPORT_LISTED} more that failed"
+
+
+def _empty(rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        yield f"checked nothing: {row.check}"

@@ -8,18 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 
-from pytest_repro.model.baseline import CheckId, EnvironmentKey
-
-__all__ = [
-    "JSON_SCHEMA",
-    "Column",
-    "Table",
-    "count_text",
-    "json_text",
-    "number_text",
-    "plain_table",
-    "rich_table",
-]
+from pytest_repro.model.ids import CheckId, EnvironmentKey
 
 JSON_SCHEMA = 1
 """Version of every JSON document that the command writes."""
@@ -124,3 +113,8 @@ def _plain(value: object) -> object:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(one) for one in value]
     return value
+
+
+def shell_word(text: str) -> str:
+    """``text`` in single quotes, as a POSIX shell reads it back, whatever stands in it."""
+    return "'" + text.replace("'", "'\\''") + "'"

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
+import os
+import stat
+import tempfile
 import zlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from pytest_repro.errors import CorruptBaseline
-from pytest_repro.model.baseline import Digest, TensorRecord
+from pytest_repro.model.ids import Digest, TensorRecord
 from pytest_repro.tensors.digest import digest_array
 from pytest_repro.tensors.dtypes import DTYPES
 from pytest_repro.tensors.record import make_record
-
-__all__ = [
-    "Row",
-    "corrupt",
-    "decode_rows",
-    "decode_tensor",
-    "encode_rows",
-    "is_lfs_pointer",
-    "tensor_arrays",
-]
 
 Row = tuple[Any, ...]
 _MAX_ROWS_BYTES = 1 << 28
@@ -122,3 +117,116 @@ def corrupt(where: str, fact: str) -> CorruptBaseline:
         where=where,
         next_step=f"git checkout -- {where}   (or delete it and record: pytest --repro-update)",
     )
+
+
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class NotAFile(OSError):
+    """What lies there is no plain file; the text says what it is."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file opened for reading; links are followed. Never waits.
+
+    Raises:
+        NotAFile: A folder, a named pipe, a socket or a device lies there.
+        OSError: Nothing lies there, or it cannot be opened.
+    """
+    # Asked before it is opened, because opening a device can do something to it ...
+    _refuse_others(path.stat().st_mode)
+    # ... and again after that, without waiting, in case it was exchanged in between.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        _refuse_others(os.fstat(handle).st_mode)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path) -> bytes:
+    """All bytes of a file, under the guarantees of `open_regular`.
+
+    Raises:
+        NotAFile: A folder, a named pipe, a socket or a device lies there.
+        OSError: Nothing lies there, or it cannot be read.
+    """
+    with open_regular(path) as file:
+        return file.read()
+
+
+def _refuse_others(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((word for is_kind, word in _KINDS if is_kind(mode)), "something else")
+        raise NotAFile(f"{kind} stands in the place of a file")
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside the place, sync, rename; on a fault the old file stands and no other is left."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        # mkstemp makes private files; baselines are shared like any file of the checkout.
+        temporary.chmod(0o666 & ~_umask())
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_tensors(arrays: dict[str, Any], path: Path) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: The operating system refused.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    try:
+        save_file(arrays, path)
+    except SafetensorError as error:
+        # It wraps the operating system's errors, a full disk say, without their number.
+        raise OSError(str(error)) from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path``, whole or not at all."""
+    write_whole(path, lambda temporary: temporary.write_bytes(data))
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold an exclusive lock on the folder itself, so that no lock file is left behind."""
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -12,8 +12,6 @@ from pathlib import Path
 from pytest_repro.errors import StoreError
 from pytest_repro.model.ids import Digest, EnvironmentKey
 
-__all__ = ["RECORDS", "SCHEMA", "TENSORS", "Layout", "holds_manifests"]
-
 SCHEMA = 1
 """Version of the manifest's layout; a higher one on disk is refused, never guessed at."""
 

@@ -7,45 +7,35 @@ Any text that is not what this module would write is `CorruptBaseline`, never a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
 
-from pytest_repro.errors import NewerSchema
-from pytest_repro.model.baseline import Baseline, EnvironmentKey, IndexEntry
-from pytest_repro.store.blocks import (
-    baseline_from_block,
-    block_of,
-    digest_from,
-    environment_digest,
-    environment_from_facts,
-    facts_of,
+import yaml
+
+from pytest_repro.errors import CorruptBaseline, NewerSchema
+from pytest_repro.model.baseline import (
+    Baseline,
+    Envelope,
+    Environment,
+    Fact,
+    Provenance,
+    Statistics,
+    TensorSummary,
+    WeightsDigest,
 )
+from pytest_repro.model.ids import CheckId, Digest, Draw, EnvironmentKey, IndexEntry, Ledger
+from pytest_repro.noise.ledger import make_ledger
 from pytest_repro.store.files import (
-    Row,
     corrupt,
-    decode_rows,
-    decode_tensor,
-    encode_rows,
     is_lfs_pointer,
-    tensor_arrays,
+    open_regular,
 )
 from pytest_repro.store.layout import SCHEMA
-from pytest_repro.store.manifest_yaml import dump_yaml, load_yaml, mapping_of
-
-__all__ = [
-    "SCHEMA",
-    "Manifest",
-    "Row",
-    "decode_index",
-    "decode_manifest",
-    "decode_rows",
-    "decode_tensor",
-    "encode_manifest",
-    "encode_rows",
-    "is_lfs_pointer",
-    "tensor_arrays",
-]
+from pytest_repro.tensors.digest import digest_leaves, digest_text
+from pytest_repro.tensors.dtypes import DTYPES
 
 _SEPARATOR = "\n---\n"
 
@@ -166,3 +156,320 @@ def _module(value: object) -> str:
     if not isinstance(value, str) or "\0" in value or not value.strip("./\\"):
         raise ValueError(f"{value!r} is not a test module")
     return value
+
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_RECORDS = ("trace", "configuration", "step_envelope")
+
+
+def digest_from(value: object) -> Digest:
+    """A digest as text, checked; anything else is a `ValueError`."""
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise ValueError(f"{value!r} is not a digest")
+    return Digest(value)
+
+
+def environment_digest(environment: Environment) -> str:
+    """The name under which a manifest holds an environment: 16 characters of its digest."""
+    lines = (f"{fact.name}={fact.value}={fact.changes_bits}" for fact in environment.facts)
+    return str(digest_text("\n".join(lines)))[:16]
+
+
+def facts_of(environment: Environment) -> dict[str, dict[str, str]]:
+    """The facts of an environment in two groups: those that change bits, and others."""
+    return {
+        "changing_bits": {f.name: f.value for f in environment.facts if f.changes_bits},
+        "other": {f.name: f.value for f in environment.facts if not f.changes_bits},
+    }
+
+
+def environment_from_facts(
+    key: EnvironmentKey, facts: Mapping[str, Mapping[str, str]]
+) -> Environment:
+    """The environment that `facts_of` was given."""
+    pairs: Iterable[Fact] = (
+        Fact(str(name), str(value), group == "changing_bits")
+        for group in ("changing_bits", "other")
+        for name, value in facts[group].items()
+    )
+    return Environment(key, tuple(sorted(pairs, key=lambda fact: fact.name)))
+
+
+def block_of(baseline: Baseline) -> dict[str, Any]:
+    """What a manifest says of a baseline, as primitives."""
+    made = baseline.provenance
+    block: dict[str, Any] = {
+        "tensors": [_summary_out(one) for one in baseline.tensors],
+        "ledger": {
+            "generators": list(baseline.ledger.generators),
+            "draws": [_draw_out(draw) for draw in baseline.ledger.draws],
+        },
+        "weights": {one.component: str(one.digest) for one in baseline.weights},
+        "recorded": {
+            "at": made.recorded_at,
+            "runs": made.runs,
+            "tool": made.tool,
+            "environment": environment_digest(made.environment),
+        },
+    }
+    for name in _RECORDS:
+        if (digest := getattr(baseline, name)) is not None:
+            block[name] = str(digest)
+    if baseline.no_envelope:
+        block["no_envelope"] = baseline.no_envelope
+    return block
+
+
+def _summary_out(one: TensorSummary) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "path": one.path,
+        "dtype": one.dtype,
+        "shape": list(one.shape),
+        "digest": str(one.digest),
+        "statistics": asdict(one.statistics),
+        "sketch": list(one.sketch),
+    }
+    if one.envelope is not None:
+        row["envelope"] = _envelope_out(one.envelope)
+        row["envelope_statistics"] = dict(one.envelope.statistics)
+    return row
+
+
+def _draw_out(draw: Draw) -> dict[str, Any]:
+    # The shape as text keeps a draw on one line, which is what a reviewer reads.
+    return {**asdict(draw), "shape": "x".join(map(str, draw.shape)), "digest": str(draw.digest)}
+
+
+def _envelope_out(envelope: Envelope) -> dict[str, Any]:
+    row = asdict(envelope)
+    del row["statistics"]
+    return row
+
+
+def baseline_from_block(
+    module: str,
+    entry: str,
+    index: IndexEntry,
+    block: Mapping[str, Any],
+    environments: Mapping[str, Environment],
+) -> Baseline:
+    """The baseline that `block_of` was given; any other block is a `ValueError` or the like."""
+    test, _, name = entry.rpartition("::")
+    made = block["recorded"]
+    ledger = block["ledger"]
+    return Baseline(
+        check=CheckId(module, test, name),
+        index=index,
+        tensors=tuple(_summary_in(row) for row in block["tensors"]),
+        ledger=Ledger(
+            generators=tuple(str(one) for one in ledger["generators"]),
+            draws=tuple(_draw_in(row) for row in ledger["draws"]),
+            digest=index.noise,
+        ),
+        weights=tuple(WeightsDigest(str(k), digest_from(v)) for k, v in block["weights"].items()),
+        provenance=Provenance(
+            recorded_at=str(made["at"]),
+            runs=int(made["runs"]),
+            environment=environments[made["environment"]],
+            tool=str(made["tool"]),
+        ),
+        **{name: digest_from(block[name]) for name in _RECORDS if block.get(name) is not None},
+        no_envelope=str(block.get("no_envelope", "")),
+    )
+
+
+def _summary_in(row: Mapping[str, Any]) -> TensorSummary:
+    if row["dtype"] not in DTYPES:
+        raise ValueError(f"{row['dtype']!r} is not a dtype of ours")
+    return TensorSummary(
+        path=str(row["path"]),
+        dtype=str(row["dtype"]),
+        shape=_shape_in(row["shape"]),
+        digest=digest_from(row["digest"]),
+        statistics=Statistics(**row["statistics"]),
+        sketch=tuple(float(value) for value in row["sketch"]),
+        envelope=_envelope_in(row),
+    )
+
+
+def _shape_in(row: Iterable[object]) -> tuple[int, ...]:
+    shape = tuple(row)
+    if not all(isinstance(size, int) and 0 <= size < 2**48 for size in shape):
+        raise ValueError(f"{shape!r} is not a shape")
+    return cast("tuple[int, ...]", shape)
+
+
+def _draw_in(row: Mapping[str, Any]) -> Draw:
+    shape = tuple(int(size) for size in str(row["shape"]).split("x") if size)
+    return Draw(**{**row, "shape": _shape_in(shape), "digest": digest_from(row["digest"])})
+
+
+def _envelope_in(row: Mapping[str, Any]) -> Envelope | None:
+    if row.get("envelope") is None:
+        return None
+    statistics = tuple((str(k), float(v)) for k, v in row["envelope_statistics"].items())
+    return Envelope(**{**row["envelope"], "statistics": statistics})
+
+
+_INDEX_SEPARATOR = b"\n---\n"
+_CHUNK_BYTES = 1 << 16
+_HEADER = re.compile(rf"schema: {SCHEMA}\nkey: [\w.\-/+]+\nmodule: [\w.\-/+]+\nchecks:\n", re.ASCII)
+# A key that begins with a letter, holds "::" and no blank is a plain YAML string whatever follows.
+# A digest of decimal digits alone would be an integer in YAML unless quoted.
+_INDEX_DIGEST = r"(?:'([0-9a-f]{64})'|((?![0-9]{64}|0b[01]{62})[0-9a-f]{64}))"
+_LINE = re.compile(
+    r"^  ([A-Za-z_][\w.\-\[\]/:+=]{0,400}::[\w.\-\[\]/+=]{1,400}): "
+    rf"\{{value: {_INDEX_DIGEST}, noise: {_INDEX_DIGEST}\}}$",
+    re.ASCII | re.MULTILINE,
+)
+
+
+def read_head(path: Path) -> str | None:
+    """The first document of a manifest without the second being read; ``None`` when cut short.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    head = b""
+    with open_regular(path) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            begin = max(0, len(head) - len(_INDEX_SEPARATOR))
+            head += chunk
+            found = head.find(_INDEX_SEPARATOR, begin)
+            if found >= 0:
+                return head[: found + 1].decode("utf-8", "replace")
+    return None
+
+
+def scan_index(head: str) -> Mapping[str, IndexEntry] | None:
+    """The index of a manifest's first document (line break at its end included).
+
+    Returns:
+        Entry to digests, as `codec.decode_index` gives it; ``None`` when a line is not of the
+        plainest form that `codec` writes: then only `codec` can tell what it means.
+    """
+    header = _HEADER.match(head)
+    if header is None or not head.endswith("\n"):
+        return None
+    rows = _LINE.findall(head, header.end())
+    if not rows or len(rows) != head.count("\n", header.end()):
+        return None
+    index = {
+        name: IndexEntry(Digest(quoted or plain), Digest(quoted_noise or plain_noise))
+        for name, quoted, plain, quoted_noise, plain_noise in rows
+    }
+    return index if len(index) == len(rows) else None
+
+
+_BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
+_CONFLICT = re.compile(r"^(?:<{7}|>{7}) .*", re.MULTILINE)
+_MAX_NUMBER_CHARACTERS = 64
+_MAX_DEPTH = 24
+_MIN_COLLECTION_BYTES = 16
+"""Of a text this long a collection, on average, at least; ours have more than thirty."""
+_YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Loader(_YAML_LOADER):  # type: ignore[misc]
+    """YAML's safe loader, but of two equal keys it takes neither."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """One mapping; a merge of two branches may have left a check in it twice."""
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        if len(mapping) != len(node.value):
+            raise ValueError(f"line {node.start_mark.line + 1}: a key stands there twice")
+        return mapping
+
+
+def dump_yaml(document: object) -> str:
+    """One document as text; keys stay in their order."""
+    text: str = yaml.dump(
+        document,
+        Dumper=_DUMPER,
+        default_flow_style=None,
+        sort_keys=False,
+        allow_unicode=True,
+        width=1_000_000,
+    )
+    return text
+
+
+def load_yaml(text: str, *, where: str) -> Mapping[str, Any]:
+    """One document, which must be a mapping.
+
+    Raises:
+        CorruptBaseline: It is something else, or what our writer never writes.
+    """
+    if is_lfs_pointer(text[:64].encode()):
+        raise CorruptBaseline(
+            "the manifest is a git-lfs pointer, its content was not pulled",
+            where=where,
+            next_step="git lfs pull",
+        )
+    try:
+        _refuse_foreign(text)
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        _refuse_conflict(text, where)
+        raise corrupt(where, " ".join(str(error).split())) from error
+    return mapping_of(document, "document", where)
+
+
+def _refuse_conflict(text: str, where: str) -> None:
+    """Name the marks of a merge for what they are: git restores no file that is unmerged."""
+    mark = _CONFLICT.search(text)
+    if mark is None:
+        return
+    raise CorruptBaseline(
+        "a merge left both sides in a manifest",
+        facts=(f"there stands {mark[0]!r}",),
+        where=where,
+        next_step=f"git checkout --ours -- {where}   (or --theirs; then pytest --repro-update "
+        "records what that side lacks)",
+    )
+
+
+def _refuse_foreign(text: str) -> None:
+    """Refuse what our writer never writes and what would cost or crash more than it says.
+
+    libyaml builds nested collections by recursion in C, without a limit: a hundred thousand
+    brackets end the process. Its events come one by one, so they are looked at first. It also
+    expands aliases, and reads ``1:59:59...`` as a number to the base 60, in quadratic time.
+    """
+    depth = collections = 0
+    for event in yaml.parse(text, Loader=_YAML_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            collections += 1
+            if depth > _MAX_DEPTH or collections * _MIN_COLLECTION_BYTES > 1000 + len(text):
+                raise ValueError("nested too deeply, or too often, for a manifest")
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        # An alias has the name of its anchor.
+        if getattr(event, "anchor", None) or getattr(event, "tag", None):
+            raise ValueError("anchors, aliases and tags are not part of a manifest")
+        if isinstance(event, yaml.ScalarEvent) and _is_long_number(event.value):
+            raise ValueError("a number that is too long for a manifest")
+
+
+def _is_long_number(text: str) -> bool:
+    return len(text) > _MAX_NUMBER_CHARACTERS and _BASE_60.fullmatch(text) is not None
+
+
+def mapping_of(value: object, name: str, where: str) -> Mapping[str, Any]:
+    """``value``, if it is a mapping.
+
+    Raises:
+        CorruptBaseline: It is none.
+    """
+    if not isinstance(value, dict):
+        raise corrupt(where, f"{name} is {type(value).__name__}, not a mapping")
+    return value
+
+
+def index_of(baseline: Baseline) -> IndexEntry:
+    """What its tensors and draws give; in an intact manifest that is ``baseline.index``."""
+    return IndexEntry(
+        value=digest_leaves((one.path, one.digest) for one in baseline.tensors),
+        noise=make_ledger(baseline.ledger.generators, baseline.ledger.draws).digest,
+    )

@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pytest_repro.errors import PolicyError
-from pytest_repro.store.regular_file import open_regular
-from pytest_repro.tolerance.policy import Policy
-from pytest_repro.tolerance.policy_rules import Block, Entry, Place, Series, policy_from
+from pytest_repro.store.files import open_regular
+from pytest_repro.tolerance.policy import Block, Entry, Place, Policy, Series, policy_from
 
 if TYPE_CHECKING:
     # The stub of yaml says no more about the nodes than that they exist.
     from yaml.nodes import Node, ScalarNode
 
-__all__ = ["SIZE_LIMIT_BYTES", "load_policy"]
 
 SIZE_LIMIT_BYTES = 128 * 1024
 """About a thousand rules; YAML in pure Python takes about a second for it."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_repro.errors import UsageError
-from pytest_repro.model.baseline import Baseline, CheckId, EnvironmentKey
+from pytest_repro.model.baseline import Baseline
+from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.store import inventory
-from pytest_repro.store.collection import Collection, ownership_of
 from pytest_repro.store.inventory import FileKind, FoundFile
 from pytest_repro.store.select import Entry
 from pytest_repro.store.store import Store
-
-__all__ = ["Garbage", "Prunable", "find_garbage", "find_prunable", "prune"]
 
 Track = Callable[[Iterable[FoundFile], str], Iterable[FoundFile]]
 
@@ -131,3 +133,102 @@ def _named_by(baseline: Baseline) -> set[str]:
     digests |= {str(one.digest) for one in baseline.weights}
     records = (baseline.trace, baseline.configuration, baseline.step_envelope)
     return digests | {str(one) for one in records if one}
+
+
+_PLUGIN = "pytest_repro.plugin.collecting"
+_TAIL_LINES = 5
+
+
+def collect_tests(root: Path, *, python: str) -> Collection:
+    """What ``python -m pytest --collect-only`` finds from ``root``, as its ini file says.
+
+    The cache is switched off, so that ``--lf`` in an ini file cannot narrow it unseen.
+
+    Raises:
+        UsageError: pytest could not be run, or ended before it had collected.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "collection.json")
+        command = [python, "-m", "pytest", "--collect-only", "-q", "--rootdir", str(root)]
+        command += ["-p", "no:cacheprovider", "-p", _PLUGIN]
+        try:
+            run = subprocess.run(
+                command,
+                cwd=root,
+                env={**os.environ, FILE_VARIABLE: str(file)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except OSError as error:
+            raise UsageError(f"cannot run {python}: {error}") from error
+        if not file.is_file():
+            raise UsageError(
+                f"pytest ended with exit code {run.returncode} before it had collected",
+                facts=tuple((run.stdout + run.stderr).strip().splitlines()[-_TAIL_LINES:]),
+                next_step=f"{python} -m pytest --collect-only",
+            )
+        return _collection(file.read_text(encoding="utf-8"))
+
+
+def _collection(text: str) -> Collection:
+    document = json.loads(text)
+    return Collection(
+        frozenset(document["tests"]), frozenset(document["modules"]), tuple(document["incomplete"])
+    )
+
+
+FILE_VARIABLE = "PYTEST_REPRO_COLLECTION_FILE"
+"""Environment variable that tells `pytest_repro.plugin.collecting` which file to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What pytest collected, and whether that was everything.
+
+    Attributes:
+        tests: Node ids of all tests.
+        modules: Paths of the test modules that were collected without fault, empty ones included.
+        incomplete: One sentence a reason why something may be left out; empty when nothing is.
+    """
+
+    tests: frozenset[str]
+    modules: frozenset[str]
+    incomplete: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What a collection says of stored checks.
+
+    Attributes:
+        orphans: Their module is gone, or was collected and no longer holds their test.
+        unsure: Their module is still there and was not collected (skipped as a whole, ignored),
+            so that nobody can tell.
+    """
+
+    orphans: tuple[CheckId, ...]
+    unsure: tuple[CheckId, ...]
+
+
+def ownership_of(
+    checks: Iterable[CheckId], collection: Collection, module_exists: Callable[[str], bool]
+) -> Ownership:
+    """Which of ``checks`` are orphans and which cannot be told.
+
+    A check's name is known only when its test runs, so a check that its test no longer makes is
+    not found here.
+
+    Args:
+        checks: The stored checks.
+        collection: A complete collection.
+        module_exists: Whether a module's file is still there.
+    """
+    orphans: list[CheckId] = []
+    unsure: list[CheckId] = []
+    for check in sorted(set(checks)):
+        if f"{check.module}::{check.test}" in collection.tests:
+            continue
+        gone = check.module in collection.modules or not module_exists(check.module)
+        (orphans if gone else unsure).append(check)
+    return Ownership(tuple(orphans), tuple(unsure))

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_repro.errors import UsageError
-from pytest_repro.model.baseline import Baseline, CheckId, EnvironmentKey
+from pytest_repro.model.baseline import Baseline
+from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.store.select import check_id, entries
 from pytest_repro.store.store import Store
-
-__all__ = ["Renaming", "find_renamings", "rename"]
 
 _LISTED = 8
 

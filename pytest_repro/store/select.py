@@ -8,24 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_repro.errors import UsageError
-from pytest_repro.model.baseline import CheckId, EnvironmentKey, IndexEntry
-from pytest_repro.store.index_lines import read_head, scan_index
+from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
+from pytest_repro.store.manifest import read_head, scan_index
 from pytest_repro.store.store import Store
 from pytest_repro.tolerance.policy import matches
-
-__all__ = [
-    "Entry",
-    "by_version",
-    "check_id",
-    "entries",
-    "entries_by_check",
-    "index_of",
-    "named_entries",
-    "one_check",
-    "one_key",
-    "select_keys",
-    "selects",
-]
 
 _LISTED = 8
 

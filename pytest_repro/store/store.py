@@ -15,16 +15,25 @@ from typing import TYPE_CHECKING
 
 from pytest_repro.errors import CorruptBaseline, StoreError
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, TensorRecord
-from pytest_repro.store import index_lines
+from pytest_repro.store import manifest as codec
+from pytest_repro.store.files import (
+    NotAFile,
+    corrupt,
+    decode_rows,
+    decode_tensor,
+    encode_rows,
+    folder_lock,
+    read_regular,
+    save_tensors,
+    tensor_arrays,
+    write_bytes,
+    write_whole,
+)
 from pytest_repro.store.layout import RECORDS, TENSORS, Layout, holds_manifests
-from pytest_repro.store.regular_file import NotAFile, read_regular
-from pytest_repro.store.whole_file import folder_lock, save_tensors, write_bytes, write_whole
 
 if TYPE_CHECKING:
     from pytest_repro.model.baseline import Baseline
-    from pytest_repro.store.manifest import Row
-
-__all__ = ["Store"]
+    from pytest_repro.store.files import Row
 
 
 class Store(Layout):
@@ -91,12 +100,10 @@ class Store(Layout):
         if place not in self._texts and path.is_file():
             self.refuse_outside(path)
             with self._naming("cannot read a manifest", path):
-                head = index_lines.read_head(path)
-            found = None if head is None else index_lines.scan_index(head)
+                head = codec.read_head(path)
+            found = None if head is None else codec.scan_index(head)
             if found is not None:
                 return found
-        from pytest_repro.store import manifest as codec
-
         text = self._text(place)
         return {} if text is None else codec.decode_index(text, where=self.shown(path))
 
@@ -127,8 +134,6 @@ class Store(Layout):
         return tuple(self._manifests[place].values())
 
     def _parse(self, place: tuple[EnvironmentKey, str], text: str | None) -> dict[str, Baseline]:
-        from pytest_repro.store import manifest as codec
-
         if text is None:
             return {}
         where = self.shown(self.manifest_path(*place))
@@ -161,15 +166,13 @@ class Store(Layout):
         Raises:
             CorruptBaseline: A git-lfs pointer, truncated, garbled, or another digest.
         """
-        from pytest_repro.store import manifest as codec
-
         path = self.tensor_path(digest)
         if not os.path.lexists(path):
             return None
         self.refuse_outside(path)
         with self._naming("cannot read a tensor", path):
             data = read_regular(path)
-        return codec.decode_tensor(data, digest=digest, where=self.shown(path))
+        return decode_tensor(data, digest=digest, where=self.shown(path))
 
     def rows(self, digest: Digest) -> tuple[Row, ...] | None:
         """The rows of a trace or a table of weights; ``None`` when the file is absent.
@@ -177,15 +180,13 @@ class Store(Layout):
         Raises:
             CorruptBaseline: The file cannot be read.
         """
-        from pytest_repro.store import manifest as codec
-
         path = self.record_path(digest)
         if not os.path.lexists(path):
             return None
         self.refuse_outside(path)
         with self._naming("cannot read a trace", path):
             data = read_regular(path)
-        return codec.decode_rows(data, where=self.shown(path))
+        return decode_rows(data, where=self.shown(path))
 
     def write_rows(self, records: Mapping[Digest, Iterable[Row]]) -> None:
         """Put traces and tables of weights beside the manifests that name them.
@@ -193,15 +194,13 @@ class Store(Layout):
         Raises:
             StoreError: The folder cannot be written.
         """
-        from pytest_repro.store import manifest as codec
-
         for digest, rows in records.items():
             path = self.record_path(digest)
             with self._naming("cannot write a trace", path):
                 if not path.is_file():
                     self.refuse_outside(path)
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    write_bytes(path, codec.encode_rows(rows))
+                    write_bytes(path, encode_rows(rows))
 
     def write(
         self,
@@ -254,8 +253,6 @@ class Store(Layout):
         entries: Mapping[str, Baseline],
         old: str | None,
     ) -> str:
-        from pytest_repro.store import manifest as codec
-
         manifest = codec.Manifest(place[0], place[1], tuple(entries.values()))
         text = codec.encode_manifest(manifest)
         if text != old:
@@ -291,22 +288,18 @@ class Store(Layout):
             cache.pop(place, None)
 
     def _write_tensor(self, record: TensorRecord) -> None:
-        from pytest_repro.store import manifest as codec
-
         path = self.tensor_path(record.digest)
         if path.is_file() and self._holds(path, record):
             return
         self.refuse_outside(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = codec.tensor_arrays(record)
+        arrays = tensor_arrays(record)
         write_whole(path, lambda temporary: save_tensors(arrays, temporary))
 
     def _holds(self, path: Path, record: TensorRecord) -> bool:
         """Whether the file is the record already; a broken one is written anew."""
-        from pytest_repro.store import manifest as codec
-
         with contextlib.suppress(CorruptBaseline):
-            codec.decode_tensor(read_regular(path), digest=record.digest, where=self.shown(path))
+            decode_tensor(read_regular(path), digest=record.digest, where=self.shown(path))
             return True
         return False
 
@@ -315,8 +308,6 @@ class Store(Layout):
         try:
             yield
         except NotAFile as error:
-            from pytest_repro.store.files import corrupt
-
             raise corrupt(self.shown(path), str(error)) from error
         except OSError as error:
             raise StoreError(

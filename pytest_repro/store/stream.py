@@ -12,9 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_repro.store.regular_file import open_regular
-
-__all__ = ["RecordedStream", "read_streams"]
+from pytest_repro.store.files import open_regular
 
 _TAIL_BYTES = 1 << 17
 _BEGIN = re.compile(r"^environments:\n", re.MULTILINE)

@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from pytest_repro.errors import BaselineError, NewerSchema
-from pytest_repro.model.baseline import Baseline, Digest, Statistics, TensorSummary
+from pytest_repro.model.baseline import Baseline, Statistics, TensorSummary
+from pytest_repro.model.ids import Digest
 from pytest_repro.model.words import Word
 from pytest_repro.store import inventory
-from pytest_repro.store.index import index_of
 from pytest_repro.store.inventory import FileKind, FoundFile
+from pytest_repro.store.manifest import index_of
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.statistics import summarise
-
-__all__ = ["Fault", "Finding", "Verification", "verify"]
 
 _RELATIVE_ERROR = 1e-9
 """Statistics are float64 sums in a fixed order (`core.statistics`): another numpy moves them by a

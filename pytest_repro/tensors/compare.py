@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pytest_repro.model.baseline import (
     Difference,
     ElementDifference,
     NonFiniteDifference,
     Statistics,
-    TensorRecord,
     TensorSummary,
 )
-from pytest_repro.tensors.block_pair import Pairs, Place
-from pytest_repro.tensors.dtypes import DTYPES, bits_text, element_text
+from pytest_repro.model.ids import TensorRecord
+from pytest_repro.tensors.dtypes import (
+    DTYPES,
+    DType,
+    DTypeKind,
+    bits_of,
+    bits_text,
+    element_text,
+    ordered_integers,
+    widen,
+)
 from pytest_repro.tensors.sketch import estimate_distance, estimate_floor, sketch_array
-from pytest_repro.tensors.statistics import Moments, safe_scale, statistics_of, summarise
-from pytest_repro.tensors.tally import Tally, tally_records
-
-__all__ = ["compare_records", "compare_summaries", "summary_of"]
+from pytest_repro.tensors.statistics import (
+    NOTHING,
+    Moments,
+    block_moments,
+    blocks_of,
+    merge,
+    safe_scale,
+    statistics_of,
+    summarise,
+    work_arrays,
+)
 
 
 def summary_of(path: str, record: TensorRecord) -> TensorSummary:
@@ -228,3 +247,333 @@ def _range_log10(statistics: Statistics) -> float:
     if math.isinf(span):
         return math.log10(statistics.max / 2 - statistics.min / 2) + math.log10(2.0)
     return math.log10(span)
+
+
+_WIDEST = 8
+# For the rounding of a limit itself, far above float64's 1e-16.
+_SLACK = 1.0 + 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An amount and the flat index at which it was first seen."""
+
+    amount: float
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Measures over places that are finite in both tensors.
+
+    Attributes:
+        count: How many places.
+        abs_sum, square_sum: Sums of ``|o - b|`` and its square.
+        baseline_squares, observed_squares: Sums of the squares of the elements themselves.
+        worst_abs, worst_rel, worst_ulp: First of the largest; ``None`` where nothing differs in
+            value, ``worst_ulp`` also for integers and bool.
+    """
+
+    count: int = 0
+    abs_sum: float = 0.0
+    square_sum: float = 0.0
+    baseline_squares: float = 0.0
+    observed_squares: float = 0.0
+    worst_abs: Place | None = None
+    worst_rel: Place | None = None
+    worst_ulp: Place | None = None
+
+
+NO_PAIRS = Pairs()
+"""The measures over no places at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Four float64 arrays of a block's length, overwritten by every block."""
+
+    baseline: NDArray[np.float64]
+    observed: NDArray[np.float64]
+    gap: NDArray[np.float64]
+    scratch: NDArray[np.float64]
+
+    def cut(self, size: int) -> Work:
+        if size == self.gap.size:
+            return self
+        return Work(
+            self.baseline[:size], self.observed[:size], self.gap[:size], self.scratch[:size]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPair:
+    """One block of both tensors as stored, beginning at flat index ``start``, and where to work."""
+
+    dtype: DType
+    baseline: NDArray[Any]
+    observed: NDArray[Any]
+    start: int
+    scale: float
+    work: Work
+
+    def wide(self, block: NDArray[Any], out: NDArray[np.float64]) -> NDArray[np.float64]:
+        values = widen(self.dtype, block, out)
+        return values if self.scale == 1.0 else np.multiply(values, self.scale, out=out)
+
+
+def measured(
+    pair: BlockPair, baseline: NDArray[np.float64], observed: NDArray[np.float64], so_far: Pairs
+) -> Pairs:
+    """Measures of one block that is finite throughout; the sums of its squares are left out.
+
+    ``worst_rel`` and ``worst_ulp`` are given only where they may exceed those of ``so_far``. All of
+    ``pair.work`` is overwritten, ``baseline`` and ``observed`` too where they lie in it.
+    """
+    work = pair.work.cut(baseline.size)
+    gap = _gaps(pair, baseline, observed, work.gap)
+    abs_sum = float(np.add.reduce(gap))
+    square_sum = float(np.add.reduce(np.multiply(gap, gap, out=work.scratch)))
+    index = int(gap.argmax())
+    widest = float(gap[index])
+    if widest == 0.0:
+        return Pairs(gap.size)
+    size = np.abs(baseline, out=work.scratch)
+    return Pairs(
+        gap.size,
+        abs_sum,
+        square_sum,
+        worst_abs=Place(widest, pair.start + index),
+        worst_rel=_worst_rel(pair, gap, size, so_far.worst_rel, widest),
+        worst_ulp=_worst_ulp(pair, size, so_far.worst_ulp, widest),
+    )
+
+
+def _worst_rel(
+    pair: BlockPair,
+    gap: NDArray[np.float64],
+    size: NDArray[np.float64],
+    so_far: Place | None,
+    widest: float,
+) -> Place | None:
+    """The largest ``gap / size``; divides only where it can exceed ``so_far``."""
+    near = np.flatnonzero(size <= (widest / so_far.amount * _SLACK if so_far else math.inf))
+    ratio = gap[near] / size[near]
+    ratio[np.isnan(ratio)] = 0.0  # 0/0: both are zero, nothing differs
+    return _largest(pair, ratio, near)
+
+
+def _worst_ulp(
+    pair: BlockPair, size: NDArray[np.float64], so_far: Place | None, widest: float
+) -> Place | None:
+    """The largest distance in ULPs; looks only where it can exceed ``so_far``.
+
+    Floats of precision p are at least ``m * 2**-p`` apart at magnitude m. So n steps over a gap g
+    with one sign begin at ``m <= g * 2**p / n``, the baseline lies at most g further out, and where
+    the signs differ it is no larger than g. To count, it must be one step more than ``so_far``: a
+    margin of 2e-8 or more, which no rounding of the limit uses up.
+    """
+    if not pair.dtype.is_float:
+        return None
+    limit = math.inf
+    if so_far:
+        limit = widest * (1.0 + 2.0**pair.dtype.significand_bits / so_far.amount)
+    near = np.flatnonzero(size <= limit)
+    if near.size < size.size:
+        baseline, observed = pair.baseline[near], pair.observed[near]
+    else:
+        baseline, observed = pair.baseline, pair.observed
+    return _largest(pair, _steps(pair, baseline, observed), near)
+
+
+def _steps(pair: BlockPair, baseline: NDArray[Any], observed: NDArray[Any]) -> NDArray[Any]:
+    """Distances in units in the last place; overwrites all of ``pair.work`` but ``scratch``."""
+    signed = np.dtype(f"<i{pair.dtype.itemsize}")
+    work = pair.work
+    one, two, three = (
+        array.view(signed)[: baseline.size] for array in (work.baseline, work.observed, work.gap)
+    )
+    ordered_integers(pair.dtype, baseline, one, three)
+    ordered_integers(pair.dtype, observed, two, three)
+    return _distances(one, two, three)
+
+
+def _largest(pair: BlockPair, amounts: NDArray[Any], places: NDArray[np.intp]) -> Place | None:
+    if not amounts.size:
+        return None
+    index = int(amounts.argmax())
+    amount = float(amounts[index])
+    return Place(amount, pair.start + int(places[index])) if amount > 0.0 else None
+
+
+def _gaps(
+    pair: BlockPair,
+    baseline: NDArray[np.float64],
+    observed: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """``|o - b|``, rounded once."""
+    if pair.dtype.kind is DTypeKind.INTEGER and pair.dtype.itemsize == _WIDEST:
+        # float64 merges neighbours beyond 2**53.
+        np.copyto(out, _distances(pair.baseline, pair.observed))
+        return out
+    np.subtract(observed, baseline, out=out)
+    np.abs(out, out=out)
+    return out
+
+
+def _distances(
+    baseline: NDArray[Any], observed: NDArray[Any], out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Exact ``|o - b|`` of integers, in the unsigned dtype of their size, which always holds it."""
+    unsigned = np.dtype(f"<u{baseline.dtype.itemsize}")
+    larger: NDArray[Any] = np.maximum(baseline, observed, out=out).view(unsigned)
+    np.subtract(larger, np.minimum(baseline, observed).view(unsigned), out=larger)
+    return larger
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Everything counted over some blocks of two tensors.
+
+    Attributes:
+        differing_count: Elements whose bits differ, the first of them at ``first_differing``.
+        non_finite_count: Places where NaN or an infinity stands on one side and not, or not the
+            same, on the other; the first of them at ``first_non_finite``.
+    """
+
+    baseline: Moments = NOTHING
+    observed: Moments = NOTHING
+    pairs: Pairs = NO_PAIRS
+    differing_count: int = 0
+    first_differing: int | None = None
+    non_finite_count: int = 0
+    first_non_finite: int | None = None
+
+
+def tally_records(baseline: TensorRecord, observed: TensorRecord, scale: float = 1.0) -> Tally:
+    """The tally of two records of equal dtype and shape, all elements times ``scale`` first.
+
+    With a scale other than 1.0 (a power of two, so that squares stay in range) the sums are right
+    and the worst places are not to be used. 64-bit integers are never scaled.
+    """
+    dtype = DTYPES[baseline.dtype]
+    total = Tally()
+    work = Work(*work_arrays(baseline.array.size, 4))
+    blocks = zip(blocks_of(baseline.array), blocks_of(observed.array), strict=True)
+    with np.errstate(all="ignore"):
+        for (start, baseline_block), (_, observed_block) in blocks:
+            pair = BlockPair(dtype, baseline_block, observed_block, start, scale, work)
+            total = _joined(total, _tally_block(pair, total.pairs))
+    return total
+
+
+def _tally_block(pair: BlockPair, so_far: Pairs) -> Tally:
+    work = pair.work.cut(pair.baseline.size)
+    baseline = pair.wide(pair.baseline, work.baseline)
+    moments = block_moments(baseline, work.scratch)
+    differing = bits_of(pair.dtype, pair.baseline) != bits_of(pair.dtype, pair.observed)
+    count = int(np.count_nonzero(differing))
+    if not count:
+        squares = moments.square_sum
+        pairs = Pairs(moments.count, baseline_squares=squares, observed_squares=squares)
+        return Tally(moments, moments, pairs)
+    observed = pair.wide(pair.observed, work.observed)
+    tally = Tally(
+        moments,
+        block_moments(observed, work.scratch),
+        differing_count=count,
+        first_differing=pair.start + int(differing.argmax()),
+    )
+    if not (tally.baseline.all_finite and tally.observed.all_finite):
+        return _partly_finite(tally, pair, so_far, baseline, observed)
+    pairs = replace(
+        measured(pair, baseline, observed, so_far),
+        baseline_squares=tally.baseline.square_sum,
+        observed_squares=tally.observed.square_sum,
+    )
+    return replace(tally, pairs=pairs)
+
+
+def _partly_finite(
+    tally: Tally,
+    pair: BlockPair,
+    so_far: Pairs,
+    baseline: NDArray[np.float64],
+    observed: NDArray[np.float64],
+) -> Tally:
+    finite = np.isfinite(baseline) & np.isfinite(observed)
+    both_nan = np.isnan(baseline) & np.isnan(observed)
+    disagreeing = ~(finite | both_nan | (baseline == observed))
+    kept = np.flatnonzero(finite)
+    count = int(np.count_nonzero(disagreeing))
+    return replace(
+        tally,
+        pairs=_measured_where(kept, pair, so_far, baseline[kept], observed[kept]),
+        non_finite_count=count,
+        first_non_finite=pair.start + int(disagreeing.argmax()) if count else None,
+    )
+
+
+def _measured_where(
+    kept: NDArray[np.intp],
+    pair: BlockPair,
+    so_far: Pairs,
+    baseline: NDArray[np.float64],
+    observed: NDArray[np.float64],
+) -> Pairs:
+    if not kept.size:
+        return NO_PAIRS
+    part = replace(pair, baseline=pair.baseline[kept], observed=pair.observed[kept], start=0)
+    scratch = np.empty_like(baseline)
+    part_pairs = measured(part, baseline, observed, so_far)
+    return replace(
+        _relocated(part_pairs, lambda index: pair.start + int(kept[index])),
+        baseline_squares=block_moments(baseline, scratch).square_sum,
+        observed_squares=block_moments(observed, scratch).square_sum,
+    )
+
+
+def _relocated(pairs: Pairs, locate: Callable[[int], int]) -> Pairs:
+    def moved(place: Place | None) -> Place | None:
+        return place and Place(place.amount, locate(place.index))
+
+    return replace(
+        pairs,
+        worst_abs=moved(pairs.worst_abs),
+        worst_rel=moved(pairs.worst_rel),
+        worst_ulp=moved(pairs.worst_ulp),
+    )
+
+
+def _joined(left: Tally, right: Tally) -> Tally:
+    def first(one: int | None, other: int | None) -> int | None:
+        return other if one is None else one
+
+    return Tally(
+        merge(left.baseline, right.baseline),
+        merge(left.observed, right.observed),
+        _joined_pairs(left.pairs, right.pairs),
+        left.differing_count + right.differing_count,
+        first(left.first_differing, right.first_differing),
+        left.non_finite_count + right.non_finite_count,
+        first(left.first_non_finite, right.first_non_finite),
+    )
+
+
+def _joined_pairs(left: Pairs, right: Pairs) -> Pairs:
+    return Pairs(
+        left.count + right.count,
+        left.abs_sum + right.abs_sum,
+        left.square_sum + right.square_sum,
+        left.baseline_squares + right.baseline_squares,
+        left.observed_squares + right.observed_squares,
+        _worse(left.worst_abs, right.worst_abs),
+        _worse(left.worst_rel, right.worst_rel),
+        _worse(left.worst_ulp, right.worst_ulp),
+    )
+
+
+def _worse(left: Place | None, right: Place | None) -> Place | None:
+    if left is None or right is None:
+        return left or right
+    return right if right.amount > left.amount else left

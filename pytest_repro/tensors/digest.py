@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from pytest_repro.model.ids import Digest
 from pytest_repro.tensors.dtypes import DTYPES
 
-__all__ = ["digest_array", "digest_leaves", "digest_text"]
-
 # The first line says what is hashed, so that no text can have the digest of a tensor.
 _TENSOR = "pytest-repro tensor 1"
 _VALUE = "pytest-repro value 1"

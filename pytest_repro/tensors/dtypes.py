@@ -18,18 +18,6 @@ from numpy.typing import NDArray
 
 from pytest_repro.errors import ValueRefused
 
-__all__ = [
-    "DTYPES",
-    "DType",
-    "DTypeKind",
-    "bits_of",
-    "bits_text",
-    "dtype_of",
-    "element_text",
-    "ordered_integers",
-    "widen",
-]
-
 
 class DTypeKind(str, Enum):
     """What an element means; decides which measures of difference exist."""

@@ -17,8 +17,6 @@ from pytest_repro.model.ids import TensorRecord
 from pytest_repro.tensors.digest import digest_array
 from pytest_repro.tensors.dtypes import DType, dtype_of
 
-__all__ = ["make_record", "owned"]
-
 
 def make_record(array: NDArray[Any] | np.generic) -> TensorRecord:
     """The record of ``array``: same shape, same bits; the caller's array is left as it is.

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.model.baseline import TensorRecord
+from pytest_repro.model.ids import TensorRecord
 from pytest_repro.tensors.dtypes import DTYPES, widen
 from pytest_repro.tensors.statistics import BLOCK_ELEMENTS, blocks_of, kept_work_arrays
-
-__all__ = ["PROJECTIONS", "SKETCH_DIGITS", "estimate_distance", "estimate_floor", "sketch_array"]
 
 PROJECTIONS = 16
 """How many projections (k); the estimate's relative standard deviation is about sqrt(1/(2k))."""

@@ -15,23 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.model.baseline import Statistics, TensorRecord
+from pytest_repro.model.baseline import Statistics
+from pytest_repro.model.ids import TensorRecord
 from pytest_repro.tensors.dtypes import DTYPES, DType, widen
-
-__all__ = [
-    "BLOCK_ELEMENTS",
-    "NOTHING",
-    "STATISTIC_NAMES",
-    "Moments",
-    "block_moments",
-    "blocks_of",
-    "kept_work_arrays",
-    "merge",
-    "safe_scale",
-    "statistics_of",
-    "summarise",
-    "work_arrays",
-]
 
 STATISTIC_NAMES: tuple[str, ...] = tuple(item.name for item in fields(Statistics))
 """Names of all statistics, in the order of `model.Statistics`."""

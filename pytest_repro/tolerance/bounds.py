@@ -15,18 +15,6 @@ import numpy as np
 
 from pytest_repro.errors import SettingError
 
-__all__ = [
-    "BOUND_KEYS",
-    "COUNT_NAMES",
-    "DEFAULT_FACTOR",
-    "STATISTIC_NAMES",
-    "StatisticBound",
-    "Tolerance",
-    "describe",
-    "did_you_mean",
-    "tolerance_from",
-]
-
 DEFAULT_FACTOR = 4.0
 """Envelopes that a measured tolerance allows.
 

@@ -6,14 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_repro.errors import CorruptBaseline
-from pytest_repro.model.baseline import (
-    Difference,
-    Digest,
-    Distance,
-    TensorRecord,
-    TensorSummary,
-    ToleranceUse,
-)
+from pytest_repro.model.baseline import Difference, TensorSummary, ToleranceUse
+from pytest_repro.model.ids import Digest, TensorRecord
+from pytest_repro.model.words import Distance
 from pytest_repro.tensors.compare import compare_records, compare_summaries, summary_of
 from pytest_repro.tolerance.bounds import DEFAULT_FACTOR, Tolerance, describe
 from pytest_repro.tolerance.judge import elementwise_share, unjudged, uses, without_elements
@@ -24,16 +19,6 @@ from pytest_repro.tolerance.measured import (
     proves_nothing,
 )
 from pytest_repro.tolerance.policy import Resolved
-
-__all__ = [
-    "Chosen",
-    "LeafJudgement",
-    "choose_tolerance",
-    "described",
-    "factor_of",
-    "judge_leaves",
-    "value_faults",
-]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from pytest_repro.settings import TraceLevel
+from pytest_repro.model.artefact import GrowthPoint
+from pytest_repro.model.trace import CellRecord, SignalRecord, StepRecord, Trace
+from pytest_repro.model.words import TraceLevel, Word
 from pytest_repro.tensors.sketch import estimate_distance, estimate_floor
-from pytest_repro.trace.alignment import Pair, align
-from pytest_repro.trace.cell_divergence import CellDivergence, Change, Within, first_cells
-from pytest_repro.trace.records import SignalRecord, StepRecord, Trace
-
-__all__ = [
-    "Apart",
-    "CellDivergence",
-    "Change",
-    "Divergence",
-    "Growth",
-    "StepDivergence",
-    "Within",
-    "first_divergence",
-    "how_far",
-]
+from pytest_repro.trace.records import Pair, align
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,3 +228,228 @@ def _relative(distance: float, norm: float) -> float:
     if norm:
         return distance / norm
     return math.inf if distance else 0.0
+
+
+Within = Callable[[SignalRecord, SignalRecord], bool]
+"""Whether an observed signal (second) is as good as its baseline (first)."""
+
+
+class Change(Word):
+    """What sets an observed step or call apart from the baseline's."""
+
+    SIGNAL = "signal"
+    TIMESTEP = "timestep"
+    INPUTS = "inputs"
+    ABSENT = "absent"
+    EXTRA = "extra"
+    ORDER = "order"
+
+
+@dataclass(frozen=True, slots=True)
+class CellDivergence:
+    """A call of a cell that differs.
+
+    Attributes:
+        change: ``signal`` (inputs agree, an output does not), ``inputs`` (it was handed something
+            else), ``absent``, ``extra`` or ``order``.
+        output: Index of the first output that differs, for ``signal``; else 0.
+        agreed_count: Calls that ended before it and agree in inputs and outputs.
+        last_inner, next_inner: For a cell around others: the last call inside it that agrees, and
+            the first inside it that was handed something else, so that the fault lies between
+            them; ``""`` where there is none.
+        baseline, observed: The call in both traces, where they have it.
+    """
+
+    change: Change
+    output: int
+    agreed_count: int
+    last_inner: str
+    next_inner: str
+    baseline: CellRecord | None
+    observed: CellRecord | None
+
+    @property
+    def call(self) -> CellRecord:
+        """The call, the baseline's where both exist."""
+        found = self.observed if self.baseline is None else self.baseline
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A pair of calls, and what sets them apart, if anything."""
+
+    pair: Pair[CellRecord]
+    change: Change | None
+    output: int = 0
+
+    @property
+    def is_blamed(self) -> bool:
+        return self.change is not None and self.change is not Change.INPUTS
+
+    def is_inside(self, around: CellRecord) -> bool:
+        """Whether this call is of a cell inside ``around`` and began after it."""
+        mine = self.pair.record
+        inner = mine.name.startswith(f"{around.name}.") and mine.step == around.step
+        return inner and mine.number > around.number
+
+
+def first_cells(
+    baseline: Sequence[CellRecord], observed: Sequence[CellRecord], agree: Within
+) -> tuple[CellDivergence | None, CellDivergence | None]:
+    """The call to blame, and the call where a difference came in from outside before it.
+
+    Calls come in the order in which they ended, so the innermost cell is blamed, and a cell around
+    others only for what it does itself. The second is ``None`` unless a call was handed something
+    else earlier than, and not inside, the call to blame.
+    """
+    judged = [_judge(pair, agree) for pair in align(baseline, observed, _cell_key)]
+    blamed = next((at for at, each in enumerate(judged) if each.is_blamed), None)
+    handed = next((at for at, each in enumerate(judged) if each.change is Change.INPUTS), None)
+    cell = None if blamed is None else _located(judged, blamed)
+    if handed is None:
+        return cell, None
+    if blamed is not None:
+        inside = judged[handed].is_inside(judged[blamed].pair.record)
+        if handed > blamed or inside:
+            return cell, None
+    return cell, _located(judged, handed)
+
+
+def _cell_key(cell: CellRecord) -> Hashable:
+    return cell.step, cell.name
+
+
+def _judge(pair: Pair[CellRecord], agree: Within) -> _Judged:
+    old, new = pair.baseline, pair.observed
+    if old is None or new is None:
+        lone = Change.EXTRA if old is None else Change.ABSENT
+        return _Judged(pair, Change.ORDER if pair.moved else lone)
+    if _cell_first_unlike(old.inputs, new.inputs, agree) is not None:
+        return _Judged(pair, Change.INPUTS)
+    output = _cell_first_unlike(old.outputs, new.outputs, agree)
+    return _Judged(pair, None) if output is None else _Judged(pair, Change.SIGNAL, output)
+
+
+def _cell_first_unlike(
+    baseline: Sequence[SignalRecord], observed: Sequence[SignalRecord], agree: Within
+) -> int | None:
+    for at, (old, new) in enumerate(zip(baseline, observed, strict=False)):
+        if not agree(old, new):
+            return at
+    shorter, longer = sorted((len(baseline), len(observed)))
+    return None if shorter == longer else shorter
+
+
+def _located(judged: Sequence[_Judged], at: int) -> CellDivergence:
+    found = judged[at]
+    change = found.change
+    assert change is not None
+    agreed = sum(each.change is None for each in judged[:at])
+    last, following = "", ""
+    if change is Change.SIGNAL:
+        last, following = _around_fault(judged[:at], found.pair.record)
+    pair = found.pair
+    return CellDivergence(
+        change, found.output, agreed, last, following, pair.baseline, pair.observed
+    )
+
+
+def _around_fault(before: Sequence[_Judged], around: CellRecord) -> tuple[str, str]:
+    inner = [each for each in before if each.is_inside(around)]
+    handed = next((at for at, each in enumerate(inner) if each.change is not None), len(inner))
+    last = inner[handed - 1].pair.record.name if handed else ""
+    return last, inner[handed].pair.record.name if handed < len(inner) else ""
+
+
+def unpaired_sentences(divergence: Divergence, baseline: Trace, observed: Trace) -> tuple[str, ...]:
+    """What was compared of cells and what could not be; nothing where both traces hold them.
+
+    Args:
+        divergence: Where the traces part.
+        baseline: The stored trace.
+        observed: This run's.
+    """
+    if divergence.cells_compared or divergence.step is None:
+        return ()
+    if observed.level is not TraceLevel.CELLS:
+        return _without_cells(baseline)
+    calls = [call for call in observed.cells if call.step == divergence.step.index]
+    counted = f"of its {len(calls)} calls of cells none could be compared"
+    sentences = [
+        f"the baseline's trace holds steps only: the step was run again with cells, but {counted}"
+    ]
+    old, new = divergence.step.baseline, divergence.step.observed
+    if old is not None and new is not None:
+        sentences.extend(_suspects(calls, old, new))
+    return tuple(sentences)
+
+
+def _without_cells(baseline: Trace) -> tuple[str, ...]:
+    if baseline.level is not TraceLevel.CELLS:
+        return ()
+    return ("this run could not record cells, so none was compared with the baseline's",)
+
+
+def _suspects(calls: Sequence[CellRecord], old: StepRecord, new: StepRecord) -> list[str]:
+    source = _source(calls, new.signal("model_output"))
+    sentences = [] if source is None else [_about(source, old, new)]
+    broken = next((call for call in calls if _breaks(call)), None)
+    if broken is not None:
+        sentences.append(
+            f"first cell that makes NaN or infinity of finite inputs: {broken.name} "
+            f"({broken.class_name}, call {broken.number})"
+        )
+    return sentences
+
+
+def _about(source: CellRecord, old: StepRecord, new: StepRecord) -> str:
+    if _digest(old.signal("model_output")) == _digest(new.signal("model_output")):
+        return f"{source.name} gave the baseline's model output: no cell is to blame"
+    how = "which was not handed the step's sample itself"
+    if _was_handed(source, old.signal("sample")):
+        how = "which was handed the baseline's sample: the fault is inside it"
+    return f"the model's output came out of {source.name} ({source.class_name}), {how}"
+
+
+def _source(calls: Sequence[CellRecord], output: SignalRecord | None) -> CellRecord | None:
+    """The outermost call that gave ``output``: calls stand in the order in which they ended."""
+    if output is None:
+        return None
+    giving = (
+        call for call in reversed(calls) if any(one.digest == output.digest for one in call.outputs)
+    )
+    return next(giving, None)
+
+
+def _was_handed(call: CellRecord, sample: SignalRecord | None) -> bool:
+    return sample is not None and any(one.digest == sample.digest for one in call.inputs)
+
+
+def _breaks(call: CellRecord) -> bool:
+    return not any(map(_unpaired_non_finite, call.inputs)) and any(
+        map(_unpaired_non_finite, call.outputs)
+    )
+
+
+def _unpaired_non_finite(signal: SignalRecord) -> bool:
+    return bool(signal.nan_count + signal.inf_count)
+
+
+def _digest(signal: SignalRecord | None) -> str:
+    return "" if signal is None else str(signal.digest)
+
+
+def growth_of(baseline: Trace, observed: Trace) -> tuple[GrowthPoint, ...]:
+    """How far the results of equal steps are apart, in the order of the observed steps.
+
+    A step without a result, or that only one side made, has no point.
+    """
+    before = {(step.scheduler, step.position): step.signal("result") for step in baseline.steps}
+    points: list[GrowthPoint] = []
+    for step in observed.steps:
+        old, new = before.get((step.scheduler, step.position)), step.signal("result")
+        if old is not None and new is not None:
+            points.append(GrowthPoint(step.scheduler, step.position, how_far(old, new).rel_l2))
+    return tuple(points)

@@ -9,22 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_repro.errors import CorruptBaseline
-from pytest_repro.model.baseline import Digest
+from pytest_repro.model.ids import Digest
+from pytest_repro.model.trace import SignalRecord, StepRecord, Trace
 from pytest_repro.tensors.digest import digest_text
 from pytest_repro.tensors.dtypes import DTYPES
 from pytest_repro.trace.divergence import Within, how_far
-from pytest_repro.trace.records import SignalRecord, StepRecord, Trace
-
-__all__ = [
-    "Movement",
-    "StepBounds",
-    "StepEnvelope",
-    "digest_step_envelope",
-    "measure_steps",
-    "step_envelope_from_rows",
-    "step_envelope_rows",
-    "within_steps",
-]
 
 Row = tuple[Any, ...]
 _FORMAT = 1

@@ -9,35 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pytest_repro.errors import UsageError
-from pytest_repro.trace.cell_divergence import CellDivergence
-from pytest_repro.trace.divergence import Divergence
-from pytest_repro.trace.records import CellRecord, StepRecord, Trace
-
-__all__ = ["DumpTarget", "dump_config", "dump_target", "read_target"]
+from pytest_repro.model.trace import CellRecord, DumpTarget, StepRecord, Trace
+from pytest_repro.trace.divergence import CellDivergence, Divergence
 
 _OURS = "pytest_repro"
 """Our key in msprobe's config.json; msprobe passes over keys that it does not know."""
-
-
-@dataclass(frozen=True, slots=True)
-class DumpTarget:
-    """What msprobe is to dump of a run that drifted.
-
-    Attributes:
-        step: Number of the denoising step over all schedulers of its pipeline, from 0.
-        component: Name of the component as in the trace; for all components of a pipeline that
-            pipeline's prefix, which is ``""`` for the first.
-        cell: The name of a call in msprobe, ``Cell.<path>.<class>.forward.<n>``; ``""`` for the
-            whole step.
-    """
-
-    step: int
-    component: str
-    cell: str
 
 
 def dump_target(divergence: Divergence, observed: Trace) -> DumpTarget | None:

@@ -2,119 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from difflib import SequenceMatcher
+from typing import Any, Generic, TypeVar
 
 from pytest_repro.errors import CorruptBaseline
-from pytest_repro.model.baseline import Digest, TensorRecord
-from pytest_repro.settings import TraceLevel
+from pytest_repro.model.ids import Digest, TensorRecord
+from pytest_repro.model.trace import CellRecord, SignalRecord, StepRecord, Trace
+from pytest_repro.model.words import TraceLevel
 from pytest_repro.tensors.digest import digest_text
 from pytest_repro.tensors.sketch import sketch_array
 from pytest_repro.tensors.statistics import summarise
 
-__all__ = [
-    "CellRecord",
-    "SignalRecord",
-    "StepRecord",
-    "Trace",
-    "make_trace",
-    "measure_signal",
-    "trace_from_rows",
-    "trace_rows",
-]
-
 Row = tuple[Any, ...]
 _FORMAT = 1
 _NOT_ROWS = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
-
-
-@dataclass(frozen=True, slots=True)
-class SignalRecord:
-    """What a trace keeps of one tensor that passed by; never the tensor.
-
-    Attributes:
-        dtype: Our name of the dtype.
-        digest: SHA-256 over dtype, shape and bytes; decides equality. All else only says how far.
-        min, max, mean, std, l2: As in `model.Statistics`: over the finite elements, in float64.
-        nan_count, inf_count: How many elements are NaN, or an infinity of either sign.
-        sketch: Order-aware projections (`sketch.sketch_array`); empty where none was taken.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    digest: Digest
-    min: float
-    max: float
-    mean: float
-    std: float
-    l2: float
-    nan_count: int
-    inf_count: int
-    sketch: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """One denoising step, or one call of a cell that is watched on its own.
-
-    Attributes:
-        scheduler: Name of the scheduler in its pipeline (``scheduler``, ``prior_scheduler``, ...),
-            or of the watched cell.
-        position: Number of the step within that scheduler, from 0.
-        timestep: The scheduler's time; ``None`` where there is none.
-        signals: Named tensors in the order in which they came to be: ``sample``,
-            ``model_output``, any other tensor that was handed in, and last ``result``.
-    """
-
-    scheduler: str
-    position: int
-    timestep: float | None
-    signals: tuple[tuple[str, SignalRecord], ...]
-
-    def signal(self, name: str) -> SignalRecord | None:
-        """The signal called ``name``, if there is one."""
-        return next((signal for label, signal in self.signals if label == name), None)
-
-
-@dataclass(frozen=True, slots=True)
-class CellRecord:
-    """One call of one cell.
-
-    Attributes:
-        number: Number of the call in the order in which calls began, from 0.
-        step: Index in `Trace.steps` of the step that was being prepared; ``len(steps)`` for calls
-            after the last one.
-        name: Path of the cell from its component, e.g. ``unet.down_blocks.0.resnets.1.conv1``.
-        class_name: Name of its class.
-        inputs: Tensors and numbers among the arguments, in order.
-        outputs: Tensors and numbers of the result, in order.
-    """
-
-    number: int
-    step: int
-    name: str
-    class_name: str
-    inputs: tuple[SignalRecord, ...]
-    outputs: tuple[SignalRecord, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """All records of a watched pipeline.
-
-    Attributes:
-        level: Whether cells were recorded.
-        steps: In the order in which they ended.
-        cells: In the order in which calls ended, so that a cell stands before the cell around it.
-        digest: SHA-256 over everything but the statistics: equal exactly when the same was
-            computed in the same order, whatever numpy measured the statistics.
-    """
-
-    level: TraceLevel
-    steps: tuple[StepRecord, ...]
-    cells: tuple[CellRecord, ...]
-    digest: Digest
 
 
 def measure_signal(record: TensorRecord, *, sketched: bool) -> SignalRecord:
@@ -243,3 +146,54 @@ def _cell_from(row: Sequence[Any], signals: list[SignalRecord]) -> CellRecord:
     ends = tuple(signals[mention] for mention in mentions)
     inputs, outputs = ends[:input_count], ends[input_count:]
     return CellRecord(int(number), int(step), str(name), str(class_name), inputs, outputs)
+
+
+_Record = TypeVar("_Record")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair(Generic[_Record]):
+    """A record of each trace that stand for the same thing, or one alone.
+
+    Attributes:
+        index: Place in the baseline; for a record that only this run has, its place there.
+        moved: For a record that is alone: the other trace has it too, but elsewhere.
+    """
+
+    index: int
+    baseline: _Record | None
+    observed: _Record | None
+    moved: bool = False
+
+    @property
+    def record(self) -> _Record:
+        """The record, the baseline's where both exist."""
+        found = self.observed if self.baseline is None else self.baseline
+        assert found is not None
+        return found
+
+
+def align(
+    baseline: Sequence[_Record], observed: Sequence[_Record], key: Callable[[_Record], Hashable]
+) -> tuple[Pair[_Record], ...]:
+    """Pairs in order of time; a record that the other trace lacks stands alone where it happened.
+
+    Records are the same thing when their keys are equal and they lie in the same order.
+    """
+    old, new = [key(record) for record in baseline], [key(record) for record in observed]
+    if old == new:
+        both = enumerate(zip(baseline, observed, strict=True))
+        return tuple(Pair(at, one, other) for at, (one, other) in both)
+    blocks = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    changed = [block[1:] for block in blocks if block[0] != "equal"]
+    lone_old = {k for start, end, _, _ in changed for k in old[start:end]}
+    lone_new = {k for _, _, start, end in changed for k in new[start:end]}
+    pairs: list[Pair[_Record]] = []
+    for word, i, i_end, j, j_end in blocks:
+        if word == "equal":
+            matched = enumerate(zip(baseline[i:i_end], observed[j:j_end], strict=True))
+            pairs.extend(Pair(i + at, one, other) for at, (one, other) in matched)
+            continue
+        pairs.extend(Pair(at, baseline[at], None, old[at] in lone_new) for at in range(i, i_end))
+        pairs.extend(Pair(at, None, observed[at], new[at] in lone_old) for at in range(j, j_end))
+    return tuple(pairs)

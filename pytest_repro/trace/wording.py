@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pytest_repro.model.trace import CellRecord, SignalRecord, StepRecord, Trace
 from pytest_repro.trace.divergence import (
     Apart,
     CellDivergence,
@@ -15,9 +16,6 @@ from pytest_repro.trace.divergence import (
     how_far,
 )
 from pytest_repro.trace.envelope import StepBounds
-from pytest_repro.trace.records import CellRecord, SignalRecord, StepRecord, Trace
-
-__all__ = ["all_within_sentence", "divergence_sentences"]
 
 _SHOWN_STEPS = 6
 _WHOLE_ABOVE = 10

@@ -9,23 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from pytest_repro.cli import main
-from pytest_repro.model.baseline import (
-    Baseline,
-    CheckId,
-    Draw,
-    Environment,
-    EnvironmentKey,
-    Fact,
-    IndexEntry,
-    Provenance,
-    TensorRecord,
-)
-from pytest_repro.noise.ledger_digest import make_ledger
+from pytest_repro.model.baseline import Baseline, Environment, Fact, Provenance
+from pytest_repro.model.ids import CheckId, Draw, EnvironmentKey, IndexEntry, TensorRecord
+from pytest_repro.noise.ledger import make_ledger
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.compare import compare_records, summary_of
 from pytest_repro.tensors.digest import digest_leaves
 from pytest_repro.tensors.record import make_record
-from pytest_repro.tolerance.envelope import envelope_from
+from pytest_repro.tolerance.measured import envelope_from
 
 OLD = EnvironmentKey("cpu-x86_64-avx2-2c", "mindspore-2.9.0")
 NEW = EnvironmentKey("cpu-x86_64-avx2-2c", "mindspore-2.10.0")

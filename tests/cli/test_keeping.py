@@ -9,7 +9,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from pytest_repro.model.baseline import CheckId
+from pytest_repro.model.ids import CheckId
 from pytest_repro.tensors.record import make_record
 from tests.cli.stores import (
     CLEAN,

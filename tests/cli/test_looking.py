@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from pytest_repro.model.baseline import CheckId, EnvironmentKey
+from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.store.select import by_version
 from pytest_repro.tensors.compare import compare_records
 from pytest_repro.tensors.record import make_record

@@ -36,7 +36,7 @@ def test_our_errors_are_text_on_stderr_with_their_own_code(tmp_path, capsys):
 
 
 def test_an_interrupt_is_quiet(tmp_path, monkeypatch, capsys):
-    from pytest_repro.survey import sides as upkeep
+    from pytest_repro.analysis import sides as upkeep
 
     def interrupt(*_):
         raise KeyboardInterrupt

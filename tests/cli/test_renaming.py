@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_repro.model.baseline import CheckId
+from pytest_repro.model.ids import CheckId
 from tests.cli.stores import CLEAN, IMAGE, LATENTS, NEW, OLD, SSE, fill, put, run, store_in
 
 MOVED = "tests/pipelines/test_ddim.py"

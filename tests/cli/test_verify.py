@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pytest_repro.model.baseline import CheckId, Digest
+from pytest_repro.model.ids import CheckId, Digest
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.record import make_record
 from tests.cli.stores import CLEAN, IMAGE, MODULE, NEW, OLD, baseline_of, fill, run, tensor_file

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from pytest_repro.checking.spec import MARKER_ARGUMENTS
-from pytest_repro.settings_table import TABLE
+from pytest_repro.settings import TABLE
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "reference.md"

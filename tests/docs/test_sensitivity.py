@@ -9,7 +9,7 @@ import pytest
 
 from docs.measure import sensitivity
 from docs.measure.sensitivity import Case, execute_all, free_psnr_db, is_kept, load_kept
-from pytest_repro.tolerance.envelope import FEWEST_RUNS
+from pytest_repro.tolerance.measured import FEWEST_RUNS
 
 _CASE = Case("DDIM, seeded", "float32", 2)
 

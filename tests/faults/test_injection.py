@@ -8,9 +8,8 @@ import pytest
 pytest.importorskip("mindone")
 
 from pytest_repro.frameworks.watch import watch
-from pytest_repro.model.words import Cause
+from pytest_repro.model.words import Cause, TraceLevel
 from pytest_repro.noise.ledger import compare_ledgers
-from pytest_repro.settings import TraceLevel
 from pytest_repro.trace.divergence import first_divergence
 from tests.faults.catalogue import FAULTS, NO_OPS
 from tests.faults.fault import DDIM, UNCLIP

@@ -16,7 +16,7 @@ from benchmarks.fault_counting import CleanRun, Place, count_alarms
 from benchmarks.fault_rules import Rule, make_reference, rule_on
 from benchmarks.fault_runs import RUNS, Kept, disturbed_runs, kept_in, load_kept, save_kept
 from pytest_repro.model.words import Distance
-from pytest_repro.tolerance.envelope import FEWEST_RUNS, MOST_RUNS
+from pytest_repro.tolerance.measured import FEWEST_RUNS, MOST_RUNS
 from tests.faults.catalogue import FAULTS
 
 _ULP = 2.0**-24

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.model.baseline import Ledger
+from pytest_repro.model.ids import Ledger
 from pytest_repro.noise.generator import NoiseBook
 from pytest_repro.pipelines import unclip, watch_latents
 from pytest_repro.pipelines.weights import seeded_parameters

@@ -16,9 +16,9 @@ pytest.importorskip("mindone")
 from pytest_repro.environment import host
 from pytest_repro.environment import observe as environment
 from pytest_repro.frameworks.watch import watch
-from pytest_repro.model.baseline import EnvironmentKey
-from pytest_repro.pipelines.digests import weights_digests
-from pytest_repro.settings import TraceLevel
+from pytest_repro.model.ids import EnvironmentKey
+from pytest_repro.model.words import TraceLevel
+from pytest_repro.pipelines.weights import weights_digests
 from tests.faults.places import Place, cell_at, parameter_at, wrapped_method, written
 from tests.faults.tiny import tiny_unclip
 from tests.pipelines import planted

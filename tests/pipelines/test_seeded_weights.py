@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from pytest_repro.pipelines.pipelines_carrier import Conditioning, condition
+from pytest_repro.pipelines.carrier import Conditioning, condition
 from pytest_repro.pipelines.weights import draw_uniform, seeded_parameters
 
 

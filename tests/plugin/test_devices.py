@@ -42,7 +42,7 @@ def seen(project):
 
 @pytest.fixture
 def ascend(project, monkeypatch):
-    planted = "import pytest_repro.environment.adapters_devices as d\nd.has_ascend = lambda: True\n"
+    planted = "import pytest_repro.environment.devices as d\nd.has_ascend = lambda: True\n"
     (project.folder / "planted.py").write_text(planted)
     path = os.pathsep.join([str(project.folder), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setenv("PYTHONPATH", path)

@@ -101,7 +101,9 @@ def test_forty_drifted_checks_still_fit_one_screen(project):
 
 
 def test_the_longest_of_all_texts_keeps_its_last_line():
-    from pytest_repro.model.baseline import CheckId, Gate, Outcome, Verdict
+    from pytest_repro.model.ids import CheckId
+    from pytest_repro.model.outcome import Outcome
+    from pytest_repro.model.words import Gate, Verdict
     from pytest_repro.report.failure import failure_text
 
     long = Outcome(

@@ -26,7 +26,7 @@ def test_the_help_group_is_as_written(project, monkeypatch):
 
 
 def test_every_setting_is_in_the_help_and_every_ini_key_too(project):
-    from pytest_repro.settings_table import TABLE
+    from pytest_repro.settings import TABLE
 
     text = project.run("--help").text
     assert all(re.search(rf"{setting.option}\b", text) for setting in TABLE)

@@ -27,7 +27,7 @@ UNNEEDED = {
     "pytest_repro.model.baseline",
     "pytest_repro.tolerance.policy",
     "pytest_repro.checking.examination",
-    "pytest_repro.checking.watching",
+    "pytest_repro.checking.trial",
     "pytest_repro.report.failure",
 }
 

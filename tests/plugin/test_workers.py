@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from pytest_repro.plugin.losses import loss_text, unwritten
+from pytest_repro.plugin.closing import loss_text, unwritten
 
 pytest.importorskip("xdist")
 

@@ -10,11 +10,11 @@ import pytest
 
 from pytest_repro.checking.accept import open_observed
 from pytest_repro.errors import CorruptBaseline, ReproError, StoreError
-from pytest_repro.model.baseline import EnvironmentKey
+from pytest_repro.model.ids import EnvironmentKey
 from pytest_repro.report.document import read_report, seal
 from pytest_repro.store.store import Store
 from pytest_repro.store.verify import verify
-from tests.adapters.stored import KEY, MODULE, baseline_of
+from tests.store.stored import KEY, MODULE, baseline_of
 from tests.torture.readers import READERS
 
 UP = "../../../outside"

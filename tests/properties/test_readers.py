@@ -14,14 +14,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pytest_repro.errors import CorruptBaseline, ReproError
+from pytest_repro.store import files
 from pytest_repro.store import manifest as codec
-from pytest_repro.store.index_lines import scan_index
+from pytest_repro.store.manifest import scan_index
 from pytest_repro.store.policy_file import load_policy
 from pytest_repro.tensors.record import make_record
-from pytest_repro.trace.component_rows import weights_from_rows
+from pytest_repro.trace.components import weights_from_rows
 from pytest_repro.trace.envelope import step_envelope_from_rows
 from pytest_repro.trace.records import trace_from_rows
-from tests.adapters.stored import KEY, MODULE, baseline_of
+from tests.store.stored import KEY, MODULE, baseline_of
 from tests.torture.readers import READERS
 
 WHERE = "baselines/x.yaml"
@@ -38,7 +39,7 @@ rules:
     tolerance: {rel_l2: 1e-5, max_ulp: 4}
     reason: 'measured'
 """
-ROWS = codec.encode_rows([("cell", 1, "a" * 64, None, 0.5)] * 3)
+ROWS = files.encode_rows([("cell", 1, "a" * 64, None, 0.5)] * 3)
 
 TOKENS = [
     *(b"&a ", b"*a", b"!!int ", b"!x", b"[", b"]", b"{", b"}", b": ", b"- ", b"? ", b"\n---\n"),
@@ -89,9 +90,9 @@ def test_the_undamaged_are_read():
     assert codec.decode_manifest(_text(MANIFEST), where=WHERE).baselines == tuple(
         sorted(BASELINES, key=lambda one: one.check.entry)
     )
-    tensor = codec.decode_tensor(_tensor_file(), digest=RECORD.digest, where=WHERE)
+    tensor = files.decode_tensor(_tensor_file(), digest=RECORD.digest, where=WHERE)
     assert np.array_equal(tensor.array, RECORD.array)
-    assert len(codec.decode_rows(ROWS, where=WHERE)) == 3
+    assert len(files.decode_rows(ROWS, where=WHERE)) == 3
 
 
 @fuzzed
@@ -118,7 +119,7 @@ def test_the_fast_reader_never_reads_a_damaged_index_otherwise_than_the_codec(da
 def test_a_damaged_tensor_is_never_taken_for_the_tensor(data):
     file = data.draw(damaged(_tensor_file()))
     try:
-        record = codec.decode_tensor(file, digest=RECORD.digest, where=WHERE)
+        record = files.decode_tensor(file, digest=RECORD.digest, where=WHERE)
     except ReproError:
         return
     assert (record.dtype, record.shape) == (RECORD.dtype, RECORD.shape)
@@ -131,7 +132,7 @@ def test_one_flipped_bit_anywhere_in_the_numbers_is_seen():
         wrong = bytearray(file)
         wrong[position] ^= 1
         with pytest.raises(CorruptBaseline, match="another digest"):
-            codec.decode_tensor(bytes(wrong), digest=RECORD.digest, where=WHERE)
+            files.decode_tensor(bytes(wrong), digest=RECORD.digest, where=WHERE)
 
 
 @fuzzed
@@ -141,7 +142,7 @@ def test_one_flipped_bit_anywhere_in_the_numbers_is_seen():
 @example(gzip.compress(b"\xff"))
 def test_a_damaged_trace_gives_our_error_or_rows(data):
     try:
-        rows = codec.decode_rows(data, where=WHERE)
+        rows = files.decode_rows(data, where=WHERE)
     except ReproError:
         return
     assert all(isinstance(row, tuple) for row in rows)
@@ -217,7 +218,7 @@ def test_the_readers_see_a_tensor_taken_for_another(monkeypatch):
     """Without its digest: the fuzzers would find it."""
     file, *_ = READERS["tensor"].seeds
     assert READERS["tensor"].read(file)
-    whole = codec.decode_tensor(file, digest=RECORD.digest, where=WHERE)
+    whole = files.decode_tensor(file, digest=RECORD.digest, where=WHERE)
     monkeypatch.setattr(codec, "decode_tensor", lambda *_, **__: whole)
     with pytest.raises(AssertionError, match="a wrong exact"):
         READERS["tensor"].read(file)
@@ -235,7 +236,7 @@ def test_every_reader_answers_or_refuses_what_is_damaged(name, data):
 def _tensor_file() -> bytes:
     from safetensors.numpy import save
 
-    return save(codec.tensor_arrays(RECORD))
+    return save(files.tensor_arrays(RECORD))
 
 
 def _header(text: str, *, length: int | None = None) -> bytes:
@@ -259,7 +260,7 @@ LYING = {
 @pytest.mark.parametrize("name", LYING)
 def test_a_tensor_file_that_lies_about_itself_is_refused(name):
     with pytest.raises(CorruptBaseline):
-        codec.decode_tensor(LYING[name], digest=RECORD.digest, where=WHERE)
+        files.decode_tensor(LYING[name], digest=RECORD.digest, where=WHERE)
 
 
 HEAD = "schema: 1\nkey: a/b\nmodule: m.py\nchecks:\n"
@@ -331,9 +332,9 @@ _READ = """
     path = Path(sys.argv[2])
     data = None if kind == "policy" else path.read_bytes()
     readers = {
-        "rows": lambda: codec.decode_rows(data, where="w"),
+        "rows": lambda: files.decode_rows(data, where="w"),
         "manifest": lambda: codec.decode_manifest(data.decode(), where="w"),
-        "tensor": lambda: codec.decode_tensor(data, digest="0" * 64, where="w"),
+        "tensor": lambda: files.decode_tensor(data, digest="0" * 64, where="w"),
         "report": lambda: read_report(data.decode(), where="w"),
         "policy": lambda: load_policy(path),
     }

@@ -7,16 +7,10 @@ import json
 import pytest
 
 from pytest_repro.errors import CorruptBaseline, NewerSchema
-from pytest_repro.model.baseline import (
-    CheckId,
-    Distance,
-    EnvironmentKey,
-    Gate,
-    Outcome,
-    Reference,
-    ToleranceUse,
-    Verdict,
-)
+from pytest_repro.model.baseline import ToleranceUse
+from pytest_repro.model.ids import CheckId, EnvironmentKey
+from pytest_repro.model.outcome import Outcome, Reference
+from pytest_repro.model.words import Distance, Gate, Verdict
 from pytest_repro.report.document import SCHEMA, read_report, report_text
 from pytest_repro.report.entry import entries_from
 from pytest_repro.report.summary import summary_text

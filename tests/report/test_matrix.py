@@ -9,7 +9,16 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pytest_repro.model.baseline import CheckId, EnvironmentKey, IndexEntry, Verdict
+from pytest_repro.analysis.agreement import (
+    GroupDistance,
+    LeafDistance,
+    Matrix,
+    MatrixRow,
+    agreement_of,
+    pair_counts,
+)
+from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
+from pytest_repro.model.words import Verdict
 from pytest_repro.report.matrix import (
     letters,
     matrix_html,
@@ -18,14 +27,6 @@ from pytest_repro.report.matrix import (
     matrix_tables,
 )
 from pytest_repro.report.tables import plain_table
-from pytest_repro.survey.agreement import (
-    GroupDistance,
-    LeafDistance,
-    Matrix,
-    MatrixRow,
-    agreement_of,
-    pair_counts,
-)
 from pytest_repro.tensors.digest import digest_text
 
 KEYS = tuple(

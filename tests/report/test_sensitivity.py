@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from pytest_repro.model.baseline import CheckId, EnvironmentKey
+from pytest_repro.analysis.sensitivity import Sensitivity
+from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.report.sensitivity import sensitivity_summary, sensitivity_table
 from pytest_repro.report.tables import plain_table
-from pytest_repro.survey.sensitivity import Sensitivity
 
 CHECK = CheckId("tests/test_ddim.py", "test_ddim[50-float16]", "image")
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from pytest_repro.model.baseline import CheckId, EnvironmentKey, IndexEntry
+from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
 from pytest_repro.model.words import Verdict
 from pytest_repro.report.tables import (
     Column,

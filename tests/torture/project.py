@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_repro.model.baseline import Digest, IndexEntry
+from pytest_repro.model.ids import Digest, IndexEntry
 from pytest_repro.store.store import Store
 
 SUITE = """

@@ -18,27 +18,23 @@ from typing import Any
 import numpy as np
 
 from pytest_repro.errors import ReproError
-from pytest_repro.model.baseline import (
-    CheckId,
-    EnvironmentKey,
-    Gate,
-    Outcome,
-    TensorRecord,
-    Verdict,
-)
+from pytest_repro.model.ids import CheckId, EnvironmentKey, TensorRecord
+from pytest_repro.model.outcome import Outcome
+from pytest_repro.model.trace import StepRecord
+from pytest_repro.model.words import Gate, TraceLevel, Verdict
 from pytest_repro.report.document import read_report, report_text, seal
 from pytest_repro.report.entry import entries_from
-from pytest_repro.settings import TraceLevel
+from pytest_repro.store import files
 from pytest_repro.store import manifest as codec
-from pytest_repro.store.index_lines import scan_index
+from pytest_repro.store.manifest import scan_index
 from pytest_repro.store.policy_file import load_policy
 from pytest_repro.tensors.record import make_record
 from pytest_repro.tolerance.policy import resolve
-from pytest_repro.trace.component_rows import configurations_from_rows, weights_from_rows
+from pytest_repro.trace.components import configurations_from_rows, weights_from_rows
 from pytest_repro.trace.envelope import step_envelope_from_rows
-from pytest_repro.trace.records import StepRecord, make_trace, measure_signal, trace_from_rows
+from pytest_repro.trace.records import make_trace, measure_signal, trace_from_rows
 from pytest_repro.trace.records import trace_rows as rows_of_trace
-from tests.adapters.stored import KEY, MODULE, baseline_of
+from tests.store.stored import KEY, MODULE, baseline_of
 
 __all__ = ["READERS", "Reader"]
 
@@ -161,7 +157,7 @@ def _read_tensor(data: bytes) -> bool:
 
 def _passes(data: bytes, record: TensorRecord) -> bool:
     try:
-        read = codec.decode_tensor(data, digest=record.digest, where=WHERE)
+        read = files.decode_tensor(data, digest=record.digest, where=WHERE)
     except ReproError:
         return False
     assert (read.dtype, read.shape) == (record.dtype, record.shape), "a wrong exact"
@@ -173,7 +169,7 @@ def _read_rows(data: bytes) -> bool:
     """Packed rows as they are, or the text of rows packed, through all that is made of rows."""
     packed = data if data[:2] == b"\x1f\x8b" else gzip.compress(data, compresslevel=0)
     try:
-        rows = codec.decode_rows(packed, where=WHERE)
+        rows = files.decode_rows(packed, where=WHERE)
     except ReproError:
         return False
     readers = (
@@ -199,7 +195,7 @@ def _trace_text() -> bytes:
     signal = measure_signal(RECORDS["float32"], sketched=True)
     steps = [StepRecord("scheduler", n, 10.0 * n, (("sample", signal),)) for n in range(2)]
     rows = rows_of_trace(make_trace(TraceLevel.STEPS, steps, ()))
-    return gzip.decompress(codec.encode_rows(rows))
+    return gzip.decompress(files.encode_rows(rows))
 
 
 def _report() -> bytes:
@@ -214,7 +210,7 @@ def _report() -> bytes:
 def _tensor_file(record: TensorRecord) -> bytes:
     from safetensors.numpy import save
 
-    data: bytes = save(codec.tensor_arrays(record))
+    data: bytes = save(files.tensor_arrays(record))
     return data
 
 
@@ -241,7 +237,7 @@ READERS = {
         Reader("report", (_report(),), _read_report, _JSON),
         Reader("tensor", tuple(map(_tensor_file, RECORDS.values())), _read_tensor, _SAFETENSORS),
         Reader(
-            "trace", (_trace_text(), codec.encode_rows([("a", "B", "c", "d")])), _read_rows, _JSON
+            "trace", (_trace_text(), files.encode_rows([("a", "B", "c", "d")])), _read_rows, _JSON
         ),
     )
 }

@@ -1,0 +1,102 @@
+"""What one check came to, as values: what was seen, what it was compared with, the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_repro.model.ids import (
+    CheckId,
+    Digest,
+    EnvironmentKey,
+    FactDifference,
+    Ledger,
+    TensorRecord,
+)
+from pytest_repro.model.words import Cause, Distance, Gate, Verdict
+
+if TYPE_CHECKING:
+    from pytest_repro.model.baseline import (
+        Baseline,
+        Difference,
+        LedgerDifference,
+        ToleranceUse,
+        WeightsDigest,
+    )
+    from pytest_repro.model.trace import DumpTarget, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one call of `repro_check` saw: the leaves of the value, and the noise up to there."""
+
+    check: CheckId
+    tensors: tuple[tuple[str, TensorRecord], ...]
+    digest: Digest
+    ledger: Ledger
+    weights: tuple[WeightsDigest, ...] = ()
+    trace: Trace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The baseline that a check was compared with, and how far away it is.
+
+    Attributes:
+        key: Where it was found.
+        distance: ``own``, ``release`` or ``any``.
+        manifest: Path of the manifest, relative to the root folder.
+        reasons: Facts that change bits and made an own key count as ``release``.
+    """
+
+    key: EnvironmentKey
+    distance: Distance
+    manifest: str
+    reasons: tuple[FactDifference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything that is known about one judged check, so that a report never recomputes.
+
+    Attributes:
+        gate: The gate that decided.
+        reference: What it was compared with; ``None`` when nothing was found.
+        differences: One a tensor that differs: path and difference.
+        uses: One a bound of the tolerance in force, worst first.
+        tolerance: The tolerance in force as text, ``exact`` or e.g. ``rel_l2 <= 1e-05``.
+        tolerance_origin: Where it came from, e.g. ``policy.yaml line 7``.
+        detail: Further sentences: a value-gate fault, why nothing was found, what is corrupt.
+        called_at: ``file:line`` of the call of `repro_check`.
+        evidence: Sentences behind the cause, the cause itself first.
+        began: Where the traces part, in sentences, most important first.
+        dump_target: For a drift on an Ascend device, what msprobe is to dump.
+        dump_config: Where a report holds msprobe's ``config.json`` for it; ``""`` where none does.
+    """
+
+    check: CheckId
+    verdict: Verdict
+    gate: Gate
+    reference: Reference | None = None
+    observation: Observation | None = None
+    baseline: Baseline | None = None
+    noise: LedgerDifference | None = None
+    weights: tuple[str, ...] = ()
+    cause: Cause | None = None
+    facts: tuple[FactDifference, ...] = ()
+    differences: tuple[tuple[str, Difference], ...] = ()
+    uses: tuple[ToleranceUse, ...] = ()
+    tolerance: str = "exact"
+    tolerance_origin: str = ""
+    passing_tolerance: str = ""
+    detail: tuple[str, ...] = ()
+    called_at: str = ""
+    evidence: tuple[str, ...] = ()
+    began: tuple[str, ...] = ()
+    dump_target: DumpTarget | None = None
+    dump_config: str = ""
+
+    @property
+    def share(self) -> float:
+        """The largest used share of the tolerance in force; 0.0 for ``exact``."""
+        return max([use.share for use in self.uses], default=0.0)

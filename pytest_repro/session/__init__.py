@@ -1,1 +1,0 @@
-"""The use cases: check, record, update; from a test's trials to outcomes, without pytest."""

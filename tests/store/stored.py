@@ -1,0 +1,38 @@
+"""Baselines for tests of storage, computed by the real functions from real arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pytest_repro.model.baseline import Baseline, Environment, Fact, Provenance, WeightsDigest
+from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry, Ledger, TensorRecord
+from pytest_repro.tensors.compare import summary_of
+from pytest_repro.tensors.digest import digest_leaves, digest_text
+from pytest_repro.tensors.record import make_record
+
+KEY = EnvironmentKey("cpu-x86_64-avx2-2c", "mindspore-2.10.0")
+MODULE = "tests/models/test_ddim.py"
+
+
+def baseline_of(
+    array: Any, *, test: str = "test_ddim", name: str = "image", key: EnvironmentKey = KEY
+) -> tuple[Baseline, TensorRecord]:
+    """A baseline of one array and the record to store with it."""
+    record = make_record(np.asarray(array))
+    summary = summary_of("", record)
+    baseline = Baseline(
+        check=CheckId(MODULE, test, name),
+        index=IndexEntry(digest_leaves([("", record.digest)]), digest_text("no draws")),
+        tensors=(summary,),
+        ledger=Ledger((), (), digest_text("no draws")),
+        weights=(WeightsDigest("unet", digest_text("weights")),),
+        provenance=Provenance(
+            recorded_at="2026-01-02T03:04:05Z",
+            runs=2,
+            environment=Environment(key, (Fact("cann.version", "", True), Fact("os", "Linux"))),
+            tool="pytest-repro 0",
+        ),
+    )
+    return baseline, record
