@@ -241,10 +241,24 @@ def test_every_file_and_room_that_the_page_names_exists():
     named = set(re.findall(rf"`((?:{'|'.join(ROOMS)})/[\w/]*(?:\.py)?)`", PAGE))
     named |= set(re.findall(r"`(\w+\.py)`", PAGE))
     assert named
-    absent = {name for name in named if not (PACKAGE / name).exists()}
-    assert absent == set()
+    assert {name for name in named if not (PACKAGE / name).exists()} == set()
     tests = set(re.findall(r"`(tests/[\w/]+(?:\.py)?)`", PAGE))
     assert {name for name in tests if not (ROOT / name).exists()} == set()
+
+
+CHANGES = re.findall(
+    r"^\| [^|]+ \| `([\w/]+\.py)` \| `([^`]+)` \| `(tests/[\w/]+\.py)` \|$", PAGE, re.MULTILINE
+)
+
+
+def test_the_table_of_changes_is_read():
+    assert len(CHANGES) >= 12
+
+
+@pytest.mark.parametrize(("name", "word", "test"), CHANGES)
+def test_where_to_change_something_is_true(name, word, test):
+    assert word in (PACKAGE / name).read_text(encoding="utf-8")
+    assert "def test_" in (ROOT / test).read_text(encoding="utf-8")
 
 
 def test_every_room_is_on_the_page_in_order():
@@ -258,7 +272,7 @@ def test_internal_modules_have_no_all():
     listing = [
         name
         for name, tree in trees().items()
-        if name != "__init__.py"
+        if not name.endswith("__init__.py")
         for node in tree.body
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
     ]

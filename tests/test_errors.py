@@ -16,10 +16,8 @@ from pytest_repro.errors import (
 
 OURS = [
     kind
-    for name in errors.__all__
-    if isinstance(kind := getattr(errors, name), type)
-    and issubclass(kind, ReproError)
-    and kind is not ReproError
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, ReproError) and kind is not ReproError
 ]
 
 

@@ -218,5 +218,5 @@ def test_a_git_that_hangs_is_given_up(tmp_path, monkeypatch):
     slow = tmp_path / "slow-git"
     write(slow, "#!/bin/sh\nexec sleep 30\n")
     slow.chmod(0o755)
-    monkeypatch.setattr(host, "_GIT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(installed, "_GIT_TIMEOUT_S", 0.2)
     assert dict(installed.git_facts(tmp_path, command=str(slow)))["code.commit"] == ""

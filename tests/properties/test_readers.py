@@ -219,7 +219,7 @@ def test_the_readers_see_a_tensor_taken_for_another(monkeypatch):
     file, *_ = READERS["tensor"].seeds
     assert READERS["tensor"].read(file)
     whole = files.decode_tensor(file, digest=RECORD.digest, where=WHERE)
-    monkeypatch.setattr(codec, "decode_tensor", lambda *_, **__: whole)
+    monkeypatch.setattr(files, "decode_tensor", lambda *_, **__: whole)
     with pytest.raises(AssertionError, match="a wrong exact"):
         READERS["tensor"].read(file)
 
@@ -321,7 +321,7 @@ _READ = """
     import json, resource, sys, tempfile
     from pathlib import Path
     import numpy, safetensors, yaml
-    from pytest_repro.store import manifest as codec
+    from pytest_repro.store import files, manifest as codec
     from pytest_repro.store.policy_file import load_policy
     from pytest_repro.errors import BaselineError, PolicyError
     from pytest_repro.report.document import read_report
