@@ -1,8 +1,9 @@
-"""Plants small faults into `pytest_repro.core`, one at a time, and runs the tests that pass there.
+"""Plants small faults into the pure rooms, one at a time, and runs the tests that pass there.
 
-``python benchmarks/mutation.py [--every N] [--log FILE] [MODULE ...] [--tests PATH ...]``: all of
-core, or these modules; with ``--every``, each N-th mutant of a module; with ``--tests``, by fewer
-tests, which is quicker and lists what only others kill as a survivor. Needs coverage.
+``python benchmarks/mutation.py [--every N] [--log FILE] [MODULE ...] [--tests PATH ...]``: all
+modules of `ROOMS` and `ALONE`, or these (``tensors/compare``); with ``--every``, each N-th mutant
+of a module; with ``--tests``, by fewer tests, which is quicker and lists what only others kill as a
+survivor. Needs coverage.
 docs/mutation.md gets the figures, and the survivors with what `mutation_reasons.json` says.
 
 What counts:
@@ -67,13 +68,18 @@ from mutants import Mutant, mutants_of
 from page import replace_section, row, table
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE = ROOT / "pytest_repro" / "core"
+PACKAGE = ROOT / "pytest_repro"
+ROOMS = ("model", "tensors", "noise", "tolerance", "trace")
+ALONE = (
+    *("errors", "settings", "analysis/agreement", "analysis/sensitivity"),
+    *("environment/devices", "environment/facts", "environment/key", "environment/simd"),
+)
 PAGE = ROOT / "docs" / "mutation.md"
 REASONS = Path(__file__).with_name("mutation_reasons.json")
 HEAD = """# Mutation testing
 
 Written by `benchmarks/mutation.py` (`tox -e mutation`); nothing here is typed but the reasons,
-which stand in `benchmarks/mutation_reasons.json`. A mutant is one small fault: a comparison, an
+which are in `benchmarks/mutation_reasons.json`. A mutant is one small fault: a comparison, an
 operator, a number, a condition, a returned value or a call changed or taken away. Killed means
 that a test fails; out of time, that a test that ends without the fault does not end with it. Texts
 are not changed: golden files hold them. Modules may be measured one by one and with some of the
@@ -81,11 +87,10 @@ tests (`--tests`); then others may kill what is listed as a survivor.
 """
 COLUMNS = ("module", "mutants", "run", "killed", "out of time", "explained", "gaps", "source")
 TESTS = (
-    "tests/core",
-    *("tests/properties/test_numeric.py", "tests/adapters/test_policy_file.py"),
-    *("tests/adapters/test_codec.py", "tests/adapters/test_index_lines.py"),
-    *("tests/adapters/test_environment.py", "tests/adapters/test_host.py"),
-    *("tests/report/test_artefact.py", "tests/report/test_matrix.py"),
+    *(f"tests/{room}" for room in (*ROOMS, "analysis", "environment", "report")),
+    *("tests/test_errors.py", "tests/test_settings.py", "tests/properties/test_numeric.py"),
+    *("tests/checking/test_cause.py", "tests/store/test_policy_file.py"),
+    *("tests/store/test_codec.py", "tests/store/test_index_lines.py"),
 )
 KILLED, OUT_OF_TIME, SURVIVED = "killed", "out of time", "SURVIVED"
 _MEMORY = 6 << 30
@@ -183,7 +188,11 @@ def _measure(modules: Sequence[str], paths: Sequence[str], answer: Path) -> None
 
 
 def _file(module: str) -> Path:
-    return CORE / f"{module}.py"
+    return PACKAGE / f"{module}.py"
+
+
+def _dotted(module: str) -> str:
+    return f"pytest_repro.{module.replace('/', '.')}"
 
 
 def _silence() -> None:
@@ -193,12 +202,11 @@ def _silence() -> None:
 
 
 class _Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives modules of core as these trees are."""
+    """Gives modules of the package as these trees are."""
 
     def __init__(self, trees: Mapping[str, ast.Module]) -> None:
         self._codes = {
-            f"pytest_repro.core.{name}": compile(tree, str(_file(name)), "exec")
-            for name, tree in trees.items()
+            _dotted(name): compile(tree, str(_file(name)), "exec") for name, tree in trees.items()
         }
 
     def find_spec(
@@ -339,7 +347,7 @@ def _fails(items: Sequence[pytest.Item]) -> bool:
 def _changed_functions(module: str, tree: ast.Module) -> dict[FunctionType, CodeType]:
     """The loaded functions of a module whose code is another in ``tree``, with that code."""
     codes = dict(_codes(compile(tree, str(_file(module)), "exec")))
-    loaded = sys.modules[f"pytest_repro.core.{module}"]
+    loaded = sys.modules[_dotted(module)]
     changed = {}
     for function in _functions(vars(loaded).values(), loaded.__name__):
         old = function.__code__
@@ -457,8 +465,13 @@ def _write_table(figures: Mapping[str, Sequence[str]]) -> None:
 
 
 def every_module() -> list[str]:
-    """The modules of core that have a mutant."""
-    return sorted(file.stem for file in CORE.glob("*.py") if named_mutants(file))
+    """The modules that have a mutant."""
+    found = [
+        f"{room}/{file.stem}" for room in ROOMS for file in sorted((PACKAGE / room).glob("*.py"))
+    ]
+    return [
+        name for name in (*ALONE, *found) if _file(name).exists() and named_mutants(_file(name))
+    ]
 
 
 def reasons() -> dict[str, dict[str, str]]:

@@ -62,7 +62,7 @@ MADE = makes()
 
 TESTS = """
 import pytest
-from pytest_repro.core import small
+from pytest_repro.tensors import small
 
 
 def test_held():
@@ -116,11 +116,11 @@ def project(tmp_path):
     for name in ("mutation.py", "mutants.py", "page.py"):
         (tmp_path / "benchmarks").mkdir(exist_ok=True)
         shutil.copy(SCRIPTS / name, tmp_path / "benchmarks")
-    for folder in ("pytest_repro/core", "tests", "docs"):
+    for folder in ("pytest_repro/tensors", "tests", "docs"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "pytest_repro" / "__init__.py").touch()
-    (tmp_path / "pytest_repro" / "core" / "__init__.py").touch()
-    (tmp_path / "pytest_repro" / "core" / "small.py").write_text(MODULE)
+    (tmp_path / "pytest_repro" / "tensors" / "__init__.py").touch()
+    (tmp_path / "pytest_repro" / "tensors" / "small.py").write_text(MODULE)
     (tmp_path / "tests" / "test_small.py").write_text(TESTS)
     explain(tmp_path, {})
     return tmp_path
@@ -128,7 +128,7 @@ def project(tmp_path):
 
 def explain(project, reasons):
     file = project / "benchmarks" / "mutation_reasons.json"
-    file.write_text(json.dumps({"small": reasons}))
+    file.write_text(json.dumps({"tensors/small": reasons}))
 
 
 def run(project):
@@ -158,7 +158,8 @@ def test_survivors_and_what_never_ends_are_told_from_the_killed(project):
     assert [name for name, outcome in outcomes.items() if outcome == "out of time"] == [ENDLESS]
     killed = len(outcomes) - len(ALIVE) - 1
     assert (
-        f"| small | {len(outcomes)} | {len(outcomes)} | {killed} | 1 | 0 | {len(ALIVE)} |" in page
+        f"| tensors/small | {len(outcomes)} | {len(outcomes)} | {killed} | 1 | 0 | {len(ALIVE)} |"
+        in page
     )
     assert (status, page.count("**a gap**")) == (1, len(ALIVE))
 
@@ -178,7 +179,7 @@ def test_survivors_and_what_never_ends_are_told_from_the_killed(project):
     explain(project, {"held: value > 1 -> value < 1": "gone"})
     status, printed, _ = run(project)
     assert status == 1
-    assert "no such mutant: small: held: value > 1 -> value < 1" in printed
+    assert "no such mutant: tensors/small: held: value > 1 -> value < 1" in printed
 
 
 def test_tests_that_fail_without_a_fault_stop_the_run(project):
