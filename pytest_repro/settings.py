@@ -77,7 +77,6 @@ class Settings:
     devices: tuple[int, ...] = ()
     report: str = ""
     summary: str = ""
-    msprobe: str = ""
 
 
 def _devices(text: str) -> tuple[int, ...]:
@@ -133,7 +132,6 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         devices=_devices(text("devices")),
         report=text("report"),
         summary=text("summary"),
-        msprobe=text("msprobe"),
     )
     if settings.noise is NoiseMode.STORE and settings.update is UpdateMode.NONE:
         raise SettingError(
@@ -292,14 +290,6 @@ TABLE: tuple[Setting, ...] = (
         "observed tensors of every check that was not exact, which `pytest-repro accept` takes. "
         "A missing check runs again, as a drifted one does.",
         metavar="DIR",
-        ini=False,
-    ),
-    Setting(
-        "msprobe",
-        "",
-        "Run the first watched pipeline under msprobe's debugger with this config.json, which the "
-        "report of a drift on an Ascend device holds. For one test: msprobe dumps once a process.",
-        metavar="FILE",
         ini=False,
     ),
     Setting(

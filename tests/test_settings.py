@@ -31,7 +31,6 @@ def test_the_defaults_are_those_of_the_reference_page():
         devices=(),
         report="",
         summary="",
-        msprobe="",
     )
 
 
@@ -61,7 +60,6 @@ def test_every_setting_can_be_given_on_the_command_line():
             "devices": "0-1,4",
             "report": "out",
             "summary": "page.md",
-            "msprobe": "config.json",
         },
         {},
     )
@@ -82,7 +80,6 @@ def test_every_setting_can_be_given_on_the_command_line():
         devices=(0, 1, 4),
         report="out",
         summary="page.md",
-        msprobe="config.json",
     )
 
 
@@ -93,7 +90,7 @@ def test_the_command_line_wins_over_the_ini_file_and_that_over_the_default():
 
 
 def test_no_ini_file_makes_a_run_write_or_divides_devices():
-    given = {"update": "all", "devices": "0-7", "report": "r", "summary": "s", "msprobe": "m"}
+    given = {"update": "all", "devices": "0-7", "report": "r", "summary": "s"}
     assert settings_from({}, given) == settings_from({}, {})
     assert {setting.name for setting in TABLE if not setting.ini} == given.keys()
 

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_repro.errors import BaselineError, StoreError
+from pytest_repro.errors import BaselineError
 from pytest_repro.model.artefact import Artefact, GrowthPoint
 from pytest_repro.model.baseline import Baseline
-from pytest_repro.model.ids import CheckId
 from pytest_repro.model.outcome import Outcome
 from pytest_repro.model.words import Verdict
 from pytest_repro.store.store import Store
-from pytest_repro.tensors.digest import digest_text
 from pytest_repro.trace.divergence import growth_of
-from pytest_repro.trace.msprobe_target import dump_config
 from pytest_repro.trace.records import trace_from_rows
 
 if TYPE_CHECKING:
     from pytest_repro.checking.examination import Examination
     from pytest_repro.checking.session import Session
 
-
-MSPROBE = "msprobe"
-"""The folder of a report that holds, for drifts on an Ascend device, msprobe's ``config.json``."""
 
 OBSERVED = "observed"
 """The folder of a report that holds what was observed, laid out like a baselines folder."""
@@ -70,26 +63,6 @@ class Artefacts:
             self.flush()
         return kept
 
-    def dump_config(self, check: CheckId) -> Path:
-        """Where msprobe's ``config.json`` for a check lies, if it gets one."""
-        return self._folder / MSPROBE / _folder_name(check) / "config.json"
-
-    def _write_dump_config(self, outcome: Outcome) -> None:
-        if outcome.dump_target is None:
-            return
-        path = self.dump_config(outcome.check)
-        text = dump_config(outcome.dump_target, f"msprobe-{_folder_name(outcome.check)}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise StoreError(
-                "msprobe's config.json cannot be written",
-                facts=(f"{type(error).__name__}: {error.strerror or error}",),
-                where=str(path),
-                next_step="check the folder's permissions and free space, then run again",
-            ) from error
-
     def flush(self) -> None:
         """Write the manifests that name what was kept.
 
@@ -113,7 +86,6 @@ class Artefacts:
         assert outcome.observation is not None  # only an exact outcome lets it go
         self._store.write_tensors(record for _, record in outcome.observation.tensors)
         self._store.write_rows(recording.records(name))
-        self._write_dump_config(outcome)
         return Artefact(observed, self._growth(outcome))
 
     def _growth(self, outcome: Outcome) -> tuple[GrowthPoint, ...]:
@@ -125,9 +97,3 @@ class Artefacts:
             return () if rows is None else growth_of(trace_from_rows(rows), seen.trace)
         except BaselineError:
             return ()  # the outcome says already that the baseline's trace cannot be read
-
-
-def _folder_name(check: CheckId) -> str:
-    """A name that people recognise and no two checks share."""
-    readable = re.sub(r"[^A-Za-z0-9]+", "-", f"{check.test}-{check.name}").strip("-")
-    return f"{readable[:60]}-{digest_text(str(check))[:8]}"

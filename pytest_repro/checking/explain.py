@@ -11,7 +11,7 @@ from pytest_repro.environment.facts import is_in_key
 from pytest_repro.errors import BaselineError
 from pytest_repro.model.baseline import Baseline, Environment, LedgerDifference, WeightsDigest
 from pytest_repro.model.ids import FactDifference
-from pytest_repro.model.trace import DumpTarget, SignalRecord, Trace
+from pytest_repro.model.trace import SignalRecord, Trace
 from pytest_repro.model.words import Cause
 from pytest_repro.store.store import Store
 from pytest_repro.trace.components import (
@@ -32,7 +32,7 @@ from pytest_repro.trace.divergence import (
     unpaired_sentences,
 )
 from pytest_repro.trace.envelope import StepBounds, step_envelope_from_rows, within_steps
-from pytest_repro.trace.msprobe_target import dump_target
+from pytest_repro.trace.msprobe import dump_lines
 from pytest_repro.trace.records import trace_from_rows
 from pytest_repro.trace.wording import all_within_sentence, divergence_sentences
 
@@ -115,16 +115,16 @@ class Anatomies:
             return divergence_sentences(found, bounds, unpaired=unpaired)
         return () if bounds is None else (all_within_sentence(before, observed, bounds),)
 
-    def dump_target(self, observed: Trace | None, slack: Slack | None) -> DumpTarget | None:
-        """What msprobe is to dump of this run; ``None`` where nothing says where it began."""
+    def dump_lines(self, observed: Trace | None, slack: Slack | None) -> tuple[str, ...]:
+        """How msprobe dumps the first difference; empty where no trace shows one."""
         try:
             before = self._before
         except BaselineError:
-            return None  # the sentences say so
+            return ()  # the sentences say so
         if observed is None or before is None:
-            return None
+            return ()
         found, _ = self._divergence(before, observed, slack)
-        return None if found is None else dump_target(found, observed)
+        return () if found is None else dump_lines(found, observed)
 
     def _divergence(
         self, before: Trace, observed: Trace, slack: Slack | None

@@ -234,17 +234,14 @@ class Judging:
         )
         slack = self._slack(outcome, trial)
         begun = anatomy.divergence_sentences(seen.trace, slack)
-        target = None
-        if parse_hardware(now.key.hardware).kind is HardwareKind.ASCEND:
-            target = anatomy.dump_target(seen.trace, slack)
+        is_ascend = parse_hardware(now.key.hardware).kind is HardwareKind.ASCEND
         return replace(
             outcome,
             cause=finding.cause,
             facts=facts,
             evidence=(finding.sentence, *finding.evidence),
             began=begun,
-            dump_target=target,
-            dump_config="" if target is None else self._session.dump_config(outcome.check),
+            operators=anatomy.dump_lines(seen.trace, slack) if is_ascend else (),
         )
 
     def _slack(self, outcome: Outcome, trial: Trial) -> Slack | None:

@@ -29,7 +29,6 @@ from pytest_repro.store.stream import RecordedStream, read_streams
 if TYPE_CHECKING:
     from pytest_repro.checking.examination import Examination
     from pytest_repro.checking.recording import Writing
-    from pytest_repro.frameworks.msprobe import MsprobeDump
     from pytest_repro.model.artefact import Artefact, Candidate
     from pytest_repro.model.baseline import Baseline, Environment
     from pytest_repro.model.ids import TensorRecord
@@ -90,7 +89,6 @@ class Session:
         self._writing: Writing | None = None
         self._attempts: dict[str, int] = {}
         self._specs = Specs(settings)
-        self._dump = _dump(settings.msprobe)
         self._artefacts = None
         if settings.report:
             from pytest_repro.checking.artefacts import Artefacts
@@ -199,7 +197,7 @@ class Session:
         """A fresh execution of a test: its first, or the one that an examination asks for."""
         level = spec.asked.trace if examination is None else examination.trace_level()
         open_book = self._opener(spec, examination)
-        return Trial(spec, open_book, self._mindspore, self._finder(spec), level, self._dump)
+        return Trial(spec, open_book, self._mindspore, self._finder(spec), level)
 
     def _opener(self, spec: TestSpec, examination: Examination | None) -> Callable[[], NoiseBook]:
         if examination is None and self.settings.noise is not NoiseMode.REPLAY:
@@ -265,10 +263,6 @@ class Session:
         """Put what was observed into the report's folder, where a report was asked for."""
         return () if self._artefacts is None else self._artefacts.keep(examination, outcomes)
 
-    def dump_config(self, check: CheckId) -> str:
-        """Where the report of this run holds msprobe's ``config.json``; ``""`` without a report."""
-        return "" if self._artefacts is None else str(self._artefacts.dump_config(check))
-
     @property
     def writing(self) -> Writing:
         """What waits to be written."""
@@ -306,14 +300,6 @@ class Session:
         self.references.forget()
         if self._artefacts is not None:
             self._artefacts.flush()
-
-
-def _dump(config: str) -> MsprobeDump | None:
-    if not config:
-        return None
-    from pytest_repro.frameworks.msprobe import MsprobeDump
-
-    return MsprobeDump(Path(config))
 
 
 def open_session(

@@ -26,7 +26,6 @@ from pytest_repro.trace.components import ComponentWeights, Configuration
 from pytest_repro.trace.records import make_trace
 
 if TYPE_CHECKING:
-    from pytest_repro.frameworks.msprobe import MsprobeDump
     from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
     from pytest_repro.noise.sources import NamedTensors
     from pytest_repro.tolerance.bounds import Tolerance
@@ -69,7 +68,6 @@ class Trial:
         find_exact: Says whether a value is already known to be exact, so that its tensors need not
             be kept until the test ends.
         level: What is recorded of watched pipelines.
-        dump: Where msprobe is asked for.
     """
 
     def __init__(
@@ -79,7 +77,6 @@ class Trial:
         framework: TensorFramework,
         find_exact: FindExact,
         level: TraceLevel,
-        dump: MsprobeDump | None = None,
     ) -> None:
         self.spec = spec
         self.calls: dict[str, CheckCall] = {}
@@ -91,7 +88,6 @@ class Trial:
         self._is_over = False
         self._pipeline_calls: AbstractContextManager[None] | None = None
         self._level = level
-        self._dump = dump
         self._weights: tuple[WeightsDigest, ...] = ()
         self._framework = framework
         self._find_exact = find_exact
@@ -114,7 +110,7 @@ class Trial:
     def watching(self) -> Watching:
         """What it watches."""
         if self._watching is None:
-            self._watching = Watching(self._framework, self._level, self._dump)
+            self._watching = Watching(self._framework, self._level)
         return self._watching
 
     def begin_body(self) -> None:
@@ -316,16 +312,11 @@ class Watching:
     Args:
         framework: Reads tensors.
         level: How much is recorded of each pipeline.
-        dump: Where msprobe is asked for.
     """
 
-    def __init__(
-        self, framework: TensorFramework, level: TraceLevel, dump: MsprobeDump | None = None
-    ) -> None:
+    def __init__(self, framework: TensorFramework, level: TraceLevel) -> None:
         self._framework = framework
         self._level = level
-        self._dump = dump
-        self._end_dumps: list[Callable[[], None]] = []
         self._watches: list[Watch] = []
         self._targets: list[object] = []
 
@@ -347,11 +338,6 @@ class Watching:
             started.start()
         self._watches[place : place + 1] = [started]
         self._targets[place : place + 1] = [target]
-        if self._dump is not None:
-            for end in self._end_dumps[place : place + 1]:
-                end()
-            ends = self._dump.attach(_prefix(place), started.cells, started.schedulers)
-            self._end_dumps[place : place + 1] = [ends]
 
     def _has_run(self, number: int) -> bool:
         if self._level is TraceLevel.OFF:
@@ -366,8 +352,6 @@ class Watching:
 
     def stop(self) -> None:
         """Take every tap away."""
-        while self._end_dumps:
-            self._end_dumps.pop()()
         for one in self._watches:
             one.stop()
 

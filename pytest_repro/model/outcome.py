@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         ToleranceUse,
         WeightsDigest,
     )
-    from pytest_repro.model.trace import DumpTarget, Trace
+    from pytest_repro.model.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,7 @@ class Outcome:
         called_at: ``file:line`` of the call of `repro_check`.
         evidence: Sentences behind the cause, the cause itself first.
         began: Where the traces part, in sentences, most important first.
-        dump_target: For a drift on an Ascend device, what msprobe is to dump.
-        dump_config: Where a report holds msprobe's ``config.json`` for it; ``""`` where none does.
+        operators: For a drift on an Ascend device, how msprobe dumps single operators.
     """
 
     check: CheckId
@@ -93,8 +92,7 @@ class Outcome:
     called_at: str = ""
     evidence: tuple[str, ...] = ()
     began: tuple[str, ...] = ()
-    dump_target: DumpTarget | None = None
-    dump_config: str = ""
+    operators: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:

@@ -94,20 +94,3 @@ class Trace:
     steps: tuple[StepRecord, ...]
     cells: tuple[CellRecord, ...]
     digest: Digest
-
-
-@dataclass(frozen=True, slots=True)
-class DumpTarget:
-    """What msprobe is to dump of a run that drifted.
-
-    Attributes:
-        step: Number of the denoising step over all schedulers of its pipeline, from 0.
-        component: Name of the component as in the trace; for all components of a pipeline that
-            pipeline's prefix, which is ``""`` for the first.
-        cell: The name of a call in msprobe, ``Cell.<path>.<class>.forward.<n>``; ``""`` for the
-            whole step.
-    """
-
-    step: int
-    component: str
-    cell: str

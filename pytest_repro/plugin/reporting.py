@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pytest_repro.settings import Settings
 
 
-_DOCUMENT, _PAGE, _OBSERVED, _MSPROBE = "report.json", "index.html", "observed", "msprobe"
-_OURS = frozenset({_DOCUMENT, _PAGE, _OBSERVED, _MSPROBE})
+_DOCUMENT, _PAGE, _OBSERVED = "report.json", "index.html", "observed"
+_OURS = frozenset({_DOCUMENT, _PAGE, _OBSERVED})
 _FOLDER = "repro_report"
 
 
@@ -84,9 +84,8 @@ class Reporting:
                 )
             (self.folder / _DOCUMENT).unlink(missing_ok=True)
             (self.folder / _PAGE).unlink(missing_ok=True)
-            for name in (_OBSERVED, _MSPROBE):
-                if (self.folder / name).exists():
-                    shutil.rmtree(self.folder / name)
+            if (self.folder / _OBSERVED).exists():
+                shutil.rmtree(self.folder / _OBSERVED)
         except OSError as error:
             raise _unwritable(self.folder, error) from error
 

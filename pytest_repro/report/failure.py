@@ -88,7 +88,7 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "where", where
     yield from zip(("cause", *[""] * 4), outcome.evidence[:_EVIDENCE], strict=False)
     yield from zip(("began", *[""] * _BEGAN), outcome.began[:_BEGAN], strict=False)
-    yield "operators", _operators(outcome)
+    yield from zip(("operators", *[""] * 3), outcome.operators, strict=False)
     yield from _reference_rows(outcome)
     if outcome.differences:
         yield from _difference_rows(outcome, *outcome.differences[0])
@@ -100,18 +100,6 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield "tolerance", f"{outcome.tolerance}, from {outcome.tolerance_origin}{_used(outcome)}"
     if outcome.passing_tolerance and outcome.uses:
         yield "would pass", f"tolerance={outcome.passing_tolerance}"
-
-
-def _operators(outcome: Outcome) -> str:
-    """How to have msprobe dump single operators; ``""`` where it is not an Ascend device."""
-    target = outcome.dump_target
-    if target is None:
-        return ""
-    where = target.cell or "every cell"
-    test = f"{outcome.check.module}::{outcome.check.test}"
-    if not outcome.dump_config:
-        return f"msprobe, step {target.step}, {where}: pytest {shell_word(test)} --repro-report DIR"
-    return f"msprobe: pytest {shell_word(test)} --repro-msprobe {outcome.dump_config}"
 
 
 def _reference_rows(outcome: Outcome) -> Iterator[tuple[str, str]]:

@@ -272,21 +272,16 @@ def ascend(monkeypatch):
 def test_a_drift_on_ascend_hands_over_to_msprobe(project):
     ddim, place = planted.ddim(), Place("unet", "mid_block.resnets.0.conv1")
     fault = lambda: moved_call(ddim, place, 2)  # noqa: E731
-    lines = drift(project, test_of(_DDIM), fault, "--repro-report", "report")
-    (config,) = (project.folder / "report" / "msprobe").rglob("config.json")
-    wanted = f"msprobe: pytest 'test_story.py::test_it' --repro-msprobe {config}"
-    assert row(lines, "operators") == wanted
-    document = json.loads(config.read_text(encoding="utf-8"))
-    assert document["step"] == [1]
-    assert document["tensor"]["list"] == [f"Cell.{place.path}.Conv2d.forward.0"]
-    assert document["pytest_repro"] == {"component": "unet"}
-    brief = row(project.run().failure.splitlines(), "operators")
-    assert brief.startswith(f"msprobe, step 1, Cell.{place.path}.Conv2d.forward.0: pytest ")
+    lines = drift(project, test_of(_DDIM), fault)
+    what, config, _, calls = row(lines, "operators").splitlines()
+    call = f"Cell.{place.path}.Conv2d.forward.1"
+    assert what == f"msprobe dumps {call} (step 1) with this config.json:"
+    assert json.loads(config)["tensor"]["list"] == [call]
+    assert "debugger.start(pipeline.unet)" in calls
 
 
-def test_a_drift_on_a_cpu_says_nothing_of_msprobe(project):
+def test_a_drift_on_a_cpu_does_not_mention_msprobe(project):
     ddim, place = planted.ddim(), Place("unet", "mid_block.resnets.0.conv1")
     fault = lambda: moved_call(ddim, place, 2)  # noqa: E731
-    lines = drift(project, test_of(_DDIM), fault, "--repro-report", "report")
+    lines = drift(project, test_of(_DDIM), fault)
     assert "msprobe" not in "\n".join(lines)
-    assert not (project.folder / "report" / "msprobe").exists()

@@ -11,7 +11,6 @@ import pytest
 
 from pytest_repro.checking.accept import open_observed
 from pytest_repro.errors import CorruptBaseline, PolicyError, StoreError, WeightsError
-from pytest_repro.frameworks.msprobe import MsprobeDump
 from pytest_repro.pipelines.weights import check_weight_files
 from pytest_repro.store.files import NotAFile, open_regular, read_regular
 from pytest_repro.store.manifest import read_head
@@ -142,11 +141,8 @@ def test_a_manifest_of_a_report_that_is_none_is_refused(tmp_path, other):
         open_observed(tmp_path, {manifest.relative_to(tmp_path).as_posix(): "0" * 64})
 
 
-def test_a_config_of_msprobe_and_an_index_of_weights_that_are_none_are_refused(tmp_path, other):
+def test_an_index_of_weights_that_is_no_regular_file_is_refused(tmp_path, other):
     word, make = other
-    make(tmp_path / "config.json")
-    with pytest.raises(StoreError, match=word):
-        MsprobeDump(tmp_path / "config.json")
     make(tmp_path / "model_index.json")
     with pytest.raises(WeightsError, match=word):
         check_weight_files(tmp_path, ("unet",))

@@ -7,11 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_repro.errors import UsageError
-from pytest_repro.model.trace import DumpTarget
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.trace.divergence import first_divergence
-from pytest_repro.trace.msprobe_target import dump_config, dump_target, read_target
+from pytest_repro.trace.msprobe import dump_config, dump_lines
 from pytest_repro.trace.records import make_trace
 from tests.trace.test_trace import SAME, cell, step
 
@@ -33,52 +31,49 @@ def trace(*, bad=None, at=1, pipeline="", first="scheduler"):
     return make_trace(TraceLevel.CELLS, steps, cells)
 
 
-def target(**planted):
+def lines(**planted):
     clean = trace(**{name: value for name, value in planted.items() if name != "bad"})
     observed = trace(**planted)
-    return dump_target(first_divergence(clean, observed), observed)
+    return dump_lines(first_divergence(clean, observed), observed)
 
 
-def test_the_call_is_named_as_msprobe_counts_it_since_the_step_began():
-    assert target(bad=1) == DumpTarget(1, "unet", "Cell.mid.conv.Conv2d.forward.1")
+def test_the_call_is_named_as_msprobe_counts_it_since_the_start():
+    what, config, _, calls = lines(bad=1)
+    assert what.startswith("msprobe dumps Cell.mid.conv.Conv2d.forward.3 (step 1)")
+    assert json.loads(config)["tensor"]["list"] == ["Cell.mid.conv.Conv2d.forward.3"]
+    assert "debugger.start(pipeline.unet)" in calls
 
 
 def test_a_component_itself_is_dumped_whole_since_msprobe_does_not_hook_it():
-    assert target(bad=2) == DumpTarget(1, "unet", "")
+    what, config, _, calls = lines(bad=2)
+    assert what.startswith("msprobe dumps every cell (step 1)")
+    assert json.loads(config)["task"] == "statistics"
+    assert "debugger.start(pipeline.unet)" in calls
 
 
-def test_the_steps_of_another_pipeline_are_not_counted():
-    assert target(bad=0, pipeline="2/") == DumpTarget(0, "2/unet", "Cell.mid.conv.Conv2d.forward.0")
+def test_a_call_of_a_second_pipeline_is_named_without_its_prefix():
+    what, _, _, calls = lines(bad=0, pipeline="2/")
+    assert what.startswith("msprobe dumps Cell.mid.conv.Conv2d.forward.2 (step 0)")
+    assert "debugger.start(pipeline.unet)" in calls
 
 
-def test_without_a_cell_the_step_is_dumped_and_without_a_step_nothing():
+def test_without_a_cell_the_step_is_named_and_without_a_step_nothing():
     clean = make_trace(TraceLevel.STEPS, [step(0), step(1)])
     bent = make_trace(TraceLevel.STEPS, [step(0), step(1, at=BAD)])
-    assert dump_target(first_divergence(clean, bent), bent) == DumpTarget(1, "", "")
+    found = dump_lines(first_divergence(clean, bent), bent)
+    assert found[0].startswith("msprobe dumps every cell (step 1)")
+    assert "[every cell of the pipeline]" in found[-1]
     divergence = replace(first_divergence(clean, bent), step=None)
-    assert dump_target(divergence, bent) is None
+    assert dump_lines(divergence, bent) == ()
 
 
 @pytest.mark.parametrize("cell_name", ["Cell.mid.conv.Conv2d.forward.1", ""])
 def test_the_config_has_the_keys_that_msprobe_documents(cell_name):
-    wanted = DumpTarget(3, "unet", cell_name)
-    document = json.loads(dump_config(wanted, "here"))
+    document = json.loads(dump_config(cell_name))
     task = "tensor" if cell_name else "statistics"
     assert document["task"] == task
     assert document["level"] == ("mix" if cell_name else "L0")
-    assert (document["dump_path"], document["rank"], document["step"]) == ("here", [], [3])
+    assert (document["dump_path"], document["rank"], document["step"]) == ("msprobe", [], [])
+    assert document["async_dump"] is False
     assert document[task]["list"] == ([cell_name] if cell_name else [])
     assert set(document[task]) == {"scope", "list", "data_mode", "summary_mode"}
-    assert read_target(json.dumps(document), where="config.json") == wanted
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pytest_repro": 1}', '{"step": []}'])
-def test_a_config_of_somebody_else_is_refused_by_name(text):
-    with pytest.raises(UsageError, match="is not a config"):
-        read_target(text, where="mine.json")
-
-
-def test_msprobe_dumps_in_step_and_people_can_read_its_file():
-    text = dump_config(DumpTarget(3, "unet", ""), "dump")
-    assert json.loads(text)["async_dump"] is False
-    assert text.splitlines()[1].startswith('  "')
