@@ -41,6 +41,7 @@ OWNERS = {
     "ml_dtypes": {"tensors/dtypes.py", "frameworks/mindspore.py", "pipelines/weights.py"},
     "yaml": {"store/manifest.py", "store/policy_file.py"},
     "safetensors": {"store/files.py", "pipelines/"},
+    "xxhash": {"tensors/memo.py"},
     "huggingface_hub": {"pipelines/hub.py"},
     "requests": {"pipelines/hub.py"},
     "mindspore": {"frameworks/", "guard/", "pipelines/"},

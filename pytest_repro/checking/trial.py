@@ -319,6 +319,7 @@ class Watching:
         self._level = level
         self._watches: list[Watch] = []
         self._targets: list[object] = []
+        self._weights: list[tuple[WeightsDigest, ...]] = []
 
     def add(self, target: Any, name: str = "") -> None:
         """Begin to watch a pipeline or a cell.
@@ -338,6 +339,7 @@ class Watching:
             started.start()
         self._watches[place : place + 1] = [started]
         self._targets[place : place + 1] = [target]
+        self._weights[place : place + 1] = [started.weights()]
 
     def _has_run(self, number: int) -> bool:
         if self._level is TraceLevel.OFF:
@@ -356,11 +358,11 @@ class Watching:
             one.stop()
 
     def weights(self) -> tuple[WeightsDigest, ...]:
-        """The digest of each component; of a second pipeline, its name says so."""
+        """The digest of each component when it was last added; a second pipeline has a prefix."""
         return tuple(
             WeightsDigest(f"{_prefix(number)}{one.component}", one.digest)
-            for number, watched in enumerate(self._watches)
-            for one in watched.weights()
+            for number, weights in enumerate(self._weights)
+            for one in weights
         )
 
     def trace(self) -> Trace | None:

@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MethodType, TracebackType
 from typing import Any, Protocol
 
+from numpy.typing import NDArray
+
 from pytest_repro.errors import UsageError
 from pytest_repro.frameworks.recorder import Recorder
 from pytest_repro.frameworks.values import TensorFramework
 from pytest_repro.model.baseline import WeightsDigest
-from pytest_repro.model.trace import Trace
+from pytest_repro.model.ids import Digest
+from pytest_repro.model.trace import SignalRecord, Trace
 from pytest_repro.model.words import TraceLevel
+from pytest_repro.tensors.memo import ContentMemo
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.components import ComponentWeights, Configuration, digest_weights
 from pytest_repro.trace.records import measure_signal
@@ -120,24 +124,20 @@ class Watch:
         return self._recorder.trace(self.level)
 
     def weights(self) -> tuple[WeightsDigest, ...]:
-        """The digest of each component's parameters as they are now (0.6 s a gigabyte)."""
+        """The digest of each component's parameters as they are now.
+
+        Parameters that were digested before and have not changed cost only a fingerprint.
+        """
         return tuple(
-            digest_weights(name, [(path, record.digest) for path, record in self._records(cell)])
+            digest_weights(name, [(path, _DIGESTS.of(array)) for path, array in self._arrays(cell)])
             for name, cell in self._cells()
         )
 
-    def weight_tensors(self, *, sketched: bool = False) -> tuple[ComponentWeights, ...]:
-        """Every parameter's digest and statistics as they are now.
-
-        Args:
-            sketched: Whether to sketch them too, so that a transposed layer has a distance.
-        """
+    def weight_tensors(self) -> tuple[ComponentWeights, ...]:
+        """Every parameter's digest and statistics as they are now."""
         found: list[ComponentWeights] = []
         for name, cell in self._cells():
-            tensors = [
-                (path, measure_signal(record, sketched=sketched))
-                for path, record in self._records(cell)
-            ]
+            tensors = [(path, _SIGNALS.of(array)) for path, array in self._arrays(cell)]
             found.append(ComponentWeights(name, tuple(sorted(tensors, key=lambda item: item[0]))))
         return tuple(found)
 
@@ -162,11 +162,11 @@ class Watch:
     def _cells(self) -> Iterator[tuple[str, Any]]:
         return ((name, self._components[name]) for name in self._cell_names)
 
-    def _records(self, cell: Any) -> Iterator[tuple[str, Any]]:
+    def _arrays(self, cell: Any) -> Iterator[tuple[str, NDArray[Any]]]:
         # By path: MindSpore renames a parameter whose cell is put into another list, and mindone's
         # UnCLIP does that in its first run (`self.resnets[1:]`).
         for path, parameter in cell.parameters_and_names():
-            yield str(path), make_record(self._framework.to_numpy(parameter))
+            yield str(path), self._framework.peek(parameter)
 
     def _add_taps(self) -> None:
         if self.level is TraceLevel.OFF:
@@ -202,6 +202,18 @@ class Watch:
                 if id(cell) not in seen:
                     seen.add(id(cell))
                     taps.add(f"{component}.{path}" if path else component, cell)
+
+
+def _digest(array: NDArray[Any]) -> Digest:
+    return make_record(array).digest
+
+
+def _signal(array: NDArray[Any]) -> SignalRecord:
+    return measure_signal(make_record(array), sketched=False)
+
+
+_DIGESTS, _SIGNALS = ContentMemo(_digest), ContentMemo(_signal)
+"""For the whole process: many tests watch pipelines of the same weights."""
 
 
 def _components_of(target: Any, name: str) -> dict[str, Any]:
