@@ -12,6 +12,7 @@ Exception
     │   ├── NewerSchema         written by a later pytest-repro
     │   └── StoreError          the folder cannot be read or written
     ├── EnvironmentFault       the machine's facts cannot be read or contradict each other
+    ├── WatchError              recording a trace failed: a fault of pytest-repro, never a verdict
     ├── IsolationError          a run in a fresh process could not be made, or did not end
     └── WeightsError            weights cannot be had, or are not the pinned ones
 AssertionError
@@ -121,6 +122,10 @@ class EnvironmentFault(ReproError):
 
 class IsolationError(ReproError):
     """A run in a fresh process could not be made, or ended before the test did."""
+
+
+class WatchError(ReproError):
+    """Recording a trace failed: a fault of pytest-repro that says nothing about the model."""
 
 
 class WeightsError(ReproError):

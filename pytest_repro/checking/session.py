@@ -16,7 +16,7 @@ import numpy as np
 from pytest_repro.checking.references import References, narrower
 from pytest_repro.checking.spec import Specs, TestSpec
 from pytest_repro.checking.trial import CheckCall, FindExact, Trial
-from pytest_repro.frameworks.mindspore import MindSporeAdapter
+from pytest_repro.frameworks.framework import FrameworkAdapter, default_framework
 from pytest_repro.guard.guard import Isolation, end_guarding, guard_randomness, isolated_globals
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey
 from pytest_repro.model.outcome import Reference
@@ -67,7 +67,7 @@ class Session:
         observe: Callable[[], Environment],
         store: Store,
         policy: Policy | None,
-        mindspore: MindSporeAdapter,
+        mindspore: FrameworkAdapter,
         wants: Callable[[Candidate], bool] = lambda candidate: True,
         isolated: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
@@ -126,7 +126,7 @@ class Session:
         return self._specs.spec(module, test, arguments, marked=marked)
 
     @property
-    def framework(self) -> MindSporeAdapter:
+    def framework(self) -> FrameworkAdapter:
         """Reads tensors of the framework."""
         return self._mindspore
 
@@ -317,7 +317,7 @@ def open_session(
     """
     folder = root / settings.baselines
     store, policy = Store(folder, root=root), folder / "policy.yaml"
-    mindspore = MindSporeAdapter()
+    mindspore = default_framework()
     has_mindspore = settings.framework is not Framework.NUMPY and mindspore.installed()
     if has_mindspore:
         # Before the first kernel, and before the facts are read: the switch is one of them.
@@ -345,7 +345,7 @@ def open_session(
 
 
 def _observer(
-    settings: Settings, root: Path, extra: Mapping[str, str], mindspore: MindSporeAdapter
+    settings: Settings, root: Path, extra: Mapping[str, str], mindspore: FrameworkAdapter
 ) -> Callable[[], Environment]:
     """What sees every fact, now or later, with the environment variables of now."""
     variables = dict(os.environ)

@@ -11,7 +11,8 @@ import numpy as np
 
 from pytest_repro.checking.spec import TestSpec
 from pytest_repro.errors import SettingError, UsageError
-from pytest_repro.frameworks.values import TensorFramework, records_from
+from pytest_repro.frameworks.framework import FrameworkAdapter
+from pytest_repro.frameworks.values import records_from
 from pytest_repro.frameworks.watch import Watch, watch
 from pytest_repro.model.baseline import WeightsDigest
 from pytest_repro.model.ids import CheckId, Digest, Ledger
@@ -74,7 +75,7 @@ class Trial:
         self,
         spec: TestSpec,
         open_book: Callable[[], NoiseBook],
-        framework: TensorFramework,
+        framework: FrameworkAdapter,
         find_exact: FindExact,
         level: TraceLevel,
     ) -> None:
@@ -128,7 +129,7 @@ class Trial:
             calls.__exit__(None, None, None)
 
     def end(self) -> None:
-        """Take every tap away."""
+        """Take every hook away."""
         if self._watching is not None:
             self._watching.stop()
 
@@ -314,7 +315,7 @@ class Watching:
         level: How much is recorded of each pipeline.
     """
 
-    def __init__(self, framework: TensorFramework, level: TraceLevel) -> None:
+    def __init__(self, framework: FrameworkAdapter, level: TraceLevel) -> None:
         self._framework = framework
         self._level = level
         self._watches: list[Watch] = []
@@ -353,7 +354,7 @@ class Watching:
         return bool(self._watches)
 
     def stop(self) -> None:
-        """Take every tap away."""
+        """Take every hook away."""
         for one in self._watches:
             one.stop()
 

@@ -24,10 +24,10 @@ _SHOWN_DIGITS = 12
 def env(context: Context) -> ExitCode:
     """This machine's key and every fact."""
     from pytest_repro.environment.observe import observe_environment
-    from pytest_repro.frameworks.mindspore import MindSporeAdapter
+    from pytest_repro.frameworks.framework import default_framework
 
     framework = parse_choice(Framework, context.setting("framework"), origin="framework")
-    mindspore = MindSporeAdapter()
+    mindspore = default_framework()
     if str(framework) != "numpy" and mindspore.installed():
         # As a test run does it: the switch is one of the facts.
         mindspore.enable_determinism()

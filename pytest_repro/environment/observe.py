@@ -18,7 +18,7 @@ from pytest_repro.environment.cpu import see_cpu
 from pytest_repro.environment.facts import make_fact, project_facts
 from pytest_repro.errors import EnvironmentFault
 from pytest_repro.frameworks import installed
-from pytest_repro.frameworks.mindspore import MindSporeAdapter
+from pytest_repro.frameworks.framework import FrameworkAdapter, default_framework
 from pytest_repro.model.baseline import Environment, Fact
 from pytest_repro.model.ids import EnvironmentKey
 from pytest_repro.noise.canary import noise_canary
@@ -41,7 +41,7 @@ def observe_environment(
     framework: str = "auto",
     root: Path,
     extra: Mapping[str, str],
-    mindspore: MindSporeAdapter | None = None,
+    mindspore: FrameworkAdapter | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> Environment:
     """See every fact about this machine and its software, and make the key.
@@ -63,7 +63,7 @@ def observe_environment(
         EnvironmentFault: MindSpore was asked for and is not there, the device does not say what it
             is, or a fact is named twice.
     """
-    adapter = mindspore or MindSporeAdapter()
+    adapter = mindspore or default_framework()
     known = os.environ if variables is None else variables
     name = _framework_name(framework, adapter)
     switches = adapter.facts() if name == "mindspore" else ()
@@ -88,7 +88,7 @@ def observe_environment(
     return Environment(key, tuple(sorted(facts, key=lambda fact: fact.name)))
 
 
-def _framework_name(asked: str, adapter: MindSporeAdapter) -> str:
+def _framework_name(asked: str, adapter: FrameworkAdapter) -> str:
     if asked not in ("auto", "mindspore", "numpy"):
         raise EnvironmentFault(f"{asked!r} is none of the frameworks auto, mindspore, numpy")
     if asked == "mindspore" and not adapter.installed():
@@ -101,7 +101,7 @@ def _framework_name(asked: str, adapter: MindSporeAdapter) -> str:
     return asked
 
 
-def _see_device(name: str, adapter: MindSporeAdapter, variables: Mapping[str, str]) -> _Seen:
+def _see_device(name: str, adapter: FrameworkAdapter, variables: Mapping[str, str]) -> _Seen:
     target = adapter.device()[0] if name == "mindspore" else "CPU"
     if target == "CPU":
         library = _onednn_of(adapter) if name == "mindspore" else None
@@ -120,7 +120,7 @@ def _see_cpu(library: onednn.OneDnn | None, variables: Mapping[str, str]) -> _Se
     return _Seen(seen.hardware, facts)
 
 
-def _see_ascend(adapter: MindSporeAdapter, variables: Mapping[str, str], host_cpu: Pairs) -> _Seen:
+def _see_ascend(adapter: FrameworkAdapter, variables: Mapping[str, str], host_cpu: Pairs) -> _Seen:
     key = environment.soc_key(ascend.read_soc_name(adapter.device_name))
     facts = (
         ("ascend.family", environment.soc_family(key)),
@@ -131,7 +131,7 @@ def _see_ascend(adapter: MindSporeAdapter, variables: Mapping[str, str], host_cp
     return _Seen(key, (*host_cpu, *facts))
 
 
-def _onednn_of(adapter: MindSporeAdapter) -> onednn.OneDnn | None:
+def _onednn_of(adapter: FrameworkAdapter) -> onednn.OneDnn | None:
     folder = adapter.package_folder()
     library = onednn.find_library(folder) if folder else None
     return onednn.probe(library) if library else None

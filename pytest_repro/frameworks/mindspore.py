@@ -1,16 +1,17 @@
-"""MindSpore, which this module alone imports, and only inside functions.
+"""MindSpore behind the protocol of `framework`; imported only inside functions.
 
-Names below ``mindspore._c_expression`` and ``mindspore.common.seed`` are private; where one of
-them is gone, the adapter knows less but does not fail. Tested with MindSpore 2.7 to 2.10 on CPU;
-what it asks of an Ascend device is untested on one.
+Names below ``mindspore._c_expression`` and ``mindspore.common.seed`` are private. Where one is
+missing, the adapter knows less but does not fail. Tested with MindSpore 2.7 to 2.10 on CPU;
+untested on an Ascend device.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.errors import EnvironmentFault
+from pytest_repro.errors import EnvironmentFault, UsageError
+from pytest_repro.frameworks.framework import CallListener
 from pytest_repro.frameworks.installed import package_version
 
 _PRIVATE_IS_GONE = (ImportError, AttributeError, TypeError)
@@ -38,6 +40,7 @@ class SavedState:
         generator: State of the default generator, a copy.
         numpy: State of numpy's legacy generator.
         mode: Execution mode, as MindSpore numbers it.
+        jit_level: How far MindSpore optimises graphs.
     """
 
     seed: int | None
@@ -46,10 +49,11 @@ class SavedState:
     generator: NDArray[np.uint8]
     numpy: Any
     mode: int
+    jit_level: str
 
 
 class MindSporeAdapter:
-    """What the rest of the project asks of MindSpore; holds no state of its own."""
+    """MindSpore for the rest of the project; see `FrameworkAdapter`."""
 
     def installed(self) -> bool:
         """Whether MindSpore is installed; found without importing it."""
@@ -62,7 +66,7 @@ class MindSporeAdapter:
         return package_version("mindspore")
 
     def package_folder(self) -> Path | None:
-        """Where MindSpore lies, found without importing it; ``None`` when it is not installed."""
+        """MindSpore's folder, found without importing it; ``None`` when it is not installed."""
         loaded = sys.modules.get("mindspore")
         spec = loaded.__spec__ if loaded is not None else importlib.util.find_spec("mindspore")
         return Path(spec.origin).parent if spec is not None and spec.origin else None
@@ -76,7 +80,7 @@ class MindSporeAdapter:
         return str(ms.get_context("device_target")), int(ms.get_context("device_id"))
 
     def device_name(self) -> str:
-        """The name that MindSpore has for the current device; ``""`` when it says none."""
+        """MindSpore's name for the current device; ``""`` when it has none."""
         target, number = self.device()
         try:
             return str(_imported().hal.get_device_name(number, target) or "")
@@ -84,11 +88,10 @@ class MindSporeAdapter:
             return ""
 
     def facts(self) -> tuple[tuple[str, str], ...]:
-        """Names and values of MindSpore's switches as they stand, sorted by name.
+        """Names and current values of MindSpore's switches, sorted by name.
 
         The number of dispatch threads cannot be read back, only whether it was set: ``default`` or
-        ``configured``. HF32 and precision modes are there only on Ascend: on a CPU, asking for
-        them is an error of MindSpore's.
+        ``configured``. HF32 and precision modes exist only on Ascend.
         """
         ms = _imported()
         target, number = self.device()
@@ -113,13 +116,16 @@ class MindSporeAdapter:
         """Switch deterministic computation on; any number of times, before the first kernel.
 
         It is never undone: MindSpore fixes the switch when the first operator is dispatched, and
-        raises when `mindspore.set_deterministic` is called twice, even with the same value. As a
-        side effect MindSpore sets ``HCCL_DETERMINISTIC`` and ``TE_PARALLEL_COMPILER``.
+        raises when `mindspore.set_deterministic` is called twice, even with the same value. Later
+        calls in tests are answered by us: ``True`` does nothing, ``False`` is an error. As a side
+        effect MindSpore sets ``HCCL_DETERMINISTIC`` and ``TE_PARALLEL_COMPILER``.
 
         Raises:
             EnvironmentFault: It is still off afterwards.
         """
         ms = _imported()
+        if ms.set_deterministic is _set_deterministic:
+            return
         if not _is_determinism_configured(ms):
             try:
                 ms.set_deterministic(True)
@@ -136,6 +142,7 @@ class MindSporeAdapter:
                 facts=(f"MindSpore {ms.__version__} answers {ms.get_context('deterministic')!r}",),
                 next_step="remove calls of mindspore.set_deterministic(False)",
             )
+        ms.set_deterministic = _set_deterministic  # type: ignore[attr-defined]
 
     def is_tensor(self, value: object) -> bool:
         """Whether ``value`` is a MindSpore Tensor or Parameter; never imports MindSpore."""
@@ -194,6 +201,7 @@ class MindSporeAdapter:
             generator=np.array(ms.get_rng_state().asnumpy(), copy=True),
             numpy=np.random.get_state(legacy=False),  # noqa: NPY002  the state MindSpore moves
             mode=int(ms.get_context("mode")),
+            jit_level=str(ms.get_context("jit_level")),
         )
 
     def restore_state(self, state: SavedState | None) -> None:
@@ -207,8 +215,117 @@ class MindSporeAdapter:
             sys.modules["mindspore.dataset"].config.set_seed(state.dataset_seed)
         if int(ms.get_context("mode")) != state.mode:
             ms.set_context(mode=state.mode)
+        if str(ms.get_context("jit_level")) != state.jit_level:
+            ms.set_context(jit_level=state.jit_level)
         # Last, since MindSpore's own setters move it.
         np.random.set_state(state.numpy)  # noqa: NPY002
+
+    def is_cell(self, part: object) -> bool:
+        """Whether ``part`` is a ``mindspore.nn.Cell``; never imports MindSpore."""
+        nn = sys.modules.get("mindspore.nn")
+        return nn is not None and isinstance(part, nn.Cell)
+
+    def cells_of(self, cell: Any) -> Iterator[tuple[str, Any]]:
+        """The path and the cell of every cell in ``cell``, itself first with the path ``""``."""
+        return ((str(path), part) for path, part in cell.cells_and_names())
+
+    def parameters_of(self, cell: Any) -> Iterator[tuple[str, Any]]:
+        """The path and the tensor of every parameter.
+
+        Not ``Parameter.name``, which MindSpore changes where a run puts a cell into another list,
+        as mindone's UnCLIP does (``self.resnets[1:]``).
+        """
+        return ((str(path), one) for path, one in cell.parameters_and_names())
+
+    def hear_calls(
+        self, cells: Iterable[tuple[str, Any]], listener: CallListener
+    ) -> Callable[[], None]:
+        """Tell ``listener`` of every call that Python makes of named cells; returns what ends it.
+
+        A compiled graph (GRAPH mode, `mindspore.jit`) does not call the cells in it from Python:
+        the outermost one is heard as one call.
+        """
+        heard = [_Heard(name, cell, listener) for name, cell in cells]
+        for one in heard:
+            _CALLS.add(one)
+
+        def end() -> None:
+            while heard:
+                _CALLS.drop(heard.pop())
+
+        return end
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heard:
+    """One cell whose calls somebody listens to."""
+
+    name: str
+    cell: Any
+    listener: CallListener
+
+
+class _CellCalls:
+    """Hears calls of cells in ``nn.Cell.__call__``, which is wrapped while anybody listens.
+
+    MindSpore's own forward hooks would be compiled into graphs, where they cannot run.
+    """
+
+    def __init__(self) -> None:
+        self._heard: dict[int, list[_Heard]] = {}
+        self._plain: Any = None
+        self._wrapper: Any = None
+
+    def add(self, one: _Heard) -> None:
+        if self._wrapper is None:
+            self._wrap()
+        self._heard.setdefault(id(one.cell), []).append(one)
+
+    def drop(self, one: _Heard) -> None:
+        listeners = self._heard[id(one.cell)]
+        listeners.remove(one)
+        if not listeners:
+            del self._heard[id(one.cell)]
+        if not self._heard:
+            self._unwrap()
+
+    def _wrap(self) -> None:
+        cell_class = _imported().nn.Cell
+        plain, heard = cell_class.__call__, self._heard
+
+        @functools.wraps(plain)
+        def call(cell: Any, *args: Any, **kwargs: Any) -> Any:
+            listeners = tuple(heard.get(id(cell), ()))
+            for one in listeners:
+                one.listener.call_began(one.name, cell, args, kwargs)
+            output = plain(cell, *args, **kwargs)
+            for one in listeners:
+                one.listener.call_ended(one.name, cell, output)
+            return output
+
+        self._plain, self._wrapper = plain, call
+        cell_class.__call__ = call
+
+    def _unwrap(self) -> None:
+        cell_class = _imported().nn.Cell
+        # Ours stays inside a wrapper that was put around it later, and hears nothing.
+        if cell_class.__call__ is self._wrapper:
+            cell_class.__call__ = self._plain
+            self._plain = self._wrapper = None
+
+
+_CALLS = _CellCalls()
+ADAPTER = MindSporeAdapter()
+
+
+def _set_deterministic(deterministic: bool) -> None:
+    """Takes the place of `mindspore.set_deterministic` once the switch is on."""
+    if not deterministic:
+        raise UsageError(
+            "mindspore.set_deterministic(False) in a run that computes deterministically",
+            facts=("pytest-repro switches deterministic computation on before the first test",),
+            next_step="remove the call, or run this test without pytest-repro (-p no:repro)",
+        )
 
 
 def _imported() -> ModuleType:

@@ -1,11 +1,12 @@
-"""Turns what taps hear into the records of a trace; keeps no tensor."""
+"""Turns what hooks hear into the records of a trace."""
 
 from __future__ import annotations
 
 import inspect
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.errors import ValueRefused
+from pytest_repro.errors import ReproError, ValueRefused, WatchError
 from pytest_repro.frameworks.values import TensorFramework
 from pytest_repro.model.ids import Digest, TensorRecord
 from pytest_repro.model.trace import CellRecord, SignalRecord, StepRecord, Trace
@@ -40,8 +41,8 @@ class _Open:
 class Recorder:
     """Collects steps and calls in the order in which they end.
 
-    Every tensor is read when it passes by, before the next kernel can write into it; its statistics
-    may still be in the making when the pipeline goes on.
+    Every tensor is read at once, before the next kernel can write into it; its statistics may be
+    computed while the pipeline goes on.
     """
 
     def __init__(self, framework: TensorFramework) -> None:
@@ -51,22 +52,24 @@ class Recorder:
         self._open: list[_Open] = []
         self._positions: Counter[str] = Counter()
         self._call_count = 0
-        self._passing = PassingTensors()
+        self._signal_cache = SignalCache()
 
     def trace(self, level: TraceLevel) -> Trace:
         """Everything so far."""
-        self._passing.rest()
+        self._signal_cache.finish()
         return make_trace(level, [step() for step in self._steps], [one() for one in self._cells])
 
     def step_listener(self, scheduler: str) -> Callable[[Mapping[str, Any]], Callable[[Any], None]]:
-        """A listener for a `StepTap` on the scheduler of that name."""
+        """A listener for a `StepHook` on the scheduler of that name."""
 
         def began(arguments: Mapping[str, Any]) -> Callable[[Any], None]:
-            timestep = _timestep(arguments)
-            signals = self._named_signals(_in_order(arguments))
+            with _own_fault(scheduler):
+                timestep = _timestep(arguments)
+                signals = self._named_signals(_in_order(arguments))
 
             def ended(result: Any) -> None:
-                self._end_step(scheduler, timestep, signals, _previous_sample(result))
+                with _own_fault(scheduler):
+                    self._end_step(scheduler, timestep, signals, _previous_sample(result))
 
             return ended
 
@@ -91,7 +94,8 @@ class Recorder:
 
     def call_began(self, name: str, cell: Any, args: Sequence[Any], kwargs: Any) -> None:
         """A cell is about to compute; its inputs are hashed before it can change them."""
-        inputs = self._signals((*args, *kwargs.values()), sketched=False)
+        with _own_fault(name):
+            inputs = self._signals((*args, *kwargs.values()), sketched=False)
         self._open.append(_Open(cell, self._call_count, len(self._steps), inputs))
         self._call_count += 1
 
@@ -101,12 +105,13 @@ class Recorder:
         while self._open:
             begun = self._open.pop()
             if begun.cell is cell:
-                outputs = self._signals(output, sketched=True)
+                with _own_fault(name):
+                    outputs = self._signals(output, sketched=True)
                 self._cells.append(partial(_cell_record, begun, name, outputs))
                 return
 
     def root_listener(self) -> _RootCalls:
-        """A listener for `CellTaps` that records the calls of a lone cell as steps."""
+        """A listener that records the calls of a lone cell as steps."""
         return _RootCalls(self)
 
     def _named_signals(self, named: Sequence[tuple[str, Any]]) -> tuple[tuple[str, Pending], ...]:
@@ -120,7 +125,23 @@ class Recorder:
 
     def _signals(self, value: Any, *, sketched: bool) -> tuple[Pending, ...]:
         arrays = _arrays(value, self._framework, 0)
-        return tuple(self._passing.take(array, sketched=sketched) for array in arrays)
+        return tuple(self._signal_cache.take(array, sketched=sketched) for array in arrays)
+
+
+@contextmanager
+def _own_fault(name: str) -> Iterator[None]:
+    """Name an error of our own as ours, so that it is never taken for the model's."""
+    try:
+        yield
+    except ReproError:
+        raise
+    except Exception as error:
+        # Whatever a framework raises while we read its tensors.
+        raise WatchError(
+            f"pytest-repro failed to record {name}: {type(error).__name__}: {error}",
+            facts=("this is a fault of the recording and not of the model",),
+            next_step="run with --repro-trace=off, which compares results without recording steps",
+        ) from error
 
 
 def _cell_record(begun: _Open, name: str, outputs: Sequence[Pending]) -> CellRecord:
@@ -139,7 +160,8 @@ class _RootCalls:
 
     def call_began(self, name: str, cell: Any, args: Sequence[Any], kwargs: Any) -> None:
         """The cell is about to compute."""
-        arguments = inspect.signature(cell.construct).bind(*args, **kwargs).arguments
+        with _own_fault(name):
+            arguments = inspect.signature(cell.construct).bind(*args, **kwargs).arguments
         self._ends.append(self._recorder.step_listener(name)(arguments))
 
     def call_ended(self, name: str, cell: Any, output: Any) -> None:
@@ -198,7 +220,7 @@ Pending = Callable[[], SignalRecord]
 """Gives the record, waiting until it was measured; raises what measuring raised."""
 
 _LEAST_SKETCHED = 64
-"""Elements below which statistics say as much as a sketch, which is as long as 16 numbers."""
+"""Elements below which a sketch, which is as long as 16 numbers, adds nothing."""
 _LEAST_ASIDE = 1 << 14
 """Elements below which handing over to the other thread costs more than measuring."""
 _LEAST_KEPT_BYTES = 4096
@@ -216,11 +238,12 @@ class _Known:
     sketched: bool
 
 
-class PassingTensors:
-    """Takes the record of each tensor while it passes by; keeps copies of the newest few.
+class SignalCache:
+    """Takes the record of each tensor, and keeps copies of the newest few.
 
-    Every byte is read before `take` returns, so that the next kernel may write over it. Memory:
-    64 MiB at most beside the records, and one tensor that is larger.
+    Every byte is read before `take` returns, so that the next kernel may write over it. A tensor
+    that was seen a moment ago (the output of one cell is the input of the next) is compared with
+    the copy instead of hashed. Memory: 64 MiB at most, and one tensor that is larger.
     """
 
     def __init__(self) -> None:
@@ -237,13 +260,13 @@ class PassingTensors:
             sketched: Whether the record shall have a sketch (tensors of a few elements get none).
         """
         sketched = sketched and array.size >= _LEAST_SKETCHED
-        record = self._passed(array) or self._kept(make_record(array))
+        record = self._seen(array) or self._kept(make_record(array))
         known = self._known.get(record.digest)
         if known is None or (sketched and not known.sketched):
             known = self._known[record.digest] = _Known(self._measure(record, sketched), sketched)
         return known.signal
 
-    def rest(self) -> None:
+    def finish(self) -> None:
         """Wait until everything was measured, and end the thread; the next tensor starts one."""
         while self._waiting:
             self._waiting.popleft()[0].result()
@@ -251,7 +274,7 @@ class PassingTensors:
             self._thread.shutdown()
             self._thread = None
 
-    def _passed(self, array: NDArray[Any]) -> TensorRecord | None:
+    def _seen(self, array: NDArray[Any]) -> TensorRecord | None:
         if array.nbytes < _LEAST_KEPT_BYTES:
             return None
         for digest, record in reversed(self._newest.items()):
@@ -262,12 +285,15 @@ class PassingTensors:
 
     def _kept(self, record: TensorRecord) -> TensorRecord:
         if record.array.nbytes < _LEAST_KEPT_BYTES:
-            return record  # measured before anybody can write into it
+            return record  # measured before the next kernel runs
         kept = self._newest[record.digest] = owned(record)
         self._newest.move_to_end(record.digest)
-        while len(self._newest) > _KEPT or _bytes_of(self._newest.values()) > _KEPT_BYTES:
+        while len(self._newest) > _KEPT or self._kept_bytes() > _KEPT_BYTES:
             self._newest.popitem(last=False)
         return kept
+
+    def _kept_bytes(self) -> int:
+        return sum(record.array.nbytes for record in self._newest.values())
 
     def _measure(self, record: TensorRecord, sketched: bool) -> Pending:
         if record.array.size < _LEAST_ASIDE:
@@ -282,15 +308,9 @@ class PassingTensors:
         return measured.result
 
 
-def _bytes_of(records: Iterable[TensorRecord]) -> int:
-    return sum(record.array.nbytes for record in records)
-
-
 def _equal_bits(kept: NDArray[Any], array: NDArray[Any]) -> bool:
     if kept.shape != array.shape or not array.flags.c_contiguous or not array.size:
         return False
     ours, other = kept.reshape(-1).view(np.uint8), array.reshape(-1).view(np.uint8)
-    if ours.size % 8 == 0 and other.ctypes.data % 8 == 0 and ours.ctypes.data % 8 == 0:
-        ours, other = ours.view(np.uint64), other.view(np.uint64)
     # Tensors that differ mostly do so from the first element on.
-    return bool(ours[0] == other[0]) and bool((ours == other).all())
+    return bool(ours[0] == other[0]) and np.array_equal(ours, other)

@@ -7,13 +7,13 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MethodType, TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from numpy.typing import NDArray
 
 from pytest_repro.errors import UsageError
+from pytest_repro.frameworks.framework import FrameworkAdapter, default_framework
 from pytest_repro.frameworks.recorder import Recorder
-from pytest_repro.frameworks.values import TensorFramework
 from pytest_repro.model.baseline import WeightsDigest
 from pytest_repro.model.ids import Digest
 from pytest_repro.model.trace import SignalRecord, Trace
@@ -28,7 +28,7 @@ def watch(
     target: Any,
     level: TraceLevel = TraceLevel.STEPS,
     *,
-    framework: TensorFramework | None = None,
+    framework: FrameworkAdapter | None = None,
     name: str = "",
 ) -> Watch:
     """A watch on ``target``, not yet started; use it in a ``with`` statement, or start and stop it.
@@ -37,40 +37,38 @@ def watch(
         target: A mindone ``DiffusionPipeline`` (anything with components that are cells or
             schedulers), or a MindSpore ``nn.Cell``, whose calls then count as steps.
         level: ``off`` (weights and configuration only), ``steps``, or ``cells``.
-        framework: Reads tensors; by default MindSpore's adapter.
+        framework: Whose cells and tensors these are; by default the one that is installed.
         name: What a lone cell is called in the trace; by default the name of its class.
 
     Raises:
-        UsageError: There is nothing to watch in ``target``, or no MindSpore.
+        UsageError: There is nothing to watch in ``target``, or no framework is installed.
     """
-    from pytest_repro.frameworks.mindspore import MindSporeAdapter
-
-    adapter = MindSporeAdapter()
+    adapter = framework or default_framework()
     if not adapter.installed():
         raise UsageError(
             f"a {type(target).__qualname__} cannot be watched: MindSpore is not installed",
             facts=("cells and schedulers of mindone are what is watched",),
             next_step="pip install 'pytest-repro[mindone]', or leave repro_watch out",
         )
-    return Watch(target, level, framework or adapter, name)
+    return Watch(target, level, adapter, name)
 
 
 class Watch:
     """One watched pipeline or cell; see `watch`.
 
-    Starting adds a tap to the ``step`` of each scheduler, and hooks to cells where the level or a
-    lone cell needs them; stopping takes all of it away again, in whatever order watches end and
-    whatever was raised. Nothing that is watched computes anything else because of it.
+    Starting adds a hook to the ``step`` of each scheduler, and hears the calls of cells where the
+    level or a lone cell needs it; stopping takes all of it away, in whatever order watches end.
+    Watching changes no result, and nothing of it enters a compiled graph: there the outermost cell
+    is recorded as one call.
     """
 
     def __init__(
-        self, target: Any, level: TraceLevel, framework: TensorFramework, name: str
+        self, target: Any, level: TraceLevel, framework: FrameworkAdapter, name: str
     ) -> None:
         self.level = level
         self._framework = framework
-        self._components = _components_of(target, name)
-        self._cell_names = sorted(n for n, part in self._components.items() if _is_cell(part))
-        self._is_lone = _is_cell(target)
+        self._is_lone = framework.is_cell(target)
+        self._components = self._components_of(target, name)
         self._recorder = Recorder(framework)
         self._undo: list[Callable[[], None]] = []
         if not self._components:
@@ -79,23 +77,30 @@ class Watch:
                 next_step="hand over a mindone pipeline or a mindspore.nn.Cell",
             )
 
-    def start(self) -> None:
-        """Begin to record; a running watch goes on.
+    def _components_of(self, target: Any, name: str) -> dict[str, Any]:
+        if self._is_lone:
+            return {name or type(target).__name__: target}
+        return {
+            key: part
+            for key, part in _parts_of(target).items()
+            if self._framework.is_cell(part) or self._is_scheduler(part)
+        }
 
-        Raises:
-            UsageError: Hooks are needed and MindSpore is in GRAPH mode, which has none. Nothing is
-                left behind.
-        """
+    def _is_scheduler(self, part: Any) -> bool:
+        return not self._framework.is_cell(part) and callable(getattr(part, "step", None))
+
+    def start(self) -> None:
+        """Begin to record; a running watch goes on. Nothing is left behind when this raises."""
         if self._undo:
             return
         try:
-            self._add_taps()
+            self._add_hooks()
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """End recording and take every tap away; more than once does no harm."""
+        """End recording and take every hook away; more than once does no harm."""
         while self._undo:
             self._undo.pop()()
 
@@ -110,14 +115,6 @@ class Watch:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-
-    def clear(self) -> None:
-        """Forget what was recorded, as before the first step; a running watch goes on."""
-        running = bool(self._undo)
-        self.stop()
-        self._recorder = Recorder(self._framework)
-        if running:
-            self.start()
 
     def trace(self) -> Trace:
         """What was recorded so far; also while it runs."""
@@ -149,59 +146,39 @@ class Watch:
             if isinstance(getattr(part, "config", None), Mapping)
         )
 
-    @property
-    def cells(self) -> dict[str, Any]:
-        """The components that are cells, by name."""
-        return dict(self._cells())
-
-    @property
-    def schedulers(self) -> tuple[Any, ...]:
-        """The components that are schedulers."""
-        return tuple(part for part in self._components.values() if _is_scheduler(part))
-
     def _cells(self) -> Iterator[tuple[str, Any]]:
-        return ((name, self._components[name]) for name in self._cell_names)
+        cells = ((n, part) for n, part in self._components.items() if self._framework.is_cell(part))
+        return iter(sorted(cells, key=lambda item: item[0]))
 
     def _arrays(self, cell: Any) -> Iterator[tuple[str, NDArray[Any]]]:
-        # By path: MindSpore renames a parameter whose cell is put into another list, and mindone's
-        # UnCLIP does that in its first run (`self.resnets[1:]`).
-        for path, parameter in cell.parameters_and_names():
-            yield str(path), self._framework.peek(parameter)
+        for path, parameter in self._framework.parameters_of(cell):
+            yield path, self._framework.peek(parameter)
 
-    def _add_taps(self) -> None:
+    def _add_hooks(self) -> None:
         if self.level is TraceLevel.OFF:
             return
         for name, part in self._components.items():
-            if _is_scheduler(part):
-                self._tap_steps(part, self._recorder.step_listener(name))
+            if self._is_scheduler(part):
+                self._hook_steps(part, self._recorder.step_listener(name))
         if self._is_lone:
-            self._hook_lone_cell()
+            listener = self._recorder.root_listener()
+            self._undo.append(self._framework.hear_calls(self._cells(), listener))
         if self.level is TraceLevel.CELLS:
-            self._hook_all_cells()
+            self._undo.append(self._framework.hear_calls(self._all_cells(), self._recorder))
 
-    def _tap_steps(self, scheduler: Any, listener: StepListener) -> None:
-        tap = StepTap.on(scheduler)
-        tap.listen(listener)
-        self._undo.append(lambda: tap.drop(listener))
+    def _hook_steps(self, scheduler: Any, listener: StepListener) -> None:
+        hook = StepHook.on(scheduler)
+        hook.listen(listener)
+        self._undo.append(lambda: hook.drop(listener))
 
-    def _hook_lone_cell(self) -> None:
-        _refuse_graph_mode("the calls of a cell")
-        taps = CellTaps(self._recorder.root_listener())
-        self._undo.append(taps.remove)
-        for name, cell in self._cells():
-            taps.add(name, cell)
-
-    def _hook_all_cells(self) -> None:
-        _refuse_graph_mode("cells")
-        taps = CellTaps(self._recorder)
-        self._undo.append(taps.remove)
+    def _all_cells(self) -> Iterator[tuple[str, Any]]:
+        """Every cell once: one that two components share is known by its first name."""
         seen: set[int] = set()
         for component, root in self._cells():
-            for path, cell in root.cells_and_names():
-                # A cell that two components share is known by its first name.
+            for path, cell in self._framework.cells_of(root):
                 if id(cell) not in seen:
                     seen.add(id(cell))
-                    taps.add(f"{component}.{path}" if path else component, cell)
+                    yield (f"{component}.{path}" if path else component), cell
 
 
 def _digest(array: NDArray[Any]) -> Digest:
@@ -216,9 +193,7 @@ _DIGESTS, _SIGNALS = ContentMemo(_digest), ContentMemo(_signal)
 """For the whole process: many tests watch pipelines of the same weights."""
 
 
-def _components_of(target: Any, name: str) -> dict[str, Any]:
-    if _is_cell(target):
-        return {name or type(target).__name__: target}
+def _parts_of(target: Any) -> dict[str, Any]:
     try:
         listed = getattr(target, "components", None)
     except ValueError:
@@ -227,28 +202,7 @@ def _components_of(target: Any, name: str) -> dict[str, Any]:
     # Optional components are attributes only.
     attributes = vars(target) if hasattr(target, "__dict__") else {}
     found.update({key: part for key, part in attributes.items() if not key.startswith("_")})
-    return {key: part for key, part in found.items() if _is_cell(part) or _is_scheduler(part)}
-
-
-def _is_cell(part: Any) -> bool:
-    from mindspore.nn import Cell
-
-    return isinstance(part, Cell)
-
-
-def _is_scheduler(part: Any) -> bool:
-    return not _is_cell(part) and callable(getattr(part, "step", None))
-
-
-def _refuse_graph_mode(what: str) -> None:
-    import mindspore
-
-    if mindspore.get_context("mode") == mindspore.GRAPH_MODE:
-        raise UsageError(
-            f"{what} cannot be traced in GRAPH mode: a compiled graph calls no hooks",
-            facts=("schedulers' steps can be: they stay in Python",),
-            next_step="trace='steps' on a pipeline, or mindspore.set_context(mode=PYNATIVE_MODE)",
-        )
+    return found
 
 
 def _entries(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -273,10 +227,10 @@ StepListener = Callable[[Mapping[str, Any]], Callable[[Any], None]]
 """Called with the arguments of a step by name before it; what it returns gets the result."""
 
 
-class StepTap:
-    """Stands in for ``scheduler.step`` on one scheduler, for any number of listeners.
+class StepHook:
+    """Replaces ``scheduler.step`` on one scheduler, for any number of listeners.
 
-    Only the instance is touched. The tap looks like the method it replaces (pipelines read its
+    Only the instance is touched. The hook looks like the method it replaces (pipelines read its
     signature to decide whether to pass ``eta`` or ``generator``), and a deep copy of the scheduler
     gets the plain method back.
     """
@@ -289,13 +243,13 @@ class StepTap:
         self.__signature__ = inspect.signature(self._original)
 
     @classmethod
-    def on(cls, scheduler: Any) -> StepTap:
-        """The tap that stands on ``scheduler`` now, or a new one."""
-        tap = vars(scheduler).get("step")
-        if not isinstance(tap, StepTap):
-            tap = cls(scheduler)
-            scheduler.step = tap
-        return tap
+    def on(cls, scheduler: Any) -> StepHook:
+        """The hook that ``scheduler`` has now, or a new one."""
+        hook = vars(scheduler).get("step")
+        if not isinstance(hook, StepHook):
+            hook = cls(scheduler)
+            scheduler.step = hook
+        return hook
 
     def listen(self, listener: StepListener) -> None:
         """Have ``listener`` hear every step from now on."""
@@ -304,7 +258,7 @@ class StepTap:
     def drop(self, listener: StepListener) -> None:
         """Undo `listen`, in any order; the last one to go puts the method back.
 
-        If somebody wrapped ``step`` after us, their wrapper stays and our tap in it falls silent.
+        A wrapper that was put around ours later stays, and ours in it does nothing.
         """
         self._listeners.remove(listener)
         if not self._listeners and vars(self._scheduler).get("step") is self:
@@ -337,40 +291,3 @@ class StepTap:
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         copied = memo.get(id(self._scheduler))
         return self._original if copied is None else MethodType(type(copied).step, copied)
-
-
-class CallListener(Protocol):
-    """Hears calls of cells; ``name`` is the cell's path."""
-
-    def call_began(self, name: str, cell: Any, args: Sequence[Any], kwargs: Any) -> None:
-        """The cell is about to compute."""
-
-    def call_ended(self, name: str, cell: Any, output: Any) -> None:
-        """The cell has computed; not called when it raised."""
-
-
-class CellTaps:
-    """Forward hooks on many cells, removed together."""
-
-    def __init__(self, listener: CallListener) -> None:
-        self._listener = listener
-        self._handles: list[Any] = []
-
-    def add(self, name: str, cell: Any) -> None:
-        """Hear every call of ``cell`` in PYNATIVE mode."""
-        listener = self._listener
-
-        # Hooks that return None change neither arguments nor output.
-        def before(_cell: Any, args: Sequence[Any], kwargs: Any) -> None:
-            listener.call_began(name, cell, args, kwargs)
-
-        def after(_cell: Any, _args: Sequence[Any], _kwargs: Any, output: Any) -> None:
-            listener.call_ended(name, cell, output)
-
-        self._handles.append(cell.register_forward_pre_hook(before, with_kwargs=True))
-        self._handles.append(cell.register_forward_hook(after, with_kwargs=True))
-
-    def remove(self) -> None:
-        """Remove every hook; more than once does no harm."""
-        while self._handles:
-            self._handles.pop().remove()

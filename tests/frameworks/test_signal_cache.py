@@ -1,4 +1,4 @@
-"""Tensors that pass by: each record is of the bits at that moment, whoever writes there later."""
+"""Records of tensors are of the bits at that moment, whatever is written there later."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pytest_repro.frameworks import recorder as passing
-from pytest_repro.frameworks.recorder import PassingTensors
+from pytest_repro.frameworks import recorder
+from pytest_repro.frameworks.recorder import SignalCache
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.records import measure_signal
 
@@ -23,14 +23,14 @@ def noise(size, seed=0, dtype=np.float32):
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16, np.uint8, np.bool_])
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 1025, LARGE, LARGE + 3])
 def test_a_record_is_the_one_that_measuring_at_once_gives(size, dtype):
-    array, tensors = noise(size, dtype=dtype), PassingTensors()
+    array, tensors = noise(size, dtype=dtype), SignalCache()
     wanted = measure_signal(make_record(array), sketched=size >= 64)
     assert [tensors.take(array, sketched=True)() for _ in range(3)] == [wanted] * 3
 
 
 @pytest.mark.parametrize("size", [8, 2000, LARGE])
 def test_what_the_next_kernel_writes_there_is_not_in_the_record(size):
-    memory, tensors = noise(size), PassingTensors()
+    memory, tensors = noise(size), SignalCache()
     wanted = measure_signal(make_record(memory.copy()), sketched=size >= 64)
     pending = tensors.take(memory, sketched=True)
     memory[:] = 7.0
@@ -39,7 +39,7 @@ def test_what_the_next_kernel_writes_there_is_not_in_the_record(size):
 
 @pytest.mark.parametrize("place", [0, 1000, -1])
 def test_one_bit_written_in_place_is_another_tensor(place):
-    memory, tensors = noise(LARGE), PassingTensors()
+    memory, tensors = noise(LARGE), SignalCache()
     before = tensors.take(memory, sketched=False)
     memory.view(np.uint32)[place] ^= 1
     after = tensors.take(memory, sketched=False)
@@ -47,7 +47,7 @@ def test_one_bit_written_in_place_is_another_tensor(place):
 
 
 def test_equality_is_of_bits_not_of_numbers():
-    zeros, tensors = np.zeros(LARGE, np.float32), PassingTensors()
+    zeros, tensors = np.zeros(LARGE, np.float32), SignalCache()
     plus = tensors.take(zeros, sketched=False)()
     assert tensors.take(-zeros, sketched=False)().digest != plus.digest
     nans = np.full(LARGE, np.nan, np.float32)
@@ -55,7 +55,7 @@ def test_equality_is_of_bits_not_of_numbers():
 
 
 def test_dtype_and_shape_belong_to_the_tensor():
-    array, tensors = noise(LARGE), PassingTensors()
+    array, tensors = noise(LARGE), SignalCache()
     seen = [
         tensors.take(one, sketched=False)().digest
         for one in (array, array.reshape(2, -1), array.view(np.int32))
@@ -63,39 +63,39 @@ def test_dtype_and_shape_belong_to_the_tensor():
     assert len(set(seen)) == 3
 
 
-def test_what_passed_a_moment_ago_is_not_hashed_again(monkeypatch):
+def test_what_was_taken_a_moment_ago_is_not_hashed_again(monkeypatch):
     hashed = []
     monkeypatch.setattr(
-        passing, "make_record", lambda array: hashed.append(array) or make_record(array)
+        recorder, "make_record", lambda array: hashed.append(array) or make_record(array)
     )
-    array, tensors = noise(LARGE), PassingTensors()
+    array, tensors = noise(LARGE), SignalCache()
     records = {id(tensors.take(array.copy(), sketched=False)()) for _ in range(5)}
     assert (len(hashed), len(records)) == (1, 1)
 
 
 def test_a_sketch_that_is_wanted_later_is_taken_then():
-    array, tensors = noise(LARGE), PassingTensors()
+    array, tensors = noise(LARGE), SignalCache()
     assert tensors.take(array, sketched=False)().sketch == ()
     assert len(tensors.take(array, sketched=True)().sketch) == 16
     assert len(tensors.take(array, sketched=False)().sketch) == 16
 
 
 def test_copies_are_few_and_small_together():
-    tensors = PassingTensors()
+    tensors = SignalCache()
     for seed in range(20):
         tensors.take(noise(1 << 20, seed), sketched=False)
-    tensors.rest()
+    tensors.finish()
     kept = tensors._newest.values()
     assert 1 < len(kept) <= 8
     assert sum(record.array.nbytes for record in kept) <= 32 << 20
 
 
-def test_its_thread_ends_with_the_rest_and_starts_again():
-    tensors, before = PassingTensors(), threading.active_count()
+def test_its_thread_ends_when_finished_and_starts_again():
+    tensors, before = SignalCache(), threading.active_count()
     for seed in range(2):
         pending = tensors.take(noise(LARGE, seed), sketched=True)
         assert threading.active_count() == before + 1
-        tensors.rest()
+        tensors.finish()
         assert threading.active_count() == before
         assert pending().shape == (LARGE,)
 
@@ -104,8 +104,8 @@ def test_what_measuring_raises_is_raised_where_it_is_asked_for(monkeypatch):
     def broken(record, *, sketched):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(passing, "measure_signal", broken)
-    tensors = PassingTensors()
+    monkeypatch.setattr(recorder, "measure_signal", broken)
+    tensors = SignalCache()
     tensors.take(noise(LARGE), sketched=False)
     with pytest.raises(MemoryError, match="no room"):
-        tensors.rest()
+        tensors.finish()

@@ -1,0 +1,88 @@
+"""What the rest of the project asks of a framework: one protocol, one module for each framework."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pytest_repro.frameworks.values import TensorFramework
+
+NAMES = ("mindspore",)
+"""Each names a module in this folder whose ``ADAPTER`` is a `FrameworkAdapter`."""
+
+
+class CallListener(Protocol):
+    """Hears calls of cells; ``name`` is the cell's path."""
+
+    def call_began(self, name: str, cell: Any, args: Sequence[Any], kwargs: Any) -> None:
+        """The cell is about to compute."""
+
+    def call_ended(self, name: str, cell: Any, output: Any) -> None:
+        """The cell has computed; not called when it raised."""
+
+
+class FrameworkAdapter(TensorFramework, Protocol):
+    """One framework. Only methods that say so import it."""
+
+    def installed(self) -> bool:
+        """Whether the framework is installed."""
+
+    def version(self) -> str:
+        """Its version; ``""`` when it is not installed."""
+
+    def package_folder(self) -> Path | None:
+        """The folder of its package; ``None`` when it is not installed."""
+
+    def device(self) -> tuple[str, int]:
+        """The current device (``CPU``, ``Ascend``, ``GPU``) and its number; imports it."""
+
+    def device_name(self) -> str:
+        """The framework's name for the current device, or ``""``; imports it."""
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Names and values of its switches, sorted by name; imports it."""
+
+    def mode(self) -> str:
+        """The execution mode, ``PYNATIVE`` or ``GRAPH``; imports it."""
+
+    def enable_determinism(self) -> None:
+        """Switch deterministic computation on, before the first kernel; imports it."""
+
+    def seed_globals(self, seed: int) -> None:
+        """Seed its global generators if it is imported."""
+
+    def save_state(self) -> Any:
+        """Its global random state and mode; ``None`` while it is not imported."""
+
+    def restore_state(self, state: Any) -> None:
+        """Put back what `save_state` found."""
+
+    def is_cell(self, part: object) -> bool:
+        """Whether ``part`` is a network; ``False`` while the framework is not imported."""
+
+    def cells_of(self, cell: Any) -> Iterator[tuple[str, Any]]:
+        """The path and the cell of every cell in ``cell``, itself first with the path ``""``."""
+
+    def parameters_of(self, cell: Any) -> Iterator[tuple[str, Any]]:
+        """The path and the tensor of every parameter of ``cell``."""
+
+    def hear_calls(
+        self, cells: Iterable[tuple[str, Any]], listener: CallListener
+    ) -> Callable[[], None]:
+        """Tell ``listener`` of every call that Python makes of named cells; returns what ends it.
+
+        A cell inside a compiled graph is not called by Python, so nothing is compiled into it.
+        """
+
+
+def default_framework() -> FrameworkAdapter:
+    """The adapter of the first framework that is installed, else the first of all."""
+    adapters = [_adapter(name) for name in NAMES]
+    return next((one for one in adapters if one.installed()), adapters[0])
+
+
+def _adapter(name: str) -> FrameworkAdapter:
+    adapter: FrameworkAdapter = importlib.import_module(f"pytest_repro.frameworks.{name}").ADAPTER
+    return adapter
