@@ -28,7 +28,7 @@ from pytest_repro.settings import DISTURBANCE_SEED
 from pytest_repro.tolerance.bounds import DEFAULT_FACTOR
 from pytest_repro.trace.divergence import first_divergence, how_far
 from pytest_repro.trace.envelope import StepBounds, StepEnvelope, measure_steps, within_steps
-from pytest_repro.trace.records import trace_from_rows, trace_rows
+from pytest_repro.trace.rows import trace_from_rows, trace_rows
 
 RECORDED, OBSERVED = "AVX2", "SSE41"
 STEPS = 10

@@ -24,7 +24,7 @@ from pytest_repro.trace.components import (
     weights_from_rows,
 )
 from pytest_repro.trace.envelope import digest_step_envelope, step_envelope_from_rows
-from pytest_repro.trace.records import trace_from_rows
+from pytest_repro.trace.rows import trace_from_rows
 
 Tensors = Callable[[Digest], TensorRecord | None]
 

@@ -15,7 +15,7 @@ from pytest_repro.model.outcome import Outcome
 from pytest_repro.model.words import Verdict
 from pytest_repro.store.store import Store
 from pytest_repro.trace.divergence import growth_of
-from pytest_repro.trace.records import trace_from_rows
+from pytest_repro.trace.rows import trace_from_rows
 
 if TYPE_CHECKING:
     from pytest_repro.checking.examination import Examination

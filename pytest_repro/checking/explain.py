@@ -33,7 +33,7 @@ from pytest_repro.trace.divergence import (
 )
 from pytest_repro.trace.envelope import StepBounds, step_envelope_from_rows, within_steps
 from pytest_repro.trace.msprobe import dump_lines
-from pytest_repro.trace.records import trace_from_rows
+from pytest_repro.trace.rows import trace_from_rows
 from pytest_repro.trace.wording import all_within_sentence, divergence_sentences
 
 

@@ -19,7 +19,7 @@ from pytest_repro.model.ids import IndexEntry
 from pytest_repro.model.outcome import Observation
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.compare import summary_of
-from pytest_repro.trace.records import trace_from_rows, trace_rows
+from pytest_repro.trace.rows import trace_from_rows, trace_rows
 
 if TYPE_CHECKING:
     from pytest_repro.checking.session import Session

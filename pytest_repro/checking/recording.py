@@ -21,7 +21,7 @@ from pytest_repro.tensors.compare import summary_of
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.components import configurations_rows, digest_configurations, weights_rows
 from pytest_repro.trace.envelope import StepEnvelope, digest_step_envelope, step_envelope_rows
-from pytest_repro.trace.records import trace_rows
+from pytest_repro.trace.rows import trace_rows
 
 if TYPE_CHECKING:
     from pytest_repro.checking.session import Session

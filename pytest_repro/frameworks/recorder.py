@@ -21,7 +21,7 @@ from pytest_repro.model.trace import CellRecord, SignalRecord, StepRecord, Trace
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.tensors.dtypes import dtype_of
 from pytest_repro.tensors.record import make_record, owned
-from pytest_repro.trace.records import make_trace, measure_signal
+from pytest_repro.trace.records import make_trace, trace_signal
 
 _MAX_DEPTH = 8
 _FIRST_SIGNALS = ("sample", "model_output")
@@ -297,11 +297,11 @@ class SignalCache:
 
     def _measure(self, record: TensorRecord, sketched: bool) -> Pending:
         if record.array.size < _LEAST_ASIDE:
-            signal = measure_signal(record, sketched=sketched)
+            signal = trace_signal(record, sketched=sketched)
             return lambda: signal
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "pytest-repro-trace")
-        measured = self._thread.submit(measure_signal, record, sketched=sketched)
+        measured = self._thread.submit(trace_signal, record, sketched=sketched)
         self._waiting.append((measured, record.array.nbytes))
         while len(self._waiting) > 1 and sum(size for _, size in self._waiting) > _WAITING_BYTES:
             self._waiting.popleft()[0].result()

@@ -11,7 +11,7 @@ import pytest
 from pytest_repro.frameworks import recorder
 from pytest_repro.frameworks.recorder import SignalCache
 from pytest_repro.tensors.record import make_record
-from pytest_repro.trace.records import measure_signal
+from pytest_repro.trace.records import short_digest, trace_signal
 
 LARGE = 1 << 16
 
@@ -24,14 +24,14 @@ def noise(size, seed=0, dtype=np.float32):
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 1025, LARGE, LARGE + 3])
 def test_a_record_is_the_one_that_measuring_at_once_gives(size, dtype):
     array, tensors = noise(size, dtype=dtype), SignalCache()
-    wanted = measure_signal(make_record(array), sketched=size >= 64)
+    wanted = trace_signal(make_record(array), sketched=size >= 64)
     assert [tensors.take(array, sketched=True)() for _ in range(3)] == [wanted] * 3
 
 
 @pytest.mark.parametrize("size", [8, 2000, LARGE])
 def test_what_the_next_kernel_writes_there_is_not_in_the_record(size):
     memory, tensors = noise(size), SignalCache()
-    wanted = measure_signal(make_record(memory.copy()), sketched=size >= 64)
+    wanted = trace_signal(make_record(memory.copy()), sketched=size >= 64)
     pending = tensors.take(memory, sketched=True)
     memory[:] = 7.0
     assert pending() == wanted
@@ -43,7 +43,7 @@ def test_one_bit_written_in_place_is_another_tensor(place):
     before = tensors.take(memory, sketched=False)
     memory.view(np.uint32)[place] ^= 1
     after = tensors.take(memory, sketched=False)
-    assert before().digest != after().digest == make_record(memory).digest
+    assert before().digest != after().digest == short_digest(make_record(memory).digest)
 
 
 def test_equality_is_of_bits_not_of_numbers():
@@ -104,7 +104,7 @@ def test_what_measuring_raises_is_raised_where_it_is_asked_for(monkeypatch):
     def broken(record, *, sketched):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(recorder, "measure_signal", broken)
+    monkeypatch.setattr(recorder, "trace_signal", broken)
     tensors = SignalCache()
     tensors.take(noise(LARGE), sketched=False)
     with pytest.raises(MemoryError, match="no room"):

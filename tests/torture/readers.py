@@ -32,8 +32,9 @@ from pytest_repro.tensors.record import make_record
 from pytest_repro.tolerance.policy import resolve
 from pytest_repro.trace.components import configurations_from_rows, weights_from_rows
 from pytest_repro.trace.envelope import step_envelope_from_rows
-from pytest_repro.trace.records import make_trace, measure_signal, trace_from_rows
-from pytest_repro.trace.records import trace_rows as rows_of_trace
+from pytest_repro.trace.records import make_trace, measure_signal
+from pytest_repro.trace.rows import trace_from_rows
+from pytest_repro.trace.rows import trace_rows as rows_of_trace
 from tests.store.stored import KEY, MODULE, baseline_of
 
 __all__ = ["READERS", "Reader"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from pytest_repro.errors import CorruptBaseline
 from pytest_repro.model.trace import CellRecord, StepRecord
 from pytest_repro.model.words import TraceLevel
+from pytest_repro.store.files import encode_rows
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.divergence import Change, first_divergence, how_far, unpaired_sentences
-from pytest_repro.trace.records import make_trace, measure_signal, trace_from_rows, trace_rows
+from pytest_repro.trace.records import digest_trace, make_trace, measure_signal, short_digest
+from pytest_repro.trace.rows import shortened, trace_from_rows, trace_rows
 from pytest_repro.trace.wording import divergence_sentences
 
 CLEAN = np.random.default_rng(7).standard_normal((2, 3, 8, 8)).astype(np.float32)
@@ -77,14 +80,64 @@ def text(divergence):
 # --- rows ---------------------------------------------------------------------------------------
 
 
+def kept(trace):
+    """A trace as its rows give it back: signals that only cells mention are short."""
+    of_steps = {short_digest(one.digest) for step in trace.steps for _, one in step.signals}
+
+    def short(signal):
+        whole = replace(signal, digest=short_digest(signal.digest))
+        return whole if whole.digest in of_steps else shortened(signal)
+
+    made = [
+        replace(one, signals=tuple((name, short(each)) for name, each in one.signals))
+        for one in trace.steps
+    ]
+    calls = [
+        replace(one, inputs=tuple(map(short, one.inputs)), outputs=tuple(map(short, one.outputs)))
+        for one in trace.cells
+    ]
+    return make_trace(trace.level, made, calls)
+
+
+def old_rows(trace):
+    """The rows of format 1: one a signal, a step and a call."""
+    signals = list(
+        dict.fromkeys(
+            [one for each in trace.steps for _, one in each.signals]
+            + [one for each in trace.cells for one in (*each.inputs, *each.outputs)]
+        )
+    )
+    numbers = {one: at for at, one in enumerate(signals)}
+    digest = digest_trace(1, trace.level, trace.steps, trace.cells)
+    yield ("trace", 1, str(trace.level), digest)
+    for one in signals:
+        shape = ",".join(map(str, one.shape))
+        measured = (one.min, one.max, one.mean, one.std, one.l2, one.nan_count, one.inf_count)
+        yield ("signal", one.dtype, shape, one.digest, *measured, *one.sketch)
+    for each in trace.steps:
+        mentions = [part for name, one in each.signals for part in (name, numbers[one])]
+        yield ("step", each.scheduler, each.position, each.timestep, *mentions)
+    for each in trace.cells:
+        mentions = [numbers[one] for one in (*each.inputs, *each.outputs)]
+        head = (each.number, each.step, each.name, each.class_name, len(each.inputs))
+        yield ("cell", *head, *mentions)
+
+
 def test_a_trace_survives_rows_and_json():
     trace = make_trace(
         TraceLevel.CELLS,
         [step(0), replace(step(1), timestep=None)],
         [*net(), cell(9, "net.scalars", inputs=(), outputs=(0.0, 0.0))],
     )
-    assert trace_from_rows(trace_rows(trace)) == trace
-    assert trace_from_rows(json.loads(json.dumps(trace_rows(trace)))) == trace
+    # A cell is handed what the step before gave, and gives what the next takes.
+    result = trace.steps[0].signal("result")
+    linked = [*trace.cells, CellRecord(10, 1, "net", "Dense", (result,), (result, signal(99)))]
+    trace = make_trace(trace.level, trace.steps, linked)
+    assert kept(trace).digest == trace.digest
+    assert trace_from_rows(trace_rows(trace)) == kept(trace)
+    assert trace_from_rows(json.loads(json.dumps(trace_rows(trace)))) == kept(trace)
+    assert trace_rows(kept(trace)) == trace_rows(trace)
+    assert trace_from_rows(trace_rows(trace)).cells[-1].inputs[0].sketch == result.sketch
 
 
 def test_an_empty_trace_survives_rows():
@@ -92,12 +145,82 @@ def test_an_empty_trace_survives_rows():
     assert trace_from_rows(trace_rows(trace)) == trace
 
 
+def test_rows_of_the_older_format_are_read_and_written_anew():
+    trace = cells(*net(), cell(9, "net.scalars", inputs=(), outputs=(0.0, 0.0)))
+    rows = list(old_rows(trace))
+    read = trace_from_rows(rows)
+    assert read.digest == rows[0][-1] != trace.digest
+    assert first_divergence(read, kept(trace)) is None
+    assert [call.name for call in read.cells] == [call.name for call in trace.cells]
+    assert read.cells[0].outputs[0].sketch == trace.cells[0].outputs[0].sketch
+    anew = make_trace(read.level, read.steps, read.cells)
+    assert trace_rows(anew) == trace_rows(trace)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda rows: rows[:-1],
+        lambda rows: [*rows, ("what", 1)],
+        lambda rows: [rows[0], (*rows[1][:3], "0" * 64, *rows[1][4:]), *rows[2:]],
+        lambda rows: [*rows[:-1], (*rows[-1][:-1], 999)],
+    ],
+)
+def test_harmed_rows_of_the_older_format_are_refused(harm):
+    rows = list(old_rows(cells(*net())))
+    with pytest.raises(CorruptBaseline):
+        trace_from_rows(harm(rows))
+
+
 def test_rows_hold_a_shared_tensor_once():
     shared = signal(1)
     calls = [CellRecord(at, 0, f"net.{at}", "Dense", (shared,), (shared,)) for at in range(20)]
     rows = trace_rows(make_trace(TraceLevel.CELLS, (), calls))
-    assert [row[0] for row in rows].count("signal") == 1
-    assert len(rows) == 1 + 1 + 20
+    assert [row for row in rows if row[0] == "kinds"] == [("kinds", 0)]
+    assert [row[0] for row in rows].count("signal") == 0
+
+
+def test_a_call_of_a_cell_costs_at_most_forty_bytes():
+    template, rng = signal(1), np.random.default_rng(0)
+
+    def fresh():
+        digest, (mean, std) = rng.bytes(32).hex(), rng.standard_normal(2)
+        return replace(template, digest=digest, mean=float(mean), std=abs(float(std)))
+
+    outputs = [fresh() for _ in range(4000)]
+    calls = [
+        CellRecord(at, at // 400, f"net.{at % 400}.conv", "Conv2d", (before,), (after,))
+        for at, (before, after) in enumerate(pairwise(outputs))
+    ]
+    packed = encode_rows(trace_rows(make_trace(TraceLevel.CELLS, (), calls)))
+    assert len(packed) <= 40 * len(calls)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        replace(signal(1), nan_count=1),
+        replace(signal(1), inf_count=2),
+        signal(1, dtype="float64"),
+        replace(signal(1), mean=1e39),
+    ],
+)
+def test_a_signal_that_float32_cannot_hold_is_kept_whole(odd):
+    call = CellRecord(0, 0, "net", "Dense", (), (odd,))
+    trace = make_trace(TraceLevel.CELLS, (), [call])
+    ((read,),) = (call.outputs for call in trace_from_rows(trace_rows(trace)).cells)
+    assert read == replace(odd, digest=short_digest(odd.digest))
+
+
+def test_a_short_signal_still_says_how_far_it_moved():
+    before, after = signal(1, sketched=False), signal(1, scale=0.5, sketched=False)
+    whole, short = how_far(before, after), how_far(shortened(before), after)
+    assert short.is_bound
+    assert short.rel_l2 == pytest.approx(whole.rel_l2, rel=1e-5)
+
+
+def harmed(word, change):
+    return lambda rows: [change(row) if row[0] == word else row for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -106,13 +229,26 @@ def test_rows_hold_a_shared_tensor_once():
         lambda rows: rows[:-1],
         lambda rows: rows[1:],
         lambda rows: [],
-        lambda rows: [*rows, ("what", 1)],
         lambda rows: [("trace", 99, *rows[0][2:]), *rows[1:]],
-        lambda rows: [("trace", 1, "neurons", rows[0][3]), *rows[1:]],
+        lambda rows: [("trace", 2, "neurons", rows[0][3]), *rows[1:]],
         lambda rows: [rows[0], (*rows[1][:3], "0" * 64, *rows[1][4:]), *rows[2:]],
         lambda rows: [rows[0], ("signal", None), *rows[2:]],
         lambda rows: [rows[0], None, *rows[2:]],
-        lambda rows: [*rows[:-1], (*rows[-1][:-1], 999)],
+        lambda rows: [*rows, rows[-1]],
+        harmed("digests", lambda row: (row[0], row[1][4:])),
+        harmed("digests", lambda row: (row[0], "A" * len(row[1]))),
+        harmed("digests", lambda row: (row[0], "\u00e9" + row[1][1:])),
+        harmed("means", lambda row: (row[0], row[1][4:])),
+        harmed("stds", lambda _: ("stds", 7)),
+        harmed("kinds", lambda row: (*row[:-1], 99)),
+        harmed("kinds", lambda row: (*row[:-1], -1)),
+        harmed("called", lambda row: (*row[:-1], -1)),
+        harmed("called", lambda row: row[:-1]),
+        harmed("numbers", lambda row: (*row[:-1], 1e999)),
+        harmed("inputs", lambda row: (*row[:-1], row[-1] + 1)),
+        harmed("outputs", lambda row: (row[0], -row[1], *row[2:])),
+        harmed("mentions", lambda row: (*row[:-1], 999)),
+        harmed("mentions", lambda row: (*row[:-1], -999)),
     ],
 )
 def test_harmed_rows_are_refused(harm):
@@ -477,7 +613,7 @@ def test_a_step_that_names_a_signal_without_its_number_is_refused():
 
 
 def test_rows_say_the_format_that_stored_traces_have():
-    assert trace_rows(steps(SAME))[0][:2] == ("trace", 1)
+    assert trace_rows(steps(SAME))[0][:2] == ("trace", 2)
 
 
 def test_results_that_agree_again_at_once_are_said_to():
