@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_repro.errors import BaselineError, CheckFailed, UsageError
-from pytest_repro.frameworks.values import TensorFramework, records_from
+from pytest_repro.frameworks.values import TensorFramework, value_from
 from pytest_repro.model.baseline import Envelope
 from pytest_repro.model.ids import CheckId, Ledger, TensorRecord
 from pytest_repro.model.words import Distance
@@ -118,7 +118,7 @@ def check_batch(
 
 
 def _split(images: object, framework: TensorFramework, check: str) -> tuple[TensorRecord, ...]:
-    leaves = records_from(images, check=check, framework=framework)
+    leaves = value_from(images, check=check, framework=framework).tensors
     record = leaves[0][1]
     if len(leaves) != 1 or not record.shape or not record.shape[0]:
         raise UsageError(
@@ -131,7 +131,7 @@ def _split(images: object, framework: TensorFramework, check: str) -> tuple[Tens
 def _one(
     value: object, image: TensorRecord, framework: TensorFramework, place: str
 ) -> TensorRecord:
-    leaves = records_from(value, check=f"{place} alone", framework=framework)
+    leaves = value_from(value, check=f"{place} alone", framework=framework).tensors
     record = leaves[0][1]
     if record.shape == (1, *image.shape):
         record = make_record(record.array[0])

@@ -80,6 +80,7 @@ def _as_baseline(seen: Observation, provenance: Provenance) -> Baseline:
         weights=seen.weights,
         provenance=provenance,
         trace=None if seen.trace is None else seen.trace.digest,
+        structure=seen.structure,
     )
 
 
@@ -122,4 +123,5 @@ def _as_observation(stored: Baseline, store: Store) -> Observation:
         ledger=stored.ledger,
         weights=stored.weights,
         trace=None if rows is None else trace_from_rows(rows),
+        structure=stored.structure,
     )

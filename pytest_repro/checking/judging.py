@@ -20,10 +20,12 @@ from pytest_repro.tolerance.bounds import Tolerance
 from pytest_repro.tolerance.choose import (
     Chosen,
     LeafJudgement,
+    Structured,
     choose_tolerance,
     described,
     factor_of,
     judge_leaves,
+    structure_faults,
     value_faults,
 )
 from pytest_repro.tolerance.judge import EXACT, passing_tolerance
@@ -99,7 +101,11 @@ class Judging:
         baseline, reference = self._session.references.load(found, observation.check)
         if narrower(reference.distance, reach) is not reference.distance:
             return self._too_far(call, reference)
-        faults = value_faults(baseline.tensors, observation.tensors)
+        faults = structure_faults(
+            Structured(tuple(one.path for one in baseline.tensors), baseline.structure),
+            Structured(tuple(path for path, _ in observation.tensors), observation.structure),
+        )
+        faults += value_faults(baseline.tensors, observation.tensors)
         facts = compare_facts(baseline.provenance.environment, self._session.environment)
         noise = compare_ledgers(baseline.ledger, observation.ledger, facts)
         if faults or noise is not None:

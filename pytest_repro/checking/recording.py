@@ -137,6 +137,7 @@ class Recording:
             configuration=self._configuration(),
             step_envelope=self._step_envelope_digest(name),
             no_envelope=self.absence(name),
+            structure=observation.structure,
             provenance=Provenance(
                 recorded_at=self._session.now(),
                 runs=self._runs,

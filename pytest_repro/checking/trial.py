@@ -12,7 +12,7 @@ import numpy as np
 from pytest_repro.checking.spec import TestSpec
 from pytest_repro.errors import SettingError, UsageError
 from pytest_repro.frameworks.framework import FrameworkAdapter
-from pytest_repro.frameworks.values import records_from
+from pytest_repro.frameworks.values import value_from
 from pytest_repro.frameworks.watch import Watch, watch
 from pytest_repro.model.baseline import WeightsDigest
 from pytest_repro.model.ids import CheckId, Digest, Ledger
@@ -259,18 +259,17 @@ class Trial:
         self.calls[check.name] = CheckCall(observation, bound, reach, called_at, exact)
 
     def _observe(self, check: CheckId, value: object) -> tuple[Observation, Reference | None]:
-        leaves = records_from(value, check=check, framework=self._framework)
-        if len(leaves) > 1:
-            leaves = tuple(sorted(leaves, key=lambda leaf: leaf[0]))
-        digest = digest_leaves([(path, record.digest) for path, record in leaves])
+        seen = value_from(value, check=check, framework=self._framework)
+        leaves = [(path, record.digest) for path, record in seen.tensors]
+        digest = digest_leaves(leaves, seen.structure)
         ledger = self.ledger
         is_exact, reference = self._find_exact(check, digest, ledger.digest)
         if is_exact:
             return Observation(check, (), digest, ledger, self._weights), reference
         # The test may change its array in place after the check; what was checked must not move.
-        kept = tuple((path, owned(record)) for path, record in leaves)
+        kept = tuple((path, owned(record)) for path, record in seen.tensors)
         trace = None if self._watching is None else self._watching.trace()
-        return Observation(check, kept, digest, ledger, self._weights, trace), None
+        return Observation(check, kept, digest, ledger, self._weights, trace, seen.structure), None
 
     def _tolerance(self, check: CheckId, tolerance: object) -> Tolerance:
         from pytest_repro.tolerance.bounds import tolerance_from

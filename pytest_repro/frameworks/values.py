@@ -1,22 +1,28 @@
-"""What a test hands to `repro_check`, as records: arrays, tensors, pictures and nests of them."""
+"""What a test passes to `repro_check`, as tensors and the structure that holds them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
 from typing import Any, Protocol
 
 import numpy as np
 
 from pytest_repro.errors import ReproError, ValueRefused
 from pytest_repro.model.ids import CheckId, TensorRecord
+from pytest_repro.tensors.digest import digest_text
 from pytest_repro.tensors.record import make_record
 
 _PALETTE_MODES = ("P", "PA")
 _MAX_DEPTH = 16
 _MAX_LEAVES = 100_000
+_MAX_LABELS = 200
 _NEXT = "check an array, a tensor, a picture, or dicts, lists, tuples and dataclasses of those"
-_LEAVE_OUT = "leave it out: what comes to stand there later is a drift all the same"
+_CARRIED = ("columns", "index", "dims", "coords", "unit", "units")
+"""Attributes of an array-like that say more than its numbers do."""
 
 
 class TensorFramework(Protocol):
@@ -29,99 +35,169 @@ class TensorFramework(Protocol):
         """The tensor's numbers, bit for bit, in memory of their own."""
 
     def peek(self, tensor: Any) -> np.ndarray[Any, Any]:
-        """The tensor's numbers where they lie: to be read before the framework computes on."""
+        """The tensor's numbers in the framework's memory: read them before it computes on."""
 
     def from_numpy(self, array: np.ndarray[Any, Any]) -> Any:
         """A new tensor of the array's dtype, shape and numbers."""
 
 
-def records_from(
-    value: object, *, check: CheckId | str, framework: TensorFramework
-) -> tuple[tuple[str, TensorRecord], ...]:
-    """The leaves of ``value`` with their places, in order.
+@dataclasses.dataclass(frozen=True, slots=True)
+class CheckedValue:
+    """A value as tensors by place, and what the places alone do not tell.
 
-    A lone array has the place ``""``; keys and positions read like Python: ``latents[0]``. Python
-    numbers are 0-d arrays (int64, float64, bool); a list of numbers of one kind is one array.
+    Attributes:
+        tensors: Place and record, sorted by place. A lone array has the place ``""``; keys and
+            positions read like Python: ``latents[0]``.
+        structure: Place and kind, sorted, of each container, picture and ``None``. A dict and a
+            tuple of tensors have no entry, since their places tell them.
+    """
+
+    tensors: tuple[tuple[str, TensorRecord], ...]
+    structure: tuple[tuple[str, str], ...] = ()
+
+
+def value_from(value: object, *, check: CheckId | str, framework: TensorFramework) -> CheckedValue:
+    """Read a value.
+
+    Python numbers are 0-d arrays (int64, float64, bool); a list or tuple of numbers of one kind is
+    one array. The order of a dict's keys does not count.
 
     Args:
-        value: numpy array, MindSpore tensor, PIL picture, anything with ``__array__``, a number, or
-            a mapping, list, tuple or dataclass of those.
+        value: numpy array, tensor, PIL picture, DataFrame, anything with ``__array__``, a number,
+            or a mapping, list, tuple or dataclass of those; ``None`` inside of one.
         check: Id of the check, for messages.
         framework: Reads tensors.
 
     Raises:
-        ValueRefused: Something else, an empty nest anywhere, or a dtype that cannot be stored; the
-            message names the check and the place.
+        ValueRefused: Something else, an empty container, two keys that read alike, or a dtype that
+            cannot be stored; the message names the check and the place.
     """
-    if isinstance(value, np.ndarray):
-        return (("", _record(value, "", check, framework)),)
-    leaves = tuple(_leaves(value, "", check, framework, 0))
-    if not leaves:
+    reader = _Reader(check, framework)
+    reader.read(value, "", 0)
+    if not reader.tensors:
         raise ValueRefused(
-            f"{check}: there is no array in the value", facts=(_kind(value),), next_step=_NEXT
+            f"{check}: there is no array in the value",
+            facts=(f"it is of type {type(value).__qualname__}",),
+            next_step=_NEXT,
         )
-    if len(leaves) > _MAX_LEAVES:
-        raise ValueRefused(f"{check}: {len(leaves)} arrays in one check", next_step=_NEXT)
-    return leaves
+    return CheckedValue(tuple(sorted(reader.tensors.items())), tuple(sorted(reader.structure)))
 
 
-def _leaves(
-    value: object, path: str, check: CheckId | str, framework: TensorFramework, depth: int
-) -> Iterator[tuple[str, TensorRecord]]:
-    if depth > _MAX_DEPTH:
-        raise ValueRefused(f"{check}: nested more than {_MAX_DEPTH} deep", next_step=_NEXT)
-    numbers = _numbers(value)
-    items = None if numbers is not None else _items(value, path)
-    if items is None:
-        yield path, _record(value if numbers is None else numbers, path, check, framework)
-        return
-    if path and not items:
-        raise ValueRefused(
-            f"{check}, at {path}: an empty {type(value).__name__} holds nothing to compare",
-            next_step=_LEAVE_OUT,
-        )
-    for place, item in items:
-        yield from _leaves(item, place, check, framework, depth + 1)
+class _Reader:
+    """Collects the tensors and the structure of one value."""
+
+    def __init__(self, check: CheckId | str, framework: TensorFramework) -> None:
+        self._check = check
+        self._framework = framework
+        self.tensors: dict[str, TensorRecord] = {}
+        self.structure: list[tuple[str, str]] = []
+
+    def read(self, value: object, path: str, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise ValueRefused(
+                f"{self._check}: nested more than {_MAX_DEPTH} deep", next_step=_NEXT
+            )
+        with self._at(path):
+            numbers = _numbers(value)
+            items = _items(value) if numbers is None else None
+            kind = _kind(value, is_numbers=numbers is not None)
+            if items is None and (value is not None or not path):
+                self._add(path, _array(value, self._framework) if numbers is None else numbers)
+        if kind:
+            self.structure.append((path, kind))
+        if items is not None:
+            self._read_items(path, items, f"an empty {type(value).__name__}", depth)
+
+    def _read_items(
+        self, path: str, items: list[tuple[object, object]], empty: str, depth: int
+    ) -> None:
+        if path and not items:
+            next_step = "leave it out: a tensor that appears there later is a drift"
+            raise self._refused(path, f"{empty} holds nothing to compare", next_step=next_step)
+        seen: set[str] = set()
+        for key, item in items:
+            with self._at(path):
+                place = path + _step(key, path)
+            if place in seen:
+                raise self._refused(
+                    place,
+                    "two keys read alike, so their values cannot be told apart",
+                    next_step="use different texts as keys, or check a list of the values",
+                )
+            seen.add(place)
+            self.read(item, place, depth + 1)
+
+    def _add(self, path: str, array: np.ndarray[Any, Any]) -> None:
+        self.tensors[path] = make_record(array)
+        if len(self.tensors) > _MAX_LEAVES:
+            raise ValueRefused(f"more than {_MAX_LEAVES} arrays in one check")
+
+    @contextmanager
+    def _at(self, path: str) -> Iterator[None]:
+        """Give an error inside the check's id and the place."""
+        try:
+            yield
+        except ReproError as error:
+            raise self._refused(path, error.what, error.facts, error.next_step) from error
+        # A value's own `__array__`, `__iter__` or property may raise anything.
+        except Exception as error:
+            what = f"the value cannot be read: {type(error).__name__}: {error}"
+            raise self._refused(path, what) from error
+
+    def _refused(
+        self, path: str, what: str, facts: tuple[str, ...] = (), next_step: str = ""
+    ) -> ValueRefused:
+        place = f"{self._check}, at {path}" if path else self._check
+        return ValueRefused(f"{place}: {what}", facts=facts, next_step=next_step or _NEXT)
 
 
-def _items(value: object, path: str) -> list[tuple[str, object]] | None:
-    """What a nest holds, with places; ``None`` for a leaf."""
-    if isinstance(value, Mapping):
-        return [(path + _key(key, path), item) for key, item in value.items()]
-    if isinstance(value, (list, tuple)):
-        return [(f"{path}[{position}]", item) for position, item in enumerate(value)]
-    if _is_dataclass(value):
-        # mypy knows no instance of "some dataclass".
-        names = [field.name for field in dataclasses.fields(value)]  # type: ignore[arg-type]
-        return [(path + _key(name, path), getattr(value, name)) for name in names]
+def _numbers(value: object) -> np.ndarray[Any, Any] | None:
+    """A non-empty list or tuple of Python numbers of one kind as an array; else ``None``."""
+    if not isinstance(value, (list, tuple)) or not value or _is_namedtuple(value):
+        return None
+    kind = type(value[0])
+    if kind in (bool, int, float) and all(type(item) is kind for item in value):
+        return _from_numbers(value)
     return None
 
 
-def _is_dataclass(value: object) -> bool:
-    """Whether a value is a dataclass that is not an array itself."""
-    is_instance = dataclasses.is_dataclass(value) and not isinstance(value, type)
-    return is_instance and not _is_array_like(value)
+def _from_numbers(numbers: object) -> np.ndarray[Any, Any]:
+    array = np.asarray(numbers)
+    if array.dtype.kind not in "iu":
+        # numpy makes floats of a list of integers beyond 64 bits.
+        return array if array.dtype.kind in "bf" and not _holds_int(numbers) else _too_large()
+    return array.astype(np.int64) if array.dtype.kind == "i" else array
 
 
-def _is_array_like(value: object) -> bool:
-    """Whether numpy reads the value as an array; pictures of PIL have the second name only."""
-    return hasattr(value, "__array__") or hasattr(value, "__array_interface__")
+def _holds_int(numbers: object) -> bool:
+    first = numbers[0] if isinstance(numbers, (list, tuple)) else numbers
+    return isinstance(first, int) and not isinstance(first, bool)
 
 
-def _record(
-    value: object, path: str, check: CheckId | str, framework: TensorFramework
-) -> TensorRecord:
-    try:
-        return make_record(_array(value, framework))
-    except ReproError as error:
-        place = f"{check}, at {path}" if path else check
-        raise ValueRefused(
-            f"{place}: {error.what}", facts=error.facts, next_step=error.next_step or _NEXT
-        ) from error
-    except TypeError as error:
-        place = f"{check}, at {path}" if path else check
-        next_step = _LEAVE_OUT if value is None and path else _NEXT
-        raise ValueRefused(f"{place}: {error}", next_step=next_step) from error
+def _too_large() -> np.ndarray[Any, Any]:
+    raise ValueRefused(
+        "no 64-bit dtype holds all of the integers", next_step="check them as float, or in parts"
+    )
+
+
+def _items(value: object) -> list[tuple[object, object]] | None:
+    """Keys and items of a container, positions as `_Position`; ``None`` where it is none."""
+    if isinstance(value, Mapping):
+        return list(value.items())
+    if isinstance(value, (list, tuple)):
+        return list(enumerate(value))
+    if _is_of(value, "DataFrame"):
+        return [(name, value[name]) for name in _unique(value.columns)]  # type: ignore[index, attr-defined]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and not _is_array(value):
+        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    return None
+
+
+def _unique(labels: Iterable[object]) -> list[object]:
+    names = list(labels)
+    if len(set(names)) < len(names):
+        raise ValueRefused("two columns have one name", next_step="check value.to_numpy()")
+    return names
 
 
 def _array(value: object, framework: TensorFramework) -> np.ndarray[Any, Any]:
@@ -129,31 +205,160 @@ def _array(value: object, framework: TensorFramework) -> np.ndarray[Any, Any]:
         return value
     if framework.is_tensor(value):
         return framework.to_numpy(value)
-    if getattr(value, "mode", "") in _PALETTE_MODES and hasattr(value, "palette"):
+    if isinstance(value, (bool, int, float)):
+        return _from_numbers(value)
+    if isinstance(value, np.generic):
+        return np.asarray(value)
+    if _is_picture(value):
+        _require_one_picture(value)
+    elif _is_of(value, "Tensor") and hasattr(value, "detach"):
+        value = value.detach().cpu()  # PyTorch gives no array of what needs a gradient
+    elif not _is_array(value):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        as_array = "check numpy.from_dlpack(value)" if hasattr(value, "__dlpack__") else ""
+        raise ValueRefused(f"a value of type {kind} cannot be checked", next_step=as_array)
+    elif not _is_of(value, "Series"):
+        _require_only_numbers(value)
+    return np.asanyarray(value)  # not asarray, which drops the mask of a masked array
+
+
+def _require_one_picture(picture: Any) -> None:
+    if picture.mode in _PALETTE_MODES:
         raise ValueRefused(
             "the numbers of the picture are places in a palette, which would be lost",
             next_step='check picture.convert("RGB")',
         )
-    if isinstance(value, (bool, int, float, np.generic)) or _is_array_like(value):
-        return np.asarray(value)
-    raise TypeError(_kind(value))
+    if getattr(picture, "n_frames", 1) > 1:
+        raise ValueRefused(
+            f"the picture has {picture.n_frames} frames",
+            next_step="check [frame.copy() for frame in PIL.ImageSequence.Iterator(picture)]",
+        )
 
 
-def _numbers(value: object) -> np.ndarray[Any, Any] | None:
-    """A non-empty list or tuple of Python numbers of one kind as an array; else ``None``."""
-    if not isinstance(value, (list, tuple)) or not value:
-        return None
-    kind = type(value[0])
-    if kind in (bool, int, float) and all(type(item) is kind for item in value):
-        return np.asarray(value)
-    return None
+def _require_only_numbers(value: object) -> None:
+    if _is_of(value, "Index"):
+        raise ValueRefused("an index has a name", next_step="check value.to_numpy()")
+    carried = [name for name in _CARRIED if hasattr(value, name)]
+    if carried:
+        raise ValueRefused(
+            f"a {type(value).__name__} has {' and '.join(carried)} beside its numbers, which would "
+            "be lost",
+            next_step="check the numbers and what belongs to them in a dict of arrays",
+        )
 
 
-def _key(key: object, path: str) -> str:
-    if isinstance(key, str) and key.isidentifier():
-        return f".{key}" if path else key
-    return f"[{key!r}]"
+def _kind(value: object, *, is_numbers: bool) -> str:
+    """What the places do not tell of a value; ``""`` where they tell all.
+
+    Plain dicts, tuples of tensors and arrays are the unmarked kinds.
+    """
+    if isinstance(value, (list, tuple, Mapping)):
+        return _container_kind(value, is_numbers)
+    if isinstance(value, np.ndarray):
+        return _subclass(value)
+    if value is None:
+        return "None"
+    return _object_kind(value)
 
 
-def _kind(value: object) -> str:
-    return f"a value of type {type(value).__module__}.{type(value).__qualname__} cannot be checked"
+def _container_kind(value: Any, is_numbers: bool) -> str:
+    name = type(value).__name__
+    if _is_namedtuple(value):
+        return f"namedtuple {name}({', '.join(value._fields)})"
+    if type(value) is dict:
+        return name if _reads_like_a_tuple(value) else ""
+    return "" if type(value) is tuple and not is_numbers else name
+
+
+def _reads_like_a_tuple(keys: Iterable[object]) -> bool:
+    texts = {_key_text(key) for key in keys}
+    return texts == {str(position) for position in range(len(texts))}
+
+
+def _subclass(array: np.ndarray[Any, Any]) -> str:
+    if type(array) in (np.ndarray, np.memmap):
+        return ""
+    _require_only_numbers(array)
+    return type(array).__name__
+
+
+def _object_kind(value: Any) -> str:
+    if _is_picture(value):
+        return f"picture of mode {value.mode}"
+    if _is_of(value, "DataFrame"):
+        return f"DataFrame with columns {_listed(value.columns)}{_index(value)}"
+    if _is_of(value, "Series"):
+        return f"Series {_key_text(value.name)}{_index(value)}"
+    is_dataclass = dataclasses.is_dataclass(value) and not _is_array(value)
+    return f"dataclass {type(value).__name__}" if is_dataclass else ""
+
+
+def _index(value: Any) -> str:
+    index = getattr(value, "index", None)
+    if index is None or callable(index):  # polars has none
+        return ""
+    names = "" if all(name is None for name in index.names) else f" named {_listed(index.names)}"
+    return f" and index {_listed(index)}{names}"
+
+
+def _listed(labels: Iterable[object]) -> str:
+    texts = [_key_text(label) for label in labels]
+    text = ", ".join(texts)
+    if len(text) <= _MAX_LABELS:
+        return text
+    return f"of {len(texts)} labels ({digest_text(text)[:16]})"
+
+
+def _is_namedtuple(value: object) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def _is_picture(value: object) -> bool:
+    return any(
+        one.__name__ == "Image" and one.__module__.startswith("PIL.") for one in type(value).__mro__
+    )
+
+
+def _is_of(value: object, name: str) -> bool:
+    """Whether a value is of a class ``name`` of pandas, polars or PyTorch; imports none of them."""
+    return any(
+        one.__name__ == name and one.__module__.partition(".")[0] in ("pandas", "polars", "torch")
+        for one in type(value).__mro__
+    )
+
+
+def _is_array(value: object) -> bool:
+    """Whether numpy reads the value as an array; pictures of PIL have the second name only."""
+    return hasattr(value, "__array__") or hasattr(value, "__array_interface__")
+
+
+def _step(key: object, path: str) -> str:
+    """The part of a place that a key adds, e.g. ``.latents`` or ``[0]``."""
+    if isinstance(key, str) and not isinstance(key, Enum) and key.isidentifier():
+        text = str.__str__(key)
+        return f".{text}" if path else text
+    return f"[{_key_text(key)}]"
+
+
+def _key_text(key: object) -> str:
+    """A key as Python writes it: no version of numpy and no print option changes it."""
+    if isinstance(key, Enum):
+        return f"{type(key).__name__}.{key.name}"
+    if isinstance(key, (np.datetime64, np.timedelta64)):
+        return str(key)
+    if isinstance(key, np.generic):
+        key = key.item()
+    if isinstance(key, tuple):
+        inner = ", ".join(_key_text(one) for one in key)
+        return f"({inner},)" if len(key) == 1 else f"({inner})"
+    if isinstance(key, (datetime.date, datetime.time)):
+        return key.isoformat()
+    for kind in (str, bytes, bool, int, float, complex):
+        if isinstance(key, kind):
+            return kind.__repr__(key)
+    if key is None:
+        return "None"
+    raise ValueRefused(
+        f"a key of type {type(key).__module__}.{type(key).__qualname__} does not name a place",
+        next_step="use text or numbers as keys",
+    )

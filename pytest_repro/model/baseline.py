@@ -169,7 +169,8 @@ class Baseline:
     ``trace``, ``configuration`` and ``step_envelope`` are the digests of records that lie
     elsewhere, where a pipeline was watched; the table of a component's weights lies under the
     component's digest. ``no_envelope`` says in words why a tensor has no envelope, where one has
-    none; ``""`` otherwise, and in baselines older than the word.
+    none; ``""`` otherwise, and in baselines older than the word. ``structure`` holds place and kind
+    of each container that the places of the tensors do not tell.
     """
 
     check: CheckId
@@ -182,6 +183,7 @@ class Baseline:
     configuration: Digest | None = None
     step_envelope: Digest | None = None
     no_envelope: str = ""
+    structure: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

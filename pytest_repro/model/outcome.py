@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one call of `repro_check` saw: the leaves of the value, and the noise up to there."""
+    """What one call of `repro_check` saw: the value, and the noise up to there.
+
+    ``tensors`` and ``structure`` are those of `frameworks.values.CheckedValue`.
+    """
 
     check: CheckId
     tensors: tuple[tuple[str, TensorRecord], ...]
@@ -36,6 +39,7 @@ class Observation:
     ledger: Ledger
     weights: tuple[WeightsDigest, ...] = ()
     trace: Trace | None = None
+    structure: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

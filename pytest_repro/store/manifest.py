@@ -217,6 +217,8 @@ def block_of(baseline: Baseline) -> dict[str, Any]:
             block[name] = str(digest)
     if baseline.no_envelope:
         block["no_envelope"] = baseline.no_envelope
+    if baseline.structure:
+        block["structure"] = dict(baseline.structure)
     return block
 
 
@@ -275,7 +277,15 @@ def baseline_from_block(
         ),
         **{name: digest_from(block[name]) for name in _RECORDS if block.get(name) is not None},
         no_envelope=str(block.get("no_envelope", "")),
+        structure=_structure_in(block),
     )
+
+
+def _structure_in(block: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    kinds = block.get("structure", {})
+    if not all(isinstance(text, str) for pair in kinds.items() for text in pair):
+        raise ValueError("structure: a place and its kind are text")
+    return tuple(sorted(kinds.items()))
 
 
 def _summary_in(row: Mapping[str, Any]) -> TensorSummary:
@@ -470,6 +480,8 @@ def mapping_of(value: object, name: str, where: str) -> Mapping[str, Any]:
 def index_of(baseline: Baseline) -> IndexEntry:
     """What its tensors and draws give; in an intact manifest that is ``baseline.index``."""
     return IndexEntry(
-        value=digest_leaves((one.path, one.digest) for one in baseline.tensors),
+        value=digest_leaves(
+            ((one.path, one.digest) for one in baseline.tensors), baseline.structure
+        ),
         noise=make_ledger(baseline.ledger.generators, baseline.ledger.draws).digest,
     )

@@ -15,6 +15,7 @@ from pytest_repro.tensors.dtypes import DTYPES
 # The first line says what is hashed, so that no text can have the digest of a tensor.
 _TENSOR = "pytest-repro tensor 1"
 _VALUE = "pytest-repro value 1"
+_STRUCTURED = "pytest-repro value 2"
 _TEXT = "pytest-repro text 1"
 
 
@@ -38,21 +39,31 @@ def digest_array(dtype_name: str, array: NDArray[Any]) -> Digest:
     return Digest(hasher.hexdigest())
 
 
-def digest_leaves(leaves: Iterable[tuple[str, Digest]]) -> Digest:
-    """Digest of a value from its leaves ``(path, digest)``, in the given order.
+def digest_leaves(
+    leaves: Iterable[tuple[str, Digest]], structure: Iterable[tuple[str, str]] = ()
+) -> Digest:
+    """Digest of a value from its leaves ``(path, digest)`` and structure, in the given order.
 
-    A lone tensor (one leaf with path ``""``) has its own digest. Otherwise SHA-256 over the line
-    ``pytest-repro value 1`` and a line ``<length of path in bytes>:<path>=<digest>`` a leaf; the
-    length in front keeps any path from imitating another leaf.
+    A lone tensor (one leaf with path ``""``, no structure) has its own digest. Otherwise SHA-256
+    over the line ``pytest-repro value 1`` and a line ``<length of path in bytes>:<path>=<digest>``
+    a leaf; the length in front keeps any path from imitating another leaf. With a structure the
+    first line is ``pytest-repro value 2``, and a line
+    ``<length>:<path>~<length of kind in bytes>:<kind>`` an entry comes before the leaves.
     """
-    pairs = tuple(leaves)
-    if len(pairs) == 1 and pairs[0][0] == "":
+    pairs, kinds = tuple(leaves), tuple(structure)
+    if len(pairs) == 1 and pairs[0][0] == "" and not kinds:
         return pairs[0][1]
-    hasher = hashlib.sha256(f"{_VALUE}\n".encode("ascii"))
+    hasher = hashlib.sha256(f"{_STRUCTURED if kinds else _VALUE}\n".encode("ascii"))
+    for path, kind in kinds:
+        hasher.update(b"%b~%b\n" % (_framed(path), _framed(kind)))
     for path, digest in pairs:
-        encoded = _encode(path)
-        hasher.update(b"%d:%b=%b\n" % (len(encoded), encoded, digest.encode("ascii")))
+        hasher.update(b"%b=%b\n" % (_framed(path), digest.encode("ascii")))
     return Digest(hasher.hexdigest())
+
+
+def _framed(text: str) -> bytes:
+    encoded = _encode(text)
+    return b"%d:%b" % (len(encoded), encoded)
 
 
 def digest_text(text: str) -> Digest:

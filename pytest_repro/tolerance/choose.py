@@ -22,6 +22,14 @@ from pytest_repro.tolerance.policy import Resolved
 
 
 @dataclass(frozen=True, slots=True)
+class Structured:
+    """The places of a value's tensors, and the kinds of what holds them."""
+
+    tensors: tuple[str, ...]
+    structure: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """The tolerance that is in force for a leaf.
 
@@ -69,6 +77,29 @@ def value_faults(
         if old_shape != new_shape:
             faults.append(f"{_place(path)} shape {old_shape} became {new_shape}")
     return tuple(sorted(faults))
+
+
+def structure_faults(baseline: Structured, observed: Structured) -> tuple[str, ...]:
+    """The value gate's sentences about containers: one for each place whose kind changed."""
+    before, now = dict(baseline.structure), dict(observed.structure)
+    return tuple(
+        f"{path or 'the value'} was {_kind(baseline, path)} and is {_kind(observed, path)}"
+        for path in sorted(before.keys() | now.keys())
+        if before.get(path) != now.get(path)
+    )
+
+
+def _kind(value: Structured, path: str) -> str:
+    """The kind of what a place holds, in words, also where the structure does not name it."""
+    places = value.tensors
+    plain = "absent"
+    if path in places:
+        plain = "an array"
+    elif any(place.startswith(f"{path}[") for place in places):
+        plain = "a tuple or dict"
+    elif not path or any(place.startswith(f"{path}.") for place in places):
+        plain = "a dict"
+    return dict(value.structure).get(path, plain)
 
 
 def _place(path: str) -> str:
