@@ -186,6 +186,11 @@ def trace_from_rows(rows: Iterable[Sequence[Any]]) -> Trace:
     return trace
 
 
+def is_current(rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether these are rows of a trace in the format that `trace_rows` writes."""
+    return bool(rows) and tuple(rows[0][:2]) == ("trace", _FORMAT)
+
+
 def _read(level: TraceLevel, body: Sequence[Sequence[Any]]) -> tuple[Trace, Digest]:
     signals = [_signal_from(row) for row in body if row[0] == "signal"]
     steps = [_step_from(row, signals) for row in body if row[0] == "step"]

@@ -16,9 +16,10 @@ from pytest_repro.model.words import TraceLevel
 from pytest_repro.store.files import encode_rows
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.divergence import Change, first_divergence, how_far, unpaired_sentences
-from pytest_repro.trace.records import digest_trace, make_trace, measure_signal, short_digest
+from pytest_repro.trace.records import make_trace, measure_signal, short_digest
 from pytest_repro.trace.rows import shortened, trace_from_rows, trace_rows
 from pytest_repro.trace.wording import divergence_sentences
+from tests.trace.older import old_rows
 
 CLEAN = np.random.default_rng(7).standard_normal((2, 3, 8, 8)).astype(np.float32)
 
@@ -97,30 +98,6 @@ def kept(trace):
         for one in trace.cells
     ]
     return make_trace(trace.level, made, calls)
-
-
-def old_rows(trace):
-    """The rows of format 1: one a signal, a step and a call."""
-    signals = list(
-        dict.fromkeys(
-            [one for each in trace.steps for _, one in each.signals]
-            + [one for each in trace.cells for one in (*each.inputs, *each.outputs)]
-        )
-    )
-    numbers = {one: at for at, one in enumerate(signals)}
-    digest = digest_trace(1, trace.level, trace.steps, trace.cells)
-    yield ("trace", 1, str(trace.level), digest)
-    for one in signals:
-        shape = ",".join(map(str, one.shape))
-        measured = (one.min, one.max, one.mean, one.std, one.l2, one.nan_count, one.inf_count)
-        yield ("signal", one.dtype, shape, one.digest, *measured, *one.sketch)
-    for each in trace.steps:
-        mentions = [part for name, one in each.signals for part in (name, numbers[one])]
-        yield ("step", each.scheduler, each.position, each.timestep, *mentions)
-    for each in trace.cells:
-        mentions = [numbers[one] for one in (*each.inputs, *each.outputs)]
-        head = (each.number, each.step, each.name, each.class_name, len(each.inputs))
-        yield ("cell", *head, *mentions)
 
 
 def test_a_trace_survives_rows_and_json():
