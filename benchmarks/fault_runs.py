@@ -129,10 +129,11 @@ def disturbed_runs(folder: Path, run: str) -> list[Kept]:
 
 def load_pipeline(run: Run) -> Any:
     """The pipeline of a run."""
-    from pytest_repro.pipelines import load_ddim, load_unclip, parse_source
+    from pytest_repro.pipelines.registry import load_pipeline
+    from pytest_repro.pipelines.source import parse_source
 
     source = parse_source(run.weights)
-    return load_ddim(source) if run.pipeline == DDIM else load_unclip(source)
+    return load_pipeline("ddim" if run.pipeline == DDIM else "unclip", source)
 
 
 def _keywords(run: Run) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def _keywords(run: Run) -> dict[str, Any]:
 
 def compute(run: Run, pipeline: Any, generator: Any) -> dict[str, NDArray[Any]]:
     """The arrays of `LEAVES` that one call of ``pipeline`` with ``generator`` gives."""
-    from pytest_repro.pipelines import watch_latents
+    from tests.models.latents import watch_latents
 
     scheduler = "scheduler" if run.pipeline == DDIM else "super_res_scheduler"
     with watch_latents(pipeline, scheduler) as watch:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from pytest_repro.pipelines import load_ddim, parse_source
+from pytest_repro.pipelines.registry import load_pipeline
+from pytest_repro.pipelines.source import parse_source
 from pytest_repro.tensors.compare import compare_records
 from pytest_repro.tensors.record import make_record
 
@@ -39,7 +40,7 @@ def _row(steps: int, number: int, alone: Any, together: Any) -> str:
 
 def main() -> None:
     """Print the table."""
-    ddim = load_ddim(parse_source("seeded"))
+    ddim = load_pipeline("ddim", parse_source("seeded"))
     print(
         "| steps | image | elements that differ | rel_l2 | max abs |\n| --- | --- | --- | --- | --- |"
     )

@@ -40,7 +40,8 @@ from pytest_repro.model.outcome import Observation, Outcome, Reference
 from pytest_repro.model.words import Distance, TraceLevel, Verdict
 from pytest_repro.noise.generator import NoiseBook
 from pytest_repro.noise.sources import Disturbed, Fresh, NoiseSource, SignStream, disturb_by_one_ulp
-from pytest_repro.pipelines import load_ddim, load_unclip, parse_source, watch_latents
+from pytest_repro.pipelines.registry import load_pipeline
+from pytest_repro.pipelines.source import parse_source
 from pytest_repro.settings import DISTURBANCE_SEED, TABLE, Settings, settings_from
 from pytest_repro.store.store import Store
 from pytest_repro.tolerance.bounds import DEFAULT_FACTOR
@@ -49,6 +50,7 @@ from pytest_repro.tolerance.policy import Policy, Resolved
 from pytest_repro.trace.divergence import first_divergence, how_far
 from pytest_repro.trace.envelope import StepBounds, step_envelope_from_rows, within_steps
 from pytest_repro.trace.rows import trace_from_rows
+from tests.models.latents import watch_latents
 
 LEVELS = ("SSE41", "AVX", "AVX2")
 COUNTS = (1, 4, 8, 16)
@@ -134,7 +136,7 @@ def _settings(folder: Path, choice: Choice) -> Settings:
 def _load(test: str) -> Any:
     digits = ROOT / "tests" / "models" / "digits"
     source = parse_source(str(digits) if "trained" in test else "seeded")
-    return load_unclip(source) if "UnCLIP" in test else load_ddim(source)
+    return load_pipeline("unclip", source) if "UnCLIP" in test else load_pipeline("ddim", source)
 
 
 def _find_nothing(check: CheckId, value: Digest, noise: Digest) -> tuple[bool, Reference | None]:

@@ -28,7 +28,8 @@ from pytest_repro.guard.guard import guard_randomness
 from pytest_repro.guard.pipeline_calls import watch_pipeline_calls
 from pytest_repro.model.words import RngMode
 from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
-from pytest_repro.pipelines import load_ddim, parse_source
+from pytest_repro.pipelines.registry import load_pipeline
+from pytest_repro.pipelines.source import parse_source
 
 PAGE = Path(__file__).parents[1] / "how-to" / "noise.md"
 BEGIN, END = "<!-- ledger -->", "<!-- end of ledger -->"
@@ -184,7 +185,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--print", action="store_true", help="leave the page as it is")
     asked = parser.parse_args()
-    ddim = load_ddim(parse_source("seeded"))
+    ddim = load_pipeline("ddim", parse_source("seeded"))
 
     def use(generator: np.random.Generator) -> Any:
         return ddim(num_inference_steps=STEPS, output_type="np", generator=generator)[0]

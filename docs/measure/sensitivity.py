@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from benchmarks.fault_runs import launch_one_by_one
 from benchmarks.page import replace_section, table
+from docs.measure.conditioning import on_rails
 from pytest_repro.analysis.sensitivity import Sensitivity, least_probability, sensitivity_of
 from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.noise.generator import NoiseBook
 from pytest_repro.noise.sources import Disturbed
-from pytest_repro.pipelines.conditioning import on_rails
 from pytest_repro.settings import DISTURBANCE_SEED
 from pytest_repro.tensors.compare import compare_records, summary_of
 from pytest_repro.tensors.record import make_record
@@ -175,20 +175,21 @@ def free_psnr_db(clean: NDArray[Any], moved: NDArray[Any]) -> float:
 
 
 def _load(case: Case) -> Any:
-    from pytest_repro.pipelines import load_ddim, load_unclip, parse_source
-    from pytest_repro.pipelines.conditioning import unconditioned
+    from docs.measure.conditioning import unconditioned
+    from pytest_repro.pipelines.registry import load_pipeline
+    from pytest_repro.pipelines.source import parse_source
 
     source = parse_source(str(_TRAINED) if "trained" in case.network else "seeded")
     if case.network.startswith("UnCLIP"):
-        return load_unclip(source, dtype=case.dtype)
-    ddim = load_ddim(source, dtype=case.dtype)
+        return load_pipeline("unclip", source, dtype=case.dtype)
+    ddim = load_pipeline("ddim", source, dtype=case.dtype)
     if "naive" in case.network:
         unconditioned(ddim, "ddim", ("unet",))
     return ddim
 
 
 def _execution(case: Case) -> Execution:
-    from pytest_repro.pipelines import watch_latents
+    from tests.models.latents import watch_latents
 
     pipeline = _load(case)
     is_ddim = case.network.startswith("DDIM")

@@ -23,7 +23,8 @@ from pytest_repro.model.trace import Trace
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.noise.generator import NoiseBook
 from pytest_repro.noise.sources import Disturbed, Fresh, NoiseSource
-from pytest_repro.pipelines import load_ddim, parse_source
+from pytest_repro.pipelines.registry import load_pipeline
+from pytest_repro.pipelines.source import parse_source
 from pytest_repro.settings import DISTURBANCE_SEED
 from pytest_repro.tolerance.bounds import DEFAULT_FACTOR
 from pytest_repro.trace.divergence import first_divergence, how_far
@@ -68,7 +69,7 @@ def _pipeline() -> Any:
     framework = MindSporeAdapter()
     framework.enable_determinism()
     framework.seed_globals(0)
-    return load_ddim(parse_source("seeded"))
+    return load_pipeline("ddim", parse_source("seeded"))
 
 
 def record(work: Path) -> None:

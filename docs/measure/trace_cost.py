@@ -27,7 +27,8 @@ import numpy as np
 
 from pytest_repro.frameworks.watch import watch
 from pytest_repro.model.words import TraceLevel
-from pytest_repro.pipelines import load_ddim, parse_source
+from pytest_repro.pipelines.registry import load_pipeline
+from pytest_repro.pipelines.source import parse_source
 
 PAGE = Path(__file__).parents[1] / "trace.md"
 BEGIN, END = "<!-- trace_cost -->", "<!-- end of trace_cost -->"
@@ -88,7 +89,7 @@ def _rounds(ddim: Any, count: int) -> Rounds:
 
 def _peak_mb(way: str) -> float:
     """Peak memory of a process that runs one way; the load of the pipeline is part of it."""
-    ddim = load_ddim(parse_source("seeded"))
+    ddim = load_pipeline("ddim", parse_source("seeded"))
     for _ in range(RUNS_OF_A_PEAK):
         _run(ddim, way)
     status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -166,7 +167,7 @@ def main() -> None:
     if asked.peak_of:
         print(json.dumps(_peak_mb(asked.peak_of)))
         return
-    rounds = _rounds(load_ddim(parse_source("seeded")), asked.rounds)
+    rounds = _rounds(load_pipeline("ddim", parse_source("seeded")), asked.rounds)
     lines = "\n".join(_lines(rounds, _peaks(asked.peaks)))
     print(lines)
     if not asked.print:

@@ -1,4 +1,4 @@
-"""Owns the cache of seeded pipelines: folders that are written once, whole, and never changed."""
+"""The cache of seeded pipelines: folders that are written once, whole, and never changed."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ def cached_folder(name: str, write: Callable[[Path], None]) -> Path:
     """The folder ``name`` of the cache; made by ``write`` if it is not there.
 
     Several processes may ask at once: each that finds nothing writes into a folder of its own and
-    renames it; the first wins, the others throw theirs away. What lies under the final name is
-    therefore always complete when it was written.
+    renames it; the first wins, the others delete theirs. So the folder is always complete.
 
     Args:
         name: Folder name; must change whenever what ``write`` makes would change.

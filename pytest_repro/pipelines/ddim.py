@@ -1,11 +1,10 @@
-"""Owns the DDIM pipeline: the architecture of google/ddpm-cifar10-32 and where it is had."""
+"""The DDIM pipeline: the architecture of google/ddpm-cifar10-32 and where it comes from."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pytest_repro.pipelines.family import Family, load_family
-from pytest_repro.pipelines.source import WeightsSource
+from pytest_repro.pipelines.family import Family
 
 # Source: config.json of google/ddpm-cifar10-32 on the Hub; 328 tensors, 35,746,307 parameters.
 _UNET = {
@@ -50,24 +49,11 @@ DDIM = Family(
     class_name="DDIMPipeline",
     components=("unet", "scheduler"),
     repository="google/ddpm-cifar10-32",
-    # Named as the snapshot of `main` in public logs. It holds pickled weights only, so that it
-    # is refused; a commit with safetensors is given as hub@<commit>.
+    # The snapshot of `main` in public logs. It holds pickled weights only and is therefore refused;
+    # name a commit with safetensors as hub@<commit>.
     revision="267b167dc01f0e4e61923ea244e8b988f84deb80",
     seed_prefix="ddim",
     recipe=f"{_UNET}\n{_SCHEDULER}",
     build=_build,
     conditioned=("unet",),
 )
-
-
-def load_ddim(source: WeightsSource, *, dtype: str = "float32") -> Any:
-    """A quiet ``mindone.diffusers.DDIMPipeline`` for images of 32 x 32 in three colours.
-
-    Args:
-        source: Where the weights come from.
-        dtype: ``float32``, ``float16`` or ``bfloat16`` (which CPU kernels lack).
-
-    Raises:
-        WeightsError: The weights cannot be had, are pickled, or do not fit; or mindone is missing.
-    """
-    return load_family(DDIM, source, dtype)

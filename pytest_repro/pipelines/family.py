@@ -1,4 +1,4 @@
-"""Owns what the loaders share: a family of pipelines, its folders, and opening one of them."""
+"""What the families share: where their folder is, how it is written, and how it is opened."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from pytest_repro.errors import WeightsError
+from pytest_repro.frameworks.installed import package_version
 from pytest_repro.pipelines.cache import cached_folder
-from pytest_repro.pipelines.carrier import CONDITIONING, condition
-from pytest_repro.pipelines.source import SourceKind, WeightsSource
-from pytest_repro.pipelines.weights import RECIPE, check_weight_files, seeded_parameters
+from pytest_repro.pipelines.source import SourceKind, WeightsSource, check_weight_files
+from pytest_repro.pipelines.weights import CONDITIONING, RECIPE, condition, seeded_parameters
 from pytest_repro.tensors.digest import digest_text
 
 _DTYPES = ("float32", "float16", "bfloat16")
@@ -87,7 +87,9 @@ def source_folder(family: Family, source: WeightsSource) -> Path:
     """
     if source.kind is SourceKind.SEEDED:
         recipe = digest_text(f"{RECIPE}\n{CONDITIONING}\n{family.recipe}")
-        return cached_folder(f"{family.name}-{recipe[:16]}", lambda path: _write(family, path))
+        # What save_pretrained writes depends on the release.
+        name = f"{family.name}-{recipe[:16]}-mindone_{package_version('mindone')}"
+        return cached_folder(name, lambda path: _write(family, path))
     if source.kind is SourceKind.HUB:
         return _from_hub(family, source)
     assert source.folder is not None
@@ -115,7 +117,7 @@ def _open(family: Family, folder: Path, dtype: str) -> Any:
                 str(folder), mindspore_dtype=getattr(mindspore, dtype), use_safetensors=True
             )
     except Exception as error:
-        # Whatever mindone, transformers or safetensors find wrong in a foreign folder.
+        # Whatever mindone, transformers or safetensors find wrong in a folder that is not ours.
         raise WeightsError(
             f"mindone cannot load {family.class_name}.",
             facts=(f"{type(error).__name__}: {str(error).strip()[:300]}",),
@@ -154,10 +156,24 @@ def _mindone_class(family: Family) -> tuple[Any, Any]:
 def _write(family: Family, folder: Path) -> None:
     pipeline = family.build()
     pipeline.save_pretrained(str(folder))
+    _save_skipped(pipeline, folder)
     for name in _component_names(folder):
         # What the framework drew for itself is replaced by what our names decide.
         for path in sorted((folder / name).glob("*.safetensors")):
             _write_weights(family, name, getattr(pipeline, name), path)
+    check_weight_files(folder, family.components)
+
+
+def _save_skipped(pipeline: Any, folder: Path) -> None:
+    """Save what mindone leaves out: from 0.3.0 on, image processors of transformers."""
+    path = folder / "model_index.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in index.items():
+        part = getattr(pipeline, name, None)
+        if value == [None, None] and part is not None:
+            part.save_pretrained(str(folder / name))
+            index[name] = [type(part).__module__.split(".")[0], type(part).__name__]
+    path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
 def _component_names(folder: Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Owns the Hugging Face Hub: one pinned commit as a complete local folder, or one clear error."""
+"""The Hugging Face Hub: one pinned commit as a complete local folder, or one clear error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fetch_snapshot(repository: str, revision: str) -> Path:
 
 
 def _listed_sizes(repository: str, revision: str) -> dict[str, int | None] | None:
-    """Size by file name of what we take, and of all weights; ``None`` when nobody answers."""
+    """Size by file name of every file; ``None`` when the Hub cannot be reached."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -57,7 +57,7 @@ def _listed_sizes(repository: str, revision: str) -> dict[str, int | None] | Non
 
 
 def _is_unreachable(error: Exception) -> bool:
-    """Whether nobody answered: the errors of requests and httpx that say so, by name.
+    """Whether the Hub cannot be reached: the errors of requests and httpx that mean that, by name.
 
     huggingface_hub changed its transport at version 1; naming the classes spares a dependency.
     """

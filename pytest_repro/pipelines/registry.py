@@ -1,10 +1,78 @@
-"""The pipelines that fixtures hand out: loaded once a run and dtype, their weights digested."""
+"""The families of pipelines: a row gives a fixture, its line in the reference, and its loader."""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from pytest_repro.pipelines.source import WeightsSource, parse_source
+
+if TYPE_CHECKING:
+    from pytest_repro.pipelines.family import Family
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One family.
+
+    Attributes:
+        name: Its fixture is ``repro_<name>``.
+        what: The fixture's docstring, which the reference shows.
+        module: Module in this folder; imported when the pipeline is loaded.
+        family: Name of the `Family` in that module.
+    """
+
+    name: str
+    what: str
+    module: str
+    family: str
+
+
+FAMILIES = (
+    Row(
+        "ddim",
+        "mindone's DDIM pipeline in the ddpm-cifar10-32 architecture, from ``--repro-weights``.",
+        "ddim",
+        "DDIM",
+    ),
+    Row(
+        "unclip",
+        "mindone's UnCLIP pipeline from text, from ``--repro-weights``.",
+        "unclip",
+        "UNCLIP",
+    ),
+    Row(
+        "unclip_image_variation",
+        "mindone's UnCLIP image variation pipeline, from ``--repro-weights``.",
+        "unclip",
+        "UNCLIP_IMAGE_VARIATION",
+    ),
+)
+
+
+def find_family(name: str) -> Family:
+    """The family of that name, e.g. ``ddim``; imports numpy, but neither MindSpore nor mindone."""
+    row = next(one for one in FAMILIES if one.name == name)
+    module = importlib.import_module(f"pytest_repro.pipelines.{row.module}")
+    family: Family = getattr(module, row.family)
+    return family
+
+
+def load_pipeline(name: str, source: WeightsSource, *, dtype: str = "float32") -> Any:
+    """The pipeline of a family, without progress bars.
+
+    Args:
+        name: Of the family.
+        source: Where the weights come from.
+        dtype: ``float32``, ``float16`` or ``bfloat16`` (which CPU kernels lack).
+
+    Raises:
+        WeightsError: The weights cannot be had, are pickled, or do not fit; or mindone is missing.
+    """
+    from pytest_repro.pipelines.family import load_family
+
+    return load_family(find_family(name), source, dtype)
 
 
 class Pipelines:
@@ -18,39 +86,14 @@ class Pipelines:
         self._text = source
         self._loaded: dict[tuple[str, str], Any] = {}
 
-    def load(self, family: str, dtype: str) -> Any:
-        """The pipeline ``ddim``, ``unclip`` or ``unclip_image_variation`` in ``dtype``.
+    def load(self, name: str, dtype: str) -> Any:
+        """The pipeline of a family in ``dtype``.
 
         Raises:
             WeightsError: The weights cannot be had or are refused.
             SettingError: ``--repro-weights`` cannot be read.
         """
-        place = (family, dtype)
+        place = (name, dtype)
         if place not in self._loaded:
-            self._loaded[place] = _LOADERS[family](parse_source(self._text), dtype)
+            self._loaded[place] = load_pipeline(name, parse_source(self._text), dtype=dtype)
         return self._loaded[place]
-
-
-def _ddim(source: WeightsSource, dtype: str) -> Any:
-    from pytest_repro.pipelines.ddim import load_ddim
-
-    return load_ddim(source, dtype=dtype)
-
-
-def _unclip(source: WeightsSource, dtype: str) -> Any:
-    from pytest_repro.pipelines.unclip import load_unclip
-
-    return load_unclip(source, dtype=dtype)
-
-
-def _unclip_image_variation(source: WeightsSource, dtype: str) -> Any:
-    from pytest_repro.pipelines.unclip import load_unclip_image_variation
-
-    return load_unclip_image_variation(source, dtype=dtype)
-
-
-_LOADERS = {
-    "ddim": _ddim,
-    "unclip": _unclip,
-    "unclip_image_variation": _unclip_image_variation,
-}

@@ -1,19 +1,20 @@
-"""Owns the two UnCLIP pipelines: from text, and variations of an image, in small sizes."""
+"""The two UnCLIP pipelines, from text and from an image, in small sizes, and their tokenizer."""
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from pytest_repro.pipelines.family import Family, load_family
-from pytest_repro.pipelines.source import WeightsSource
-from pytest_repro.pipelines.tokenizer import (
-    VOCABULARY_RECIPE,
-    build_tokenizer,
-    vocabulary_size,
-    write_vocabulary,
-)
+from pytest_repro.pipelines.family import Family
+
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+_WORD_END = "</w>"
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-"
+_WORDS = "a an and blue cat corgi dog flower high horse in is of on panda photo quality red the to"
+
+VOCABULARY_RECIPE = f"{_LETTERS}|{_WORDS}"
 
 # Sizes after tests/pipelines/unclip/test_unclip.py of Hugging Face diffusers. Norms have groups of
 # four channels (there: one), which the carrier of the conditioning needs; ids of the tokenizer.
@@ -89,6 +90,46 @@ _SHARED_COMPONENTS = (
 _NOISE_PREDICTORS = ("decoder", "super_res_first", "super_res_last")
 
 
+def write_vocabulary(folder: Path) -> None:
+    """Write ``vocab.json`` and ``merges.txt`` of a byte-pair encoding into ``folder``.
+
+    Letters and letters that end a word come first, then every prefix of our words, built one merge
+    a letter; the two marks come last, because CLIP's text encoder finds the end of a text by its
+    largest id. A letter that is not ours becomes the end mark, CLIP's unknown token.
+    """
+    tokens = [*_LETTERS, *(letter + _WORD_END for letter in _LETTERS)]
+    merges: dict[tuple[str, str], None] = {}
+    for word in _WORDS.split():
+        merges.update(dict.fromkeys(_merges_of(word)))
+    tokens += dict.fromkeys(left + right for left, right in merges)
+    tokens += [_START, _END]
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    lines = ["#version: 0.2", *(f"{left} {right}" for left, right in merges)]
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    # CLIPTokenizer drops the first and the last line of a merges file as header and remainder.
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _merges_of(word: str) -> list[tuple[str, str]]:
+    """Merges that build ``word`` from its left: c+a, ca+t</w>."""
+    symbols = [*word[:-1], word[-1] + _WORD_END]
+    return [("".join(symbols[:n]), symbols[n]) for n in range(1, len(symbols))]
+
+
+def vocabulary_size(folder: Path) -> int:
+    """Number of tokens in the ``vocab.json`` that `write_vocabulary` wrote."""
+    return len(json.loads((folder / "vocab.json").read_text(encoding="utf-8")))
+
+
+def build_tokenizer(folder: Path) -> Any:
+    """A ``transformers.CLIPTokenizer`` over the vocabulary in ``folder``, for 77 tokens a text."""
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77
+    )
+
+
 def _shared() -> dict[str, Any]:
     """The components of both pipelines, by name."""
     from mindone import diffusers
@@ -142,7 +183,7 @@ UNCLIP = Family(
     class_name="UnCLIPPipeline",
     components=(*_SHARED_COMPONENTS, "prior", "prior_scheduler"),
     repository="kakaobrain/karlo-v1-alpha",
-    # No commit of it is known to us from any public source, and a guess would be no pin.
+    # No public source names a commit of it.
     revision="",
     seed_prefix="unclip",
     recipe=f"{_SHARED_RECIPE}\n{_PRIOR}\n{_PRIOR_SCHEDULER}",
@@ -162,29 +203,3 @@ UNCLIP_IMAGE_VARIATION = Family(
     build=_build_image_variation,
     conditioned=_NOISE_PREDICTORS,
 )
-
-
-def load_unclip(source: WeightsSource, *, dtype: str = "float32") -> Any:
-    """A quiet ``mindone.diffusers.UnCLIPPipeline``: text to an image of 64 x 64 when seeded.
-
-    Args:
-        source: Where the weights come from.
-        dtype: ``float32``, ``float16`` or ``bfloat16`` (which CPU kernels lack).
-
-    Raises:
-        WeightsError: The weights cannot be had, are pickled, or do not fit; or mindone is missing.
-    """
-    return load_family(UNCLIP, source, dtype)
-
-
-def load_unclip_image_variation(source: WeightsSource, *, dtype: str = "float32") -> Any:
-    """A quiet ``mindone.diffusers.UnCLIPImageVariationPipeline``: image to image of 64 x 64.
-
-    Args:
-        source: Where the weights come from.
-        dtype: ``float32``, ``float16`` or ``bfloat16`` (which CPU kernels lack).
-
-    Raises:
-        WeightsError: The weights cannot be had, are pickled, or do not fit; or mindone is missing.
-    """
-    return load_family(UNCLIP_IMAGE_VARIATION, source, dtype)

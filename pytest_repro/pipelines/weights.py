@@ -1,12 +1,12 @@
-"""Owns the seeded weights: every parameter of a network from its name alone, the same everywhere.
+"""Seeded weights: every parameter of a network from its name alone, the same everywhere.
 
 A parameter is drawn from a PCG64 whose seed is the SHA-256 of its name. Only raw 64-bit words are
 taken from the generator and turned into numbers by exact operations, because numpy promises the raw
 stream of a bit generator for good, but not what `Generator` methods make of it (NEP 19), and the
 tails of its normal distribution pass through the C library's logarithm.
 
-Alone ("naive") such weights make poor images, so that `carrier.condition` changes the noise
-predictors. By ``python -m pytest_repro.pipelines.conditioning`` (all rows: docs/pipelines.md):
+Alone ("naive") such weights make poor images, so `condition` changes the noise predictors. Measured
+by ``python -m docs.measure.conditioning`` (all rows: docs/pipelines.md):
 
 | DDIM steps | on two values, naive | conditioned | rel_l2 of one ULP, naive | conditioned |
 | --- | --- | --- | --- | --- |
@@ -18,19 +18,13 @@ predictors. By ``python -m pytest_repro.pipelines.conditioning`` (all rows: docs
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import sys
+import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from pytest_repro.errors import WeightsError
-from pytest_repro.model.baseline import WeightsDigest
-from pytest_repro.store.files import read_regular
 
 RECIPE = "seeded weights 1"
 """Part of every seed and of the cache's path: change it whenever a weight would change."""
@@ -110,119 +104,97 @@ _DENSE_EMBEDDINGS = (
 )
 
 
-def weights_digests(pipeline: Any) -> tuple[WeightsDigest, ...]:
-    """The digest of each component that has parameters, sorted by component.
+Weights = dict[str, NDArray[np.float32]]
 
-    A component's digest is `core.digest.digest_leaves` over its parameters sorted by their path in
-    the component, each with the digest of its dtype, shape and bytes. Not by ``Parameter.name``,
-    which MindSpore changes where a run puts a cell into another list, as mindone's UnCLIP does.
+_GROUP_SIZE = 4
+_RESNET = re.compile(r"up_blocks\.(\d+)\.resnets\.(\d+)\.conv_shortcut\.weight")
+
+
+@dataclass(frozen=True, slots=True)
+class Conditioning:
+    """How a noise predictor is conditioned.
+
+    Attributes:
+        gain: Slope of the predicted noise over the input, at an input of unit variance.
+        level: Constant beside the input in its norm group: how little the norm follows the input.
+        residual_std: Standard deviation of what the network itself adds to the predicted noise.
+        guide: How far a super-resolution network follows the picture it enlarges.
+    """
+
+    gain: float = 0.99
+    level: float = 2.0
+    residual_std: float = 0.1
+    guide: float = 0.3
+
+
+CONDITIONING = Conditioning()
+
+
+def condition(weights: Weights, rule: Conditioning = CONDITIONING) -> None:
+    """Change a UNet's weights in place so that it predicts ``gain * x + residual``.
+
+    For each colour four channels carry ``x, -x, level, -level`` from `conv_in` over the last skip
+    connection to the last norm, and `conv_out` takes ``silu(x) - silu(-x) = x`` from them; all
+    other channels, from all layers, reach the output with `residual_std`. The norm over such a
+    group divides by ``sqrt((var(x) + level^2) / 2)``.
 
     Args:
-        pipeline: Any mindone pipeline (an object with ``components``).
+        weights: Parameters by Hugging Face's names: a UNet whose last norm has groups of four
+            channels, with 3 image channels first in its input.
+        rule: The conditioning.
     """
-    if "mindspore" not in sys.modules:
-        return ()
-    from mindspore import nn
-
-    cells = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Cell)}
-    return tuple(_component(name, cells[name]) for name in sorted(cells))
-
-
-def _component(name: str, cell: Any) -> WeightsDigest:
-    from pytest_repro.tensors.digest import digest_leaves
-    from pytest_repro.tensors.record import make_record
-
-    named = cell.parameters_and_names()
-    leaves = sorted((str(path), make_record(_numbers(one)).digest) for path, one in named)
-    return WeightsDigest(name, digest_leaves(leaves))
+    colours = 3
+    resnet = _last_resnet(weights)
+    _carry_in(weights, rule, colours)
+    _carry_over(weights, resnet, rule, colours)
+    _carry_out(weights, rule, colours)
 
 
-def _numbers(parameter: Any) -> NDArray[Any]:
-    array = parameter.asnumpy()
-    if array.dtype == np.dtype("V2"):
-        # MindSpore without its own bfloat16 for numpy hands out raw pairs of bytes.
-        import ml_dtypes
-
-        return np.asarray(array.view(ml_dtypes.bfloat16))
-    return np.asarray(array)
+def _last_resnet(weights: Weights) -> str:
+    found = [match for name in weights if (match := _RESNET.fullmatch(name))]
+    last = max(found, key=lambda match: (int(match[1]), int(match[2])))
+    return last[0].removesuffix("conv_shortcut.weight")
 
 
-PICKLE_SUFFIXES = (".bin", ".ckpt", ".msgpack", ".pkl", ".pt", ".pth")
-"""Endings of files that run code when they are unpickled, or that mindone does not read."""
-
-# Components that have no weights, by the ends of their class names.
-_WEIGHTLESS = ("Scheduler", "Tokenizer", "TokenizerFast", "ImageProcessor", "FeatureExtractor")
-
-
-def lists_weights(class_name: str) -> bool:
-    """Whether a component of that class has weights."""
-    return not class_name.endswith(_WEIGHTLESS)
-
-
-def listed_components(index: object) -> tuple[tuple[str, str], ...]:
-    """``(component, class name)`` of each component in a parsed ``model_index.json``, sorted.
-
-    Raises:
-        ValueError: The value is not such an index.
-    """
-    if not isinstance(index, dict):
-        raise ValueError("model_index.json is not a mapping")
-    found = [
-        (name, str(value[1]))
-        for name, value in index.items()
-        if not name.startswith("_") and isinstance(value, list) and len(value) == 2 and value[1]
-    ]
-    return tuple(sorted(found))
+def _carry_in(weights: Weights, rule: Conditioning, colours: int) -> None:
+    kernel, bias = weights["conv_in.weight"], weights["conv_in.bias"]
+    carriers = colours * _GROUP_SIZE
+    kernel[:carriers] = 0.0
+    bias[:carriers] = 0.0
+    for colour in range(colours):
+        first = colour * _GROUP_SIZE
+        for offset, sign in ((0, 1.0), (1, -1.0)):
+            kernel[first + offset, colour, 1, 1] = sign
+            if kernel.shape[1] == 2 * colours:
+                kernel[first + offset, colours + colour, 1, 1] = -sign * rule.guide
+        bias[first + 2], bias[first + 3] = rule.level, -rule.level
 
 
-def check_weight_files(folder: Path, components: tuple[str, ...]) -> None:
-    """Demand that each component that has weights has them as safetensors.
-
-    Args:
-        folder: A pipeline's folder; weights in a folder a component, or beside the index.
-        components: Components that must be there.
-
-    Raises:
-        WeightsError: No pipeline, a component is missing, or its weights are pickled or absent.
-    """
-    index = _read_index(folder)
-    absent = [name for name in components if name not in dict(index)]
-    if absent:
-        raise WeightsError(
-            f"the pipeline has no {', '.join(absent)}.",
-            where=str(folder / "model_index.json"),
-            next_step="point --repro-weights at a pipeline of the right kind",
-        )
-    for name, class_name in index:
-        if lists_weights(class_name):
-            _check_component(folder, name)
+def _carry_over(weights: Weights, resnet: str, rule: Conditioning, colours: int) -> None:
+    carriers = colours * _GROUP_SIZE
+    shortcut = weights[f"{resnet}conv_shortcut.weight"]
+    skip = shortcut.shape[1] - weights["conv_in.weight"].shape[0]
+    shortcut[:carriers] = 0.0
+    for channel in range(carriers):
+        shortcut[channel, skip + channel] = 1.0
+    weights[f"{resnet}conv_shortcut.bias"][:carriers] = 0.0
+    # The last branch writes onto the carriers too: as much as the residual, not more.
+    weights[f"{resnet}conv2.weight"][:carriers] *= np.float32(rule.residual_std)
+    weights[f"{resnet}conv2.bias"][:carriers] *= np.float32(rule.residual_std)
 
 
-def _read_index(folder: Path) -> tuple[tuple[str, str], ...]:
-    path = folder / "model_index.json"
-    try:
-        parsed: Any = json.loads(read_regular(path).decode("utf-8"))
-        return listed_components(parsed)
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            "not the folder of a pipeline.",
-            facts=(str(error),),
-            where=str(folder),
-            next_step="give --repro-weights a folder that save_pretrained() wrote",
-        ) from error
+def _carry_out(weights: Weights, rule: Conditioning, colours: int) -> None:
+    kernel = weights["conv_out.weight"]
+    carriers = colours * _GROUP_SIZE
+    slope = rule.gain * math.sqrt((1.0 + rule.level**2) / 2.0)
+    kernel *= np.float32(rule.residual_std / _SILU_RMS)
+    kernel[:colours, :carriers] = 0.0
+    weights["conv_out.bias"] *= np.float32(rule.residual_std)
+    for colour in range(colours):
+        first = colour * _GROUP_SIZE
+        kernel[colour, first, 1, 1] = slope
+        kernel[colour, first + 1, 1, 1] = -slope
 
 
-def _check_component(folder: Path, name: str) -> None:
-    # google/ddpm-cifar10-32 keeps its only network beside the index, not in a folder.
-    place = folder / name if (folder / name).is_dir() else folder
-    files = sorted(path.name for path in place.iterdir() if path.is_file())
-    if any(file.endswith(".safetensors") for file in files):
-        return
-    pickled = tuple(file for file in files if file.endswith(PICKLE_SUFFIXES))
-    what = "are pickled" if pickled else "are missing"
-    raise WeightsError(
-        f"the weights of {name} {what}; only safetensors are loaded.",
-        facts=tuple(f"found {file}" for file in pickled),
-        where=str(place),
-        next_step="convert them to safetensors by hand, or take a revision that has them",
-    )
+# sqrt(E[silu(z)^2]) for z ~ N(0, 1), by numerical integration.
+_SILU_RMS = 0.596

@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("mindone")
 
-from pytest_repro.pipelines import SourceKind, WeightsSource, load_ddim
+from pytest_repro.pipelines.registry import load_pipeline
+from pytest_repro.pipelines.source import SourceKind, WeightsSource
 from tests.faults.catalogue import FAULTS, fault_named
 from tests.faults.fault import DDIM
 from tests.faults.tiny import run_tiny
@@ -21,7 +22,7 @@ _COLOURLESS = {"output-channels", "weights-channels-reversed"}
 
 @pytest.fixture(scope="module")
 def digits():
-    return load_ddim(WeightsSource(SourceKind.FOLDER, folder=_FOLDER))
+    return load_pipeline("ddim", WeightsSource(SourceKind.FOLDER, folder=_FOLDER))
 
 
 def _same(one, other):

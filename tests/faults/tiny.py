@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from pytest_repro.model.ids import Ledger
 from pytest_repro.noise.generator import NoiseBook
-from pytest_repro.pipelines import unclip, watch_latents
+from pytest_repro.pipelines import unclip
 from pytest_repro.pipelines.weights import seeded_parameters
+from tests.models.latents import watch_latents
 
 __all__ = ["Seen", "run_tiny", "tiny_ddim", "tiny_unclip"]
 

@@ -13,7 +13,6 @@ from pytest_repro.errors import UsageError, WatchError
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
 from pytest_repro.frameworks.watch import watch
 from pytest_repro.model.words import TraceLevel
-from pytest_repro.tensors import record
 from pytest_repro.trace.components import compare_configurations, compare_weights
 from pytest_repro.trace.divergence import Change, first_divergence
 
@@ -455,52 +454,6 @@ def test_a_deep_copy_of_a_watched_scheduler_is_its_own_and_unwatched():
 
 
 # --- weights, configuration, modes --------------------------------------------------------------
-
-
-def test_weights_digests_are_those_of_the_pipelines(pipeline):
-    from pytest_repro.pipelines.weights import weights_digests
-
-    assert watch(pipeline).weights() == weights_digests(pipeline)
-
-
-@pytest.fixture
-def sha256(monkeypatch):
-    """The sizes of all arrays that were digested with SHA-256."""
-    pytest.importorskip("xxhash")
-    sizes = []
-    digest_array = record.digest_array
-    monkeypatch.setattr(
-        record,
-        "digest_array",
-        lambda name, array: sizes.append(array.size) or digest_array(name, array),
-    )
-    return sizes
-
-
-def test_weights_are_digested_once_and_a_change_in_place_is_seen(sha256):
-    nets = [Net() for _ in range(3)]
-    for net in nets:
-        for parameter in net.get_parameters():
-            parameter.set_data(ms.Tensor(np.random.default_rng().standard_normal(parameter.shape)))
-    parameter_count = sum(len(list(net.get_parameters())) for net in nets)
-
-    def weights():
-        watching = Watching(MindSporeAdapter(), TraceLevel.OFF)
-        for net in nets:
-            watching.add(net)
-        return watching.weights()
-
-    first = weights()
-    assert len(sha256) == parameter_count
-    assert [weights() for _ in range(10)] == [first] * 10
-    assert len(sha256) == parameter_count
-
-    weight = next(iter(nets[1].get_parameters()))
-    moved = np.nextafter(weight.asnumpy(), np.float32(np.inf))
-    weight.set_data(ms.Tensor(moved))
-    changed = weights()
-    assert [old == new for old, new in zip(first, changed, strict=True)] == [True, False, True]
-    assert len(sha256) == parameter_count + 1
 
 
 class Sliced(ms.nn.Cell):

@@ -22,9 +22,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def loaded_digits():
-    from pytest_repro.pipelines import SourceKind, WeightsSource, load_ddim
+    from pytest_repro.pipelines.registry import load_pipeline
+    from pytest_repro.pipelines.source import SourceKind, WeightsSource
 
-    return load_ddim(WeightsSource(SourceKind.FOLDER, folder=_HERE / "digits"))
+    return load_pipeline("ddim", WeightsSource(SourceKind.FOLDER, folder=_HERE / "digits"))
 
 
 @pytest.fixture

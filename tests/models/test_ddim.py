@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_repro.pipelines import watch_latents
+from tests.models.latents import watch_latents
 
 pytestmark = pytest.mark.repro(seed=0)
 

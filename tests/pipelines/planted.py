@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from pytest_repro.pipelines import load_ddim, parse_source
+from pytest_repro.pipelines.registry import load_pipeline
+from pytest_repro.pipelines.source import parse_source
 from tests.faults.tiny import tiny_ddim, tiny_unclip
 
 __all__ = ["FAULT", "ddim", "full_ddim", "run_ddim", "run_unclip", "unclip"]
@@ -25,7 +26,7 @@ def ddim() -> Any:
 @functools.cache
 def full_ddim() -> Any:
     """DDIM with its full network, made once."""
-    return load_ddim(parse_source("seeded"))
+    return load_pipeline("ddim", parse_source("seeded"))
 
 
 @functools.cache

@@ -135,17 +135,21 @@ def test_unknown_commit_is_one_clear_error(tmp_path):
 
 
 _LOAD = f"""
-from pytest_repro.pipelines import load_ddim, parse_source, weights_digests
-pipeline = load_ddim(parse_source("hub@{COMMIT}"))
-print("FOLDER", weights_digests(pipeline)[0].digest)
+from pytest_repro.pipelines.registry import load_pipeline
+from pytest_repro.pipelines.source import parse_source
+from pytest_repro.frameworks.watch import watch
+pipeline = load_pipeline("ddim", parse_source("hub@{COMMIT}"))
+print("FOLDER", watch(pipeline).weights()[0].digest)
 """
 
 
 def test_pipeline_from_the_hub_has_the_weights_that_were_served(tmp_path):
     pytest.importorskip("mindone")
-    from pytest_repro.pipelines import load_ddim, parse_source, weights_digests
+    from pytest_repro.frameworks.watch import watch
     from pytest_repro.pipelines.ddim import DDIM
     from pytest_repro.pipelines.family import source_folder
+    from pytest_repro.pipelines.registry import load_pipeline
+    from pytest_repro.pipelines.source import parse_source
 
     served = source_folder(DDIM, parse_source("seeded"))
     files = {
@@ -155,5 +159,5 @@ def test_pipeline_from_the_hub_has_the_weights_that_were_served(tmp_path):
     }
     with serve(Hub(files)) as hub:
         observed = _run(_LOAD, hub.endpoint, tmp_path)
-    own = weights_digests(load_ddim(parse_source("seeded")))[0].digest
+    own = watch(load_pipeline("ddim", parse_source("seeded"))).weights()[0].digest
     assert observed == f"FOLDER {own}"

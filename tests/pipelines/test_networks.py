@@ -7,20 +7,17 @@ import pytest
 
 pytest.importorskip("mindone")
 
-from pytest_repro.pipelines import (
-    load_ddim,
-    load_unclip,
-    parse_source,
-    weights_digests,
-)
-from pytest_repro.pipelines.conditioning import rail_share, unconditioned
+from docs.measure.conditioning import rail_share, unconditioned
+from pytest_repro.frameworks.watch import watch
+from pytest_repro.pipelines.registry import load_pipeline
+from pytest_repro.pipelines.source import parse_source
 
 _SEEDED = parse_source("seeded")
 
 
 @pytest.fixture(scope="module")
 def ddim():
-    return load_ddim(_SEEDED)
+    return load_pipeline("ddim", _SEEDED)
 
 
 def _predicted(ddim, timestep=500):
@@ -43,7 +40,7 @@ def test_architecture_is_the_published_one(ddim):
 
 
 def test_predicted_noise_follows_the_input_only_when_conditioned():
-    ddim = load_ddim(_SEEDED)
+    ddim = load_pipeline("ddim", _SEEDED)
     correlation, spread = _correlation(ddim)
     assert correlation > 0.98
     assert 0.9 < spread < 1.1
@@ -109,8 +106,8 @@ def test_two_step_image_is_informative(ddim):
 def test_one_value_of_one_weight_changes_only_its_component():
     import mindspore
 
-    unclip = load_unclip(_SEEDED)
-    before = {one.component: one.digest for one in weights_digests(unclip)}
+    unclip = load_pipeline("unclip", _SEEDED)
+    before = {one.component: one.digest for one in watch(unclip).weights()}
     assert sorted(before) == [
         "decoder", "prior", "super_res_first", "super_res_last", "text_encoder", "text_proj",
     ]  # fmt: skip
@@ -119,7 +116,7 @@ def test_one_value_of_one_weight_changes_only_its_component():
     array = parameter.asnumpy().copy()
     array[3] = np.nextafter(array[3], np.float32(np.inf))
     parameter.set_data(mindspore.Tensor(array))
-    after = {one.component: one.digest for one in weights_digests(unclip)}
+    after = {one.component: one.digest for one in watch(unclip).weights()}
     assert {name for name in before if before[name] != after[name]} == {"prior"}
 
 
@@ -127,5 +124,5 @@ def test_loading_leaves_numpys_global_state_alone():
     np.random.seed(7)
     untouched = np.random.random(3)
     np.random.seed(7)
-    load_unclip(_SEEDED)
+    load_pipeline("unclip", _SEEDED)
     assert (np.random.random(3) == untouched).all()

@@ -5,8 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from pytest_repro.pipelines.carrier import Conditioning, condition
-from pytest_repro.pipelines.weights import draw_uniform, seeded_parameters
+from pytest_repro.pipelines.weights import Conditioning, condition, draw_uniform, seeded_parameters
 
 
 def test_draw_has_the_same_bits_everywhere():

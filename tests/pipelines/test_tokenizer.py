@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_repro.pipelines.tokenizer import build_tokenizer, vocabulary_size, write_vocabulary
+from pytest_repro.pipelines.unclip import build_tokenizer, vocabulary_size, write_vocabulary
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pytest_repro.errors import WeightsError
-from pytest_repro.pipelines.weights import check_weight_files
+from pytest_repro.pipelines.source import check_weight_files
 
 _INDEX = {
     "_class_name": "DDPMPipeline",

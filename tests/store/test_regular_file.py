@@ -11,7 +11,7 @@ import pytest
 
 from pytest_repro.checking.accept import open_observed
 from pytest_repro.errors import CorruptBaseline, PolicyError, StoreError, WeightsError
-from pytest_repro.pipelines.weights import check_weight_files
+from pytest_repro.pipelines.source import check_weight_files
 from pytest_repro.store.files import NotAFile, open_regular, read_regular
 from pytest_repro.store.manifest import read_head
 from pytest_repro.store.policy_file import load_policy

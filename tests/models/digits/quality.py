@@ -48,9 +48,10 @@ class _Figures:
 
 def _samples(steps: int) -> Pictures:
     """(100, 1, 16, 16) in [-1, 1], from the seeds 0 to 99."""
-    from pytest_repro.pipelines import SourceKind, WeightsSource, load_ddim
+    from pytest_repro.pipelines.registry import load_pipeline
+    from pytest_repro.pipelines.source import SourceKind, WeightsSource
 
-    pipeline = load_ddim(WeightsSource(SourceKind.FOLDER, folder=_HERE))
+    pipeline = load_pipeline("ddim", WeightsSource(SourceKind.FOLDER, folder=_HERE))
     generators = [np.random.Generator(np.random.PCG64(seed)) for seed in range(_COUNT)]
     images = pipeline(
         batch_size=_COUNT, num_inference_steps=steps, output_type="np", generator=generators

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_repro.errors import WeightsError
-from pytest_repro.pipelines.latents import watch_latents
+from tests.models.latents import watch_latents
 
 
 class _Tensor:

@@ -1,4 +1,4 @@
-"""Owns the measurement behind the conditioning: ``python -m pytest_repro.pipelines.conditioning``.
+"""The measurement behind the conditioning: ``python -m docs.measure.conditioning``.
 
 Prints the Markdown table of docs/pipelines.md: how informative an image is, and how far it moves
 when every number of the first noise is moved by one ULP, with and without the conditioning.
@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.pipelines.ddim import load_ddim
+from pytest_repro.pipelines.registry import load_pipeline
 from pytest_repro.pipelines.source import parse_source
-from pytest_repro.pipelines.unclip import load_unclip
 from pytest_repro.pipelines.weights import seeded_parameters
 
 Image = NDArray[np.float32]
@@ -123,7 +122,7 @@ def unconditioned(pipeline: Any, prefix: str, names: tuple[str, ...]) -> None:
 def _rows(steps: tuple[int, ...], unclip_steps: tuple[int, ...]) -> Iterator[Row]:
     """Measure every line; about a quarter of an hour for all on two cores."""
     source = parse_source("seeded")
-    ddim, unclip = load_ddim(source), load_unclip(source)
+    ddim, unclip = load_pipeline("ddim", source), load_pipeline("unclip", source)
     for weights in ("conditioned", "naive"):
         if weights == "naive":
             unconditioned(ddim, "ddim", ("unet",))
@@ -144,7 +143,7 @@ def _line(row: Row) -> str:
 
 def main() -> None:
     """Print the table as it grows."""
-    parser = argparse.ArgumentParser(prog="python -m pytest_repro.pipelines.conditioning")
+    parser = argparse.ArgumentParser(prog="python -m docs.measure.conditioning")
     parser.add_argument("--steps", default="2,10,50", help="DDIM step counts")
     parser.add_argument("--unclip-steps", default="2,3,10", help="UnCLIP step counts")
     chosen = parser.parse_args()
