@@ -14,7 +14,7 @@ from pytest_repro.cli.app import COMMANDS
 from pytest_repro.model.words import Cause, Verdict
 from pytest_repro.plugin import fixtures
 from pytest_repro.settings import TABLE, Setting
-from pytest_repro.tolerance.bounds import BOUND_KEYS, STATISTIC_NAMES
+from pytest_repro.tolerance.bounds import BOUNDS, STATISTIC_NAMES
 from pytest_repro.tolerance.policy import FIELDS
 
 PAGE = Path(__file__).parent / "reference.md"
@@ -73,7 +73,8 @@ def _fixtures() -> str:
     values = (
         "\nA value is a numpy array, a MindSpore tensor, a picture of PIL, anything with "
         "`__array__`, a number, or a dict, list, tuple or dataclass of those. None of them may be "
-        "empty, and `None` is left out. Fixtures are of one test; a fixture of wider scope, or "
+        "empty; `None` counts inside of them. Container kinds, names of fields and columns, and the "
+        "modes of pictures are part of the value. Fixtures are of one test; a fixture of wider scope, or "
         "`setUpClass`, cannot have them."
     )
     return "\n".join([head, *_fixture_rows(), values])
@@ -92,20 +93,8 @@ def _function(name: str) -> object:
     return getattr(made, "_fixture_function", made)
 
 
-_BOUNDS = {
-    "atol": "each element: `abs(o - b) <= atol + rtol * abs(b)`; the one not given is 0",
-    "rtol": "see `atol`",
-    "max_ulp": "distance of an element in units in the last place of the dtype; floats only",
-    "rel_l2": "`norm(o - b) / norm(b)` over the whole array",
-    "cosine": "cosine distance over the whole array, from 0 (equal) to 0.5",
-    "psnr": "peak signal-to-noise ratio, in dB; the only one that must be at least so much",
-}
-"""What each bound of the array means; `o` is observed, `b` the baseline."""
-
-
 def _tolerances() -> str:
-    assert set(BOUND_KEYS) == {*_BOUNDS, *STATISTIC_NAMES}, "a bound has no meaning here"
-    rows = "\n".join(f"| `{name}` | {text} |" for name, text in _BOUNDS.items())
+    rows = "\n".join(f"| `{one.name}` | {one.meaning} |" for one in BOUNDS)
     statistics = ", ".join(f"`{name}`" for name in STATISTIC_NAMES)
     return (
         '## Tolerances\n\n`"exact"`, `"measured"`, or a mapping of bounds, all of which must hold '

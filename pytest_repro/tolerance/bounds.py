@@ -1,19 +1,21 @@
-"""Owns the value `Tolerance`: what can be bounded, how people write it, and its short text.
+"""What a tolerance can bound, how people write it, and its short text.
 
-`tolerance` judges with it; `tolerance_measured` makes it from an envelope or from a dtype.
+A bound of the array is a field of `Tolerance` and a row of `BOUNDS`; reading, judging, wording and
+the reference page follow from the row.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from pytest_repro.errors import SettingError
+from pytest_repro.model.baseline import Difference, ElementDifference
 
 DEFAULT_FACTOR = 4.0
 """Envelopes that a measured tolerance allows.
@@ -26,12 +28,100 @@ which holds these figures, too.
 
 COUNT_NAMES = ("nan_count", "posinf_count", "neginf_count")
 STATISTIC_NAMES = ("min", "max", "mean", "std", "abs_sum", "l2", *COUNT_NAMES)
-_ARRAY_KEYS = ("atol", "rtol", "max_ulp", "rel_l2", "cosine", "psnr")
-BOUND_KEYS = (*_ARRAY_KEYS, *STATISTIC_NAMES)
 _STATISTIC_KEYS = ("atol", "rtol")
 _COSINE_CEILING = 0.5
 _LISTED_STATISTICS = 2
 _SHOWN_CHARACTERS = 60
+
+
+def _amount(place: ElementDifference | None) -> float:
+    return 0.0 if place is None else place.amount
+
+
+def _share_differing(difference: Difference) -> float:
+    return difference.differing_count / max(1, difference.element_count)
+
+
+def _beyond_cosine(number: float) -> str:
+    if number <= _COSINE_CEILING:
+        return ""
+    hint = f"; for a similarity of {number:g} write {1 - number:.3g}" if number <= 1 else ""
+    return f"cosine is a distance from 0 to {_COSINE_CEILING:g}{hint}"
+
+
+def _beyond_one(number: float) -> str:
+    return "" if number <= 1 else f"differing is a share from 0 to 1, not {number:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One bound of the array.
+
+    Attributes:
+        name: The key that people write, and the field of `Tolerance`.
+        meaning: The line of the reference page; ``o`` is observed, ``b`` the baseline.
+        measure: What is held against the bound.
+        needs_elements: Whether it cannot be judged where the baseline's tensor is absent.
+        needs_floats: Whether integers and bool have no such measure.
+        is_least: Whether the measure must be at least the bound, in dB; else at most.
+        refusal: Why a number cannot be the bound; ``""`` where it can.
+    """
+
+    name: str
+    meaning: str
+    measure: Callable[[Difference], float]
+    needs_elements: bool = False
+    needs_floats: bool = False
+    is_least: bool = False
+    refusal: Callable[[float], str] = lambda _: ""
+
+    def text(self, number: float) -> str:
+        """The bound in short, e.g. ``rel_l2 <= 1e-05``."""
+        return (
+            f"{self.name} >= {number:.4g} dB" if self.is_least else f"{self.name} <= {number:.4g}"
+        )
+
+
+BOUNDS = (
+    Bound(
+        "atol",
+        "each element: `abs(o - b) <= atol + rtol * abs(b)`; the one not given is 0",
+        lambda one: _amount(one.worst_abs),
+        needs_elements=True,
+    ),
+    Bound("rtol", "see `atol`", lambda one: _amount(one.worst_rel), needs_elements=True),
+    Bound("rel_l2", "`norm(o - b) / norm(b)` over the whole array", lambda one: one.rel_l2),
+    Bound(
+        "max_ulp",
+        "distance of an element in units in the last place of the dtype; floats only",
+        lambda one: _amount(one.worst_ulp),
+        needs_elements=True,
+        needs_floats=True,
+    ),
+    Bound(
+        "cosine",
+        "cosine distance over the whole array, from 0 (equal) to 0.5",
+        lambda one: one.cosine,
+        refusal=_beyond_cosine,
+    ),
+    Bound(
+        "psnr",
+        "peak signal-to-noise ratio, in dB; the only one that must be at least so much",
+        lambda one: one.psnr_db,
+        is_least=True,
+    ),
+    Bound(
+        "differing",
+        "share of the elements that differ at all, from 0 to 1",
+        _share_differing,
+        needs_elements=True,
+        refusal=_beyond_one,
+    ),
+)
+_ELEMENTWISE = ("atol", "rtol")
+_COUNTING = (*COUNT_NAMES, "differing")
+_ARRAY_KEYS = tuple(bound.name for bound in BOUNDS)
+BOUND_KEYS = (*_ARRAY_KEYS, *STATISTIC_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +144,10 @@ class Tolerance:
     """The rule under which a difference is accepted; every bound that is given must hold.
 
     With no bound at all it is `Tolerance.EXACT`. With a ``factor`` it is the form ``measured``,
-    which `tolerance_measured.measured_tolerance` turns into bounds once an envelope is known.
+    which `measured.measured_tolerance` turns into bounds once an envelope is known.
 
     Attributes:
-        atol, rtol: Each element: ``|o - b| <= atol + rtol * |b|``; the one not given is 0.
-        max_ulp: Largest distance in units in the last place of the baseline's dtype.
-        rel_l2: Largest ``||o - b||_2 / ||b||_2``.
-        cosine: Largest cosine distance ``1 - <o, b> / (||o|| ||b||)``, at most 0.5.
-        psnr: Smallest peak signal-to-noise ratio, in dB.
+        atol, rtol, max_ulp, rel_l2, cosine, psnr, differing: The rows of `BOUNDS`.
         statistics: Bounds on statistics, each name at most once.
         factor: Envelopes allowed, in the form ``measured``.
     """
@@ -74,6 +160,7 @@ class Tolerance:
     rel_l2: float | None = None
     cosine: float | None = None
     psnr: float | None = None
+    differing: float | None = None
     statistics: tuple[StatisticBound, ...] = ()
     factor: float | None = None
 
@@ -86,6 +173,13 @@ class Tolerance:
     def is_measured(self) -> bool:
         """Whether it is the form ``measured``, still without an envelope."""
         return self.factor is not None
+
+    def bounds(self) -> list[tuple[Bound, float]]:
+        """The bounds that are given and their numbers, but for atol and rtol."""
+        numbers = (
+            (bound, getattr(self, bound.name)) for bound in BOUNDS if bound.name not in _ELEMENTWISE
+        )
+        return [(bound, number) for bound, number in numbers if number is not None]
 
     @property
     def is_elementwise(self) -> bool:
@@ -116,8 +210,8 @@ def tolerance_from(value: object, *, origin: str) -> Tolerance:
 
     Raises:
         SettingError: Unknown key or word, wrong type, a bool, a number that is negative, NaN or
-            infinite, an empty mapping, counts of NaN and infinity alone (every finite value would
-            pass), or a cosine above 0.5 (a similarity by mistake).
+            infinite, an empty mapping, counts alone (a number could be anything), or a cosine
+            above 0.5 (a similarity by mistake).
     """
     if isinstance(value, Tolerance):
         return _checked(value, origin)
@@ -134,13 +228,7 @@ def describe(tolerance: Tolerance) -> str:
         return "exact"
     if tolerance.factor is not None:
         return f"measured x {tolerance.factor:g}"
-    parts = [
-        f"{name} <= {bound:.4g}"
-        for name in ("rel_l2", "max_ulp", "cosine")
-        if (bound := getattr(tolerance, name)) is not None
-    ]
-    if tolerance.psnr is not None:
-        parts.append(f"psnr >= {tolerance.psnr:.4g} dB")
+    parts = [bound.text(number) for bound, number in tolerance.bounds()]
     if tolerance.is_elementwise:
         parts.append(f"|o-b| <= {_affine(tolerance.atol, tolerance.rtol)}")
     return ", ".join([*parts, *_described_statistics(tolerance.statistics)])
@@ -175,10 +263,14 @@ def _from_mapping(mapping: Mapping[Any, object], origin: str) -> Tolerance:
         if key not in BOUND_KEYS:
             hint = did_you_mean(str(key), BOUND_KEYS)
             raise _refusal(f"a tolerance has no key {key!r}{hint}", origin)
-    if all(key in COUNT_NAMES for key in mapping):
+    if all(key in _COUNTING for key in mapping):
         names = " and ".join(str(key) for key in mapping)
-        raise _refusal(f"{names} alone bounds no number; give a bound of the array, too", origin)
-    bounds = {key: _bound(key, mapping[key], origin) for key in _ARRAY_KEYS if key in mapping}
+        raise _refusal(
+            f"{names} alone bounds no number; give another bound of the array, too", origin
+        )
+    bounds = {
+        one.name: _bound(one, mapping[one.name], origin) for one in BOUNDS if one.name in mapping
+    }
     statistics = tuple(
         _statistic_bound(name, mapping[name], origin) for name in STATISTIC_NAMES if name in mapping
     )
@@ -198,11 +290,10 @@ def _statistic_bound(name: str, value: object, origin: str) -> StatisticBound:
     return StatisticBound(name, **numbers)
 
 
-def _bound(key: str, value: object, origin: str) -> float:
-    number = _number(key, value, origin)
-    if key == "cosine" and number > _COSINE_CEILING:
-        hint = f"; for a similarity of {number:g} write {1 - number:.3g}" if number <= 1 else ""
-        raise _refusal(f"cosine is a distance from 0 to {_COSINE_CEILING:g}{hint}", origin)
+def _bound(bound: Bound, value: object, origin: str) -> float:
+    number = _number(bound.name, value, origin)
+    if refusal := bound.refusal(number):
+        raise _refusal(refusal, origin)
     return number
 
 
@@ -219,9 +310,9 @@ def _number(key: str, value: object, origin: str) -> float:
 
 
 def _checked(tolerance: Tolerance, origin: str) -> Tolerance:
-    for key in _ARRAY_KEYS:
-        if (bound := getattr(tolerance, key)) is not None:
-            _bound(key, bound, origin)
+    for bound in BOUNDS:
+        if (number := getattr(tolerance, bound.name)) is not None:
+            _bound(bound, number, origin)
     for statistic in tolerance.statistics:
         if statistic.name not in STATISTIC_NAMES:
             hint = did_you_mean(statistic.name, STATISTIC_NAMES)

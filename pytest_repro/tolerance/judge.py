@@ -1,8 +1,4 @@
-"""Judges a difference by a tolerance: how much of each bound it used, and what would pass.
-
-The value itself and its text are `tolerance_value`'s, the tolerances by envelope and by dtype are
-`tolerance_measured`'s; both are offered here, so that judging needs one import.
-"""
+"""Judges a difference by a tolerance: how much of each bound it used, and what would pass."""
 
 from __future__ import annotations
 
@@ -18,7 +14,9 @@ from numpy.typing import NDArray
 from pytest_repro.errors import SettingError, ValueRefused
 from pytest_repro.model.baseline import Difference, ElementDifference, ToleranceUse
 from pytest_repro.tolerance.bounds import (
+    BOUNDS,
     COUNT_NAMES,
+    Bound,
     StatisticBound,
     Tolerance,
 )
@@ -77,19 +75,24 @@ def unjudged(tolerance: Tolerance, difference: Difference) -> tuple[str, ...]:
             "compared"
             for name in _element_bounds(tolerance)
         ]
-    elif tolerance.max_ulp is not None and _has_no_ulp(difference):
-        sentences.append("max_ulp cannot be judged: integers and bool have no ULP; use atol")
+    elif _has_no_ulp(difference):
+        sentences += [
+            f"{bound.name} cannot be judged: integers and bool have no ULP; use atol"
+            for bound, _ in tolerance.bounds()
+            if bound.needs_floats
+        ]
     return tuple(sentences)
 
 
 def without_elements(tolerance: Tolerance) -> Tolerance:
-    """The part of a tolerance that needs no tensor: all but atol, rtol and max_ulp.
+    """The part of a tolerance that needs no tensor.
 
     For tolerances that no person wrote (measured, by dtype) when the baseline's tensor is absent:
-    rel_l2, cosine and psnr are then judged by estimates from the sketches. Where nothing remains it
-    is `Tolerance.EXACT`, so that nothing passes unjudged.
+    the others are judged by estimates from the sketches. Where nothing remains it is
+    `Tolerance.EXACT`, so that nothing passes unjudged.
     """
-    return replace(tolerance, atol=None, rtol=None, max_ulp=None)
+    names: dict[str, Any] = {bound.name: None for bound in BOUNDS if bound.needs_elements}
+    return replace(tolerance, **names)
 
 
 def passing_tolerance(difference: Difference) -> str:
@@ -119,17 +122,8 @@ def _array_uses(
         yield _use(EXACT, float(difference.differing_count), 0.0)
     if tolerance.is_elementwise:
         yield _elementwise_use(tolerance, difference, elementwise)
-    if tolerance.max_ulp is not None:
-        unknown = _lacks_elements(difference) or _has_no_ulp(difference)
-        yield _use(
-            "max_ulp", math.inf if unknown else _amount(difference.worst_ulp), tolerance.max_ulp
-        )
-    if tolerance.rel_l2 is not None:
-        yield _use("rel_l2", difference.rel_l2, tolerance.rel_l2)
-    if tolerance.cosine is not None:
-        yield _use("cosine", difference.cosine, tolerance.cosine)
-    if tolerance.psnr is not None:
-        yield _psnr_use(tolerance.psnr, difference)
+    for bound, number in tolerance.bounds():
+        yield _bound_use(bound, number, difference)
 
 
 def _elementwise_use(
@@ -146,14 +140,23 @@ def _elementwise_use(
     return min(relative, absolute, key=lambda use: use.share)
 
 
-def _psnr_use(least_db: float, difference: Difference) -> ToleranceUse:
-    observed_db = difference.psnr_db
+def _bound_use(bound: Bound, number: float, difference: Difference) -> ToleranceUse:
+    observed = bound.measure(difference)
+    if bound.is_least:
+        return _least_use(bound.name, number, observed)
+    lacks_elements = bound.needs_elements and _lacks_elements(difference)
+    if lacks_elements or (bound.needs_floats and _has_no_ulp(difference)):
+        observed = math.inf
+    return _use(bound.name, observed, number)
+
+
+def _least_use(name: str, least_db: float, observed_db: float) -> ToleranceUse:
     if observed_db >= least_db:
         share = 10.0 ** ((least_db - observed_db) / 20.0)
-        return ToleranceUse("psnr", observed_db, least_db, share)
+        return ToleranceUse(name, observed_db, least_db, share)
     excess = (least_db - observed_db) / 20.0
     share = max(_ABOVE_ONE, 10.0**excess) if excess < _LARGEST_EXPONENT else math.inf
-    return ToleranceUse("psnr", observed_db, least_db, share)
+    return ToleranceUse(name, observed_db, least_db, share)
 
 
 def _statistic_use(bound: StatisticBound, difference: Difference) -> ToleranceUse:
@@ -206,7 +209,8 @@ def _lacks_elements(difference: Difference) -> bool:
 
 def _element_bounds(tolerance: Tolerance) -> tuple[str, ...]:
     elementwise = ("atol/rtol",) if tolerance.is_elementwise else ()
-    return elementwise if tolerance.max_ulp is None else (*elementwise, "max_ulp")
+    given = (bound.name for bound, _ in tolerance.bounds() if bound.needs_elements)
+    return (*elementwise, *given)
 
 
 def _rounded_up(bound: float) -> str:

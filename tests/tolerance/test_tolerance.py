@@ -88,7 +88,9 @@ def test_words_and_mappings_are_read():
 
 @pytest.mark.parametrize("key", BOUND_KEYS)
 def test_every_key_is_read_into_its_own_bound(key):
-    beside = {"psnr": 60.0} if key.endswith("_count") else {}  # alone these bound no number
+    beside = (
+        {"psnr": 60.0} if key.endswith("_count") or key == "differing" else {}
+    )  # alone these bound no number
     tolerance = written({key: 0.25, **beside})
     bound = tolerance.statistic(key)
     assert (bound.rtol if bound else getattr(tolerance, key)) == 0.25
@@ -115,6 +117,8 @@ def test_every_key_is_read_into_its_own_bound(key):
         ({"cosine": 0.999}, "for a similarity of 0.999 write 0.001"),
         ({}, "an empty tolerance bounds nothing"),
         ({"nan_count": 1}, "nan_count alone bounds no number"),
+        ({"differing": 0.5}, "differing alone bounds no number"),
+        ({"differing": 1.5, "atol": 1}, "differing is a share from 0 to 1, not 1.5"),
         ({"nan_count": 0, "posinf_count": {"atol": 1}}, "nan_count and posinf_count alone"),
         (1e-5, "a tolerance cannot be float 1e-05"),
         (True, "a tolerance cannot be bool"),
@@ -154,6 +158,7 @@ def test_a_key_far_from_all_others_gets_no_wrong_hint():
         ({"mean": {"atol": 1e-6}, "std": 1e-3}, "mean +- 1e-06, std +- 0.001*|b|"),
         ({"rel_l2": 1, "min": 0, "max": 0, "l2": 0}, "rel_l2 <= 1, 3 statistics"),
         ({"atol": 0}, "|o-b| <= 0"),
+        ({"atol": 1, "differing": 0.125}, "differing <= 0.125, |o-b| <= 1"),
     ],
 )
 def test_a_tolerance_is_described_shortly(value, text):
@@ -183,6 +188,17 @@ def test_exact_refuses_one_differing_bit_and_passes_none():
 def test_a_bound_passes_what_is_inside_and_refuses_what_is_outside(value, inside, outside):
     assert passes(value, NORMAL, moved(inside))
     assert not passes(value, NORMAL, moved(outside))
+
+
+def test_differing_counts_elements_whatever_their_distance():
+    few, many = NORMAL.copy(), NORMAL.copy()
+    few.reshape(-1)[:2] += 1
+    many.reshape(-1)[:3] += 1
+    tolerance = {"differing": 2 / NORMAL.size, "atol": 1.5}
+    assert passes(tolerance, NORMAL, few)
+    assert not passes(tolerance, NORMAL, many)
+    few.reshape(-1)[0] += 1
+    assert not passes(tolerance, NORMAL, few)
 
 
 def test_max_ulp_counts_steps_of_the_dtype():
