@@ -43,7 +43,8 @@ class FoundFile:
         relative: Its path from the folder.
         kind: What it is, by place and name.
         size_bytes: Its size.
-        modified_s: When it was last written, seconds since the epoch.
+        modified_ns: When it was last written, nanoseconds since the epoch.
+        inode: Its number in the file system.
         is_folder: Whether it is a folder, in the place of a manifest, tensor or record.
     """
 
@@ -51,8 +52,14 @@ class FoundFile:
     relative: PurePosixPath
     kind: FileKind
     size_bytes: int
-    modified_s: float
+    modified_ns: int
+    inode: int
     is_folder: bool = False
+
+    @property
+    def modified_s(self) -> float:
+        """When it was last written, seconds since the epoch."""
+        return self.modified_ns / 1e9
 
     @property
     def digest(self) -> str:
@@ -114,7 +121,8 @@ def _walk(folder: Path) -> Iterator[FoundFile]:
             if is_folder and (kind not in _STORED or holds_manifests(path)):
                 continue
             status = path.lstat()
-            yield FoundFile(path, relative, kind, status.st_size, status.st_mtime, is_folder)
+            stamp = status.st_size, status.st_mtime_ns, status.st_ino
+            yield FoundFile(path, relative, kind, *stamp, is_folder)
 
 
 def is_pointer(file: FoundFile) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 
 from pytest_repro.errors import BaselineError, NewerSchema
@@ -12,6 +15,7 @@ from pytest_repro.model.words import Word
 from pytest_repro.store import inventory
 from pytest_repro.store.inventory import FileKind, FoundFile
 from pytest_repro.store.manifest import index_of
+from pytest_repro.store.memory import Memory
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.statistics import summarise
 
@@ -19,6 +23,11 @@ _RELATIVE_ERROR = 1e-9
 """Statistics are float64 sums in a fixed order (`core.statistics`): another numpy moves them by a
 few 1e-16 an addition, pairwise, so 1e-9 of the largest element or norm is far above and far below
 any change that a person would make."""
+
+_BYTES_A_WORKER = 8 << 20
+"""Fewer are read before another process has started."""
+_CHUNKS = 20
+"""In so many parts a worker gets its files: enough for a progress bar."""
 
 Track = Callable[[Iterable[FoundFile], str], Iterable[FoundFile]]
 
@@ -56,12 +65,20 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Everything that was looked at, and what was wrong with it, in the order of the files."""
+    """Everything that was looked at, and what was wrong with it, in the order of the files.
+
+    Attributes:
+        manifest_count, check_count, tensor_count: What the folder holds.
+        findings: What is wrong.
+        remembered_count: Files that were not read, because they have not changed since they were
+            found whole.
+    """
 
     manifest_count: int
     check_count: int
     tensor_count: int
     findings: tuple[Finding, ...]
+    remembered_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +90,139 @@ class _Held:
     statistics: Statistics | None = None
 
 
-def verify(store: Store, *, track: Track = lambda items, _: items) -> Verification:
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What reading one file gave: faults, checks in it, and what a tensor holds."""
+
+    findings: tuple[Finding, ...] = ()
+    check_count: int = 0
+    held: _Held | None = None
+
+
+def verify(
+    store: Store, *, memory: Memory | None = None, track: Track = lambda items, _: items
+) -> Verification:
     """Read everything below the folder, and compare manifests and tensors with each other.
 
     No verdict rests on a trace or a table of weights: those need only be readable.
+
+    Args:
+        store: The baselines.
+        memory: Files that were found whole and have not changed since; they are not read again.
+        track: Shows progress.
 
     Raises:
         StoreError: The folder or a file cannot be read at all.
     """
     files = inventory.list_files(store.folder)
     of_kind = {kind: [file for file in files if file.kind is kind] for kind in FileKind}
+    memory = memory or Memory({})
     findings = [_stray(store, file) for file in of_kind[FileKind.STRAY]]
+    counts = dict.fromkeys((FileKind.TENSOR, FileKind.RECORD, FileKind.MANIFEST), 0)
+    # A manifest was found whole beside the tensors of that time: one less, and it is read again.
+    if memory.lost({str(file.relative) for file in files}):
+        memory.forget_all()
     held: dict[Digest, _Held] = {}
-    for file in track(of_kind[FileKind.TENSOR], "tensors"):
-        held[Digest(file.digest)] = _read_tensor(store, file, findings)
-    for file in track(of_kind[FileKind.RECORD], "records"):
-        _read_record(store, file, findings)
-    check_count = 0
-    for file in track(of_kind[FileKind.MANIFEST], "manifests"):
-        check_count += _read_manifest(store, file, held, findings)
+    remembered = 0
+    for kind in counts:
+        changed = [file for file in of_kind[kind] if not memory.knows(file)]
+        remembered += len(of_kind[kind]) - len(changed)
+        counts[kind] = sum(memory.check_count(file) for file in of_kind[kind])
+        look = _Look(store, frozenset(Digest(one.digest) for one in of_kind[FileKind.TENSOR]), held)
+        for file, looked in _look_at(look, changed, track, f"{kind}s"):
+            findings.extend(looked.findings)
+            counts[kind] += looked.check_count
+            if looked.held is not None:
+                held[Digest(file.digest)] = looked.held
+            if not looked.findings:
+                memory.remember(file, looked.check_count)
     findings.sort(key=lambda finding: (not finding.fault.breaks, finding.where, finding.check))
-    return Verification(len(of_kind[FileKind.MANIFEST]), check_count, len(held), tuple(findings))
+    return Verification(
+        len(of_kind[FileKind.MANIFEST]),
+        counts[FileKind.MANIFEST],
+        len(of_kind[FileKind.TENSOR]),
+        tuple(findings),
+        remembered,
+    )
+
+
+def _look_at(
+    look: _Look, files: Sequence[FoundFile], track: Track, label: str
+) -> Iterator[tuple[FoundFile, _Looked]]:
+    """Look at files one after the other, or, where they are many, in several processes."""
+    workers = min(os.cpu_count() or 1, sum(file.size_bytes for file in files) // _BYTES_A_WORKER)
+    tracked = track(files, label)
+    if workers < 2:
+        yield from ((file, look(file)) for file in tracked)
+        return
+    # Not forked: progress bars run threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        looked = pool.map(look, files, chunksize=max(1, len(files) // (workers * _CHUNKS)))
+        yield from zip(tracked, looked, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Reads one file and says what is wrong with it; may run in another process.
+
+    Attributes:
+        store: The baselines.
+        tensors: The tensors that have a file.
+        held: What is known of them; the others are read when a manifest names them.
+    """
+
+    store: Store
+    tensors: frozenset[Digest]
+    held: dict[Digest, _Held]
+
+    def __call__(self, file: FoundFile) -> _Looked:
+        where = self.store.shown(file.path)
+        if _is_pointer(file):
+            finding = Finding(Fault.POINTER, where, "its content was not pulled")
+            return _Looked((finding,), held=_Held() if file.kind is FileKind.TENSOR else None)
+        if file.kind is FileKind.MANIFEST:
+            return self._manifest(file, where)
+        try:
+            if file.kind is FileKind.TENSOR:
+                return _Looked(held=self._tensor(Digest(file.digest)))
+            self.store.rows(Digest(file.digest))
+        except BaselineError as error:
+            finding = Finding(Fault.CORRUPT, where, _sentence(error))
+            return _Looked((finding,), held=_Held() if file.kind is FileKind.TENSOR else None)
+        return _Looked()
+
+    def _tensor(self, digest: Digest) -> _Held:
+        record = self.store.tensor(digest)
+        assert record is not None
+        return _Held(record.dtype, record.shape, summarise(record))
+
+    def _manifest(self, file: FoundFile, where: str) -> _Looked:
+        try:
+            manifest = inventory.read_manifest(file, where=where)
+        except BaselineError as error:
+            newer = isinstance(error, NewerSchema)
+            fault = Fault.NEWER_SCHEMA if newer else Fault.CORRUPT
+            return _Looked((Finding(fault, where, error.what if newer else _sentence(error)),))
+        findings: list[Finding] = []
+        if self.store.manifest_path(manifest.key, manifest.module) != file.path:
+            sentence = f"it says that it belongs to {manifest.key}, {manifest.module}"
+            findings.append(Finding(Fault.MISPLACED, where, sentence))
+        for baseline in manifest.baselines:
+            findings.extend(
+                Finding(fault, where, sentence, baseline.check.entry)
+                for fault, sentence in _check_baseline(baseline, self._held)
+            )
+        return _Looked(tuple(findings), len(manifest.baselines))
+
+    def _held(self, digest: Digest) -> _Held | None:
+        """What a tensor holds; ``None`` where it has no file."""
+        if digest not in self.held and digest in self.tensors:
+            try:
+                self.held[digest] = self._tensor(digest)
+            except BaselineError:  # the file itself is a finding already
+                self.held[digest] = _Held()
+        return self.held.get(digest)
 
 
 def _stray(store: Store, file: FoundFile) -> Finding:
@@ -101,58 +230,8 @@ def _stray(store: Store, file: FoundFile) -> Finding:
     return Finding(Fault.STRAY, store.shown(file.path), sentence)
 
 
-def _read_tensor(store: Store, file: FoundFile, findings: list[Finding]) -> _Held:
-    where = store.shown(file.path)
-    if _is_pointer(file):
-        findings.append(Finding(Fault.POINTER, where, "its content was not pulled"))
-        return _Held()
-    try:
-        record = store.tensor(Digest(file.digest))
-    except BaselineError as error:
-        findings.append(Finding(Fault.CORRUPT, where, _sentence(error)))
-        return _Held()
-    assert record is not None
-    return _Held(record.dtype, record.shape, summarise(record))
-
-
-def _read_record(store: Store, file: FoundFile, findings: list[Finding]) -> None:
-    where = store.shown(file.path)
-    if _is_pointer(file):
-        findings.append(Finding(Fault.POINTER, where, "its content was not pulled"))
-        return
-    try:
-        store.rows(Digest(file.digest))
-    except BaselineError as error:
-        findings.append(Finding(Fault.CORRUPT, where, _sentence(error)))
-
-
-def _read_manifest(
-    store: Store, file: FoundFile, held: Mapping[Digest, _Held], findings: list[Finding]
-) -> int:
-    where = store.shown(file.path)
-    if _is_pointer(file):
-        findings.append(Finding(Fault.POINTER, where, "its content was not pulled"))
-        return 0
-    try:
-        manifest = inventory.read_manifest(file, where=where)
-    except BaselineError as error:
-        newer = isinstance(error, NewerSchema)
-        fault = Fault.NEWER_SCHEMA if newer else Fault.CORRUPT
-        findings.append(Finding(fault, where, error.what if newer else _sentence(error)))
-        return 0
-    if store.manifest_path(manifest.key, manifest.module) != file.path:
-        sentence = f"it says that it belongs to {manifest.key}, {manifest.module}"
-        findings.append(Finding(Fault.MISPLACED, where, sentence))
-    for baseline in manifest.baselines:
-        findings.extend(
-            Finding(fault, where, sentence, baseline.check.entry)
-            for fault, sentence in _check_baseline(baseline, held)
-        )
-    return len(manifest.baselines)
-
-
 def _check_baseline(
-    baseline: Baseline, held: Mapping[Digest, _Held]
+    baseline: Baseline, held: Callable[[Digest], _Held | None]
 ) -> Iterator[tuple[Fault, str]]:
     held_index = index_of(baseline)
     if held_index.value != baseline.index.value:
@@ -162,10 +241,11 @@ def _check_baseline(
         sentence = f"the index says {baseline.index.noise}, its draws give {held_index.noise}"
         yield Fault.NOISE, sentence
     for summary in baseline.tensors:
-        if summary.digest not in held:
+        found = held(summary.digest)
+        if found is None:
             yield Fault.ABSENT, f"{_named(summary)} {summary.digest} is not in the folder"
         else:
-            yield from _check_summary(summary, held[summary.digest])
+            yield from _check_summary(summary, found)
 
 
 def _check_summary(summary: TensorSummary, held: _Held) -> Iterator[tuple[Fault, str]]:
