@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_repro.errors import ReproError
+from pytest_repro.plugin import terminal
 from pytest_repro.plugin.closing import (
     pytest_handlecrashitem,
     pytest_sessionfinish,
@@ -120,6 +121,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "repro(seed=0, runs=2, tolerance=..., reference=..., trace=..., rng=..., reason=...): "
         "judge this test's checks against its baselines",
     )
+    config.pluginmanager.register(terminal, "repro-terminal")
     config.stash[ROWS] = []
     config.stash[PASSED] = []
     config.stash[PASSED_CHECKS] = []

@@ -25,6 +25,7 @@ from pytest_repro.plugin.state import (
     SESSION,
     session_of,
 )
+from pytest_repro.plugin.terminal import describe_failure
 from pytest_repro.report.summary import exact_row, rows_from
 
 if TYPE_CHECKING:
@@ -203,9 +204,7 @@ def _judge(
 
 def _add(item: pytest.Item, active: ActiveTest, failure: BaseException) -> None:
     """Say beside the test's own failure what did not pass and what explains it."""
-    from pytest_repro.report.failure import failure_text
-
-    for section in filter(None, (failure_text(active.outcomes), active.explain(failure))):
+    for section in filter(None, (_failure_text(item, active), active.explain(failure))):
         item.add_report_section("call", "repro", section)
 
 
@@ -218,9 +217,14 @@ def _fail(item: pytest.Item, active: ActiveTest) -> None:
             active.idle = True
             raise _failed(nothing_checked(active.spec.place, marked=active.spec.marked))
     elif not all(one.verdict.passes for one in active.outcomes):
-        from pytest_repro.report.failure import failure_text
+        raise _failed(_failure_text(item, active))
 
-        raise _failed(failure_text(active.outcomes))
+
+def _failure_text(item: pytest.Item, active: ActiveTest) -> str:
+    from pytest_repro.plugin.reporting import invocation_of
+    from pytest_repro.report.failure import failure_text
+
+    return failure_text(active.outcomes, invocation_of(item.config))
 
 
 def _must_check(item: pytest.Item, active: ActiveTest) -> bool:
@@ -293,6 +297,8 @@ def report_rows(item: pytest.Item, active: ActiveTest, report: Any) -> None:
     else:
         rows = rows_from(active.spec.place, active.idle, active.outcomes)
     report.repro = [row.plain() for row in rows]
+    if active.outcomes:
+        describe_failure(report, active.outcomes)
     if REPORTING in item.config.stash:
         from pytest_repro.plugin.reporting import entries_of_test
 

@@ -15,6 +15,7 @@ from pytest_repro.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from pytest_repro.plugin.active import ActiveTest
+    from pytest_repro.report.invocation import Invocation
     from pytest_repro.settings import Settings
 
 
@@ -29,6 +30,18 @@ def settings_in_worker(config: pytest.Config, settings: Settings) -> Settings:
     if workerinput is None or not settings.report:
         return settings
     return replace(settings, report=str(workerinput.get(_FOLDER, "")))
+
+
+def invocation_of(config: pytest.Config) -> Invocation:
+    """How this run was called; in a worker, how its controller was."""
+    from pytest_repro.report.invocation import Invocation, kept_options
+
+    workerinput: Mapping[str, Any] | None = getattr(config, "workerinput", None)
+    called_with = config.invocation_params.args
+    if workerinput is not None:
+        called_with = workerinput.get("mainargv", ("",))[1:]
+    folder, root = str(config.invocation_params.dir), str(config.rootpath)
+    return Invocation(folder, root, kept_options([str(one) for one in called_with]))
 
 
 def entries_of_test(active: ActiveTest) -> dict[str, Any]:

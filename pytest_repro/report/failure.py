@@ -10,8 +10,9 @@ from pytest_repro.errors import message_parts
 from pytest_repro.model.baseline import Difference, ElementDifference
 from pytest_repro.model.ids import FactDifference
 from pytest_repro.model.outcome import Outcome
-from pytest_repro.model.words import Distance, Verdict
-from pytest_repro.report.tables import shell_word
+from pytest_repro.model.words import Cause, Verdict
+from pytest_repro.report.invocation import AS_STORED, Invocation
+from pytest_repro.report.tables import printable
 
 MAX_LINES = 25
 """One screen; further failing checks get a line each, and what is cut is counted."""
@@ -34,25 +35,59 @@ def nothing_checked(place: str, *, marked: bool = True) -> str:
     )
 
 
-def failure_text(outcomes: Sequence[Outcome]) -> str:
+def failure_text(outcomes: Sequence[Outcome], invocation: Invocation = AS_STORED) -> str:
     """The report of every check of a test that did not pass; ``""`` when all passed."""
     failing = [outcome for outcome in outcomes if not outcome.verdict.passes]
     if not failing:
         return ""
     first, others = failing[0], failing[1:]
-    lines = _first_in_full(first, more=bool(others))
+    lines = _first_in_full(first, invocation, more=bool(others))
     room = MAX_LINES - len(lines)
     shown = others if len(others) <= room else others[: room - 1]
     lines += [f"{_headline(one)}   {_brief(one)}".rstrip() for one in shown]
     if len(shown) < len(others):
         rest = _counted(len(others) - len(shown), "more check", "more checks")
         lines.append(f"and {rest} of this test failed")
-    return "\n".join(lines)
+    return "\n".join(printable(line) for line in lines)
 
 
-def _first_in_full(outcome: Outcome, *, more: bool) -> list[str]:
+def brief(outcome: Outcome) -> str:
+    """Verdict, cause and distance in a few words: ``drift, weights of unet, rel_l2 1.1e-05``."""
+    parts = [str(outcome.verdict)]
+    if outcome.cause is not None and outcome.verdict is Verdict.DRIFT:
+        parts.append(_cause(outcome))
+    far = [one.rel_l2 for _, one in outcome.differences if not math.isnan(one.rel_l2)]
+    if any(one.non_finite is not None for _, one in outcome.differences):
+        parts.append("NaN or inf in other places")
+    elif far:
+        parts.append(f"rel_l2 {max(far):.2g}")
+    elif outcome.detail:
+        parts.append(outcome.detail[0])
+    return printable(", ".join(parts))
+
+
+def alike(failing: Sequence[Outcome]) -> str:
+    """A text that is equal for tests that failed in the same way, however far each has moved."""
+    return repr([(one.verdict, one.gate, one.cause, one.evidence, one.noise and one.noise.sentence,
+                  _place_of(one), one.detail) for one in failing])  # fmt: skip
+
+
+def _place_of(outcome: Outcome) -> str:
+    reference = outcome.reference
+    return "" if reference is None else f"{reference.key} {outcome.check.module}"
+
+
+def _cause(outcome: Outcome) -> str:
+    if outcome.cause is not Cause.WEIGHTS or outcome.baseline is None or not outcome.observation:
+        return str(outcome.cause)
+    before, now = outcome.baseline.weights, outcome.observation.weights
+    changed = sorted({one.component for one in {*before} ^ {*now}})
+    return f"weights of {', '.join(changed)}" if changed else "weights"
+
+
+def _first_in_full(outcome: Outcome, invocation: Invocation, *, more: bool) -> list[str]:
     """Its lines, the last before ``next`` cut where they would fill more than the screen."""
-    *lines, last = _lines(outcome)
+    *lines, last = _lines(outcome, invocation)
     return [*lines[: MAX_LINES - 1 - more], last]
 
 
@@ -71,18 +106,20 @@ def _brief(outcome: Outcome) -> str:
     return ""
 
 
-def _lines(outcome: Outcome) -> Iterator[str]:
+def _lines(outcome: Outcome, invocation: Invocation) -> Iterator[str]:
+    if outcome.called_at:
+        yield f"{invocation.place(outcome.called_at)}: {brief(outcome)}"
     yield _headline(outcome)
     yield _row("check", f"{outcome.check}")
-    yield from (_row(label, text) for label, text in _rows(outcome) if text)
-    yield _row("next", _next(outcome))
+    yield from (_row(label, text) for label, text in _rows(outcome, invocation) if text)
+    yield _row("next", _next(outcome, invocation))
 
 
 def _row(label: str, text: str) -> str:
     return f"  {label:<{_LABEL}}{text}"
 
 
-def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
+def _rows(outcome: Outcome, invocation: Invocation) -> Iterator[tuple[str, str]]:
     sentences, where, _ = message_parts(outcome.detail)
     yield from zip(("because", *[""] * 3), sentences, strict=False)
     yield "where", where
@@ -109,10 +146,9 @@ def _reference_rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "reference", f"{reference.distance}: {reference.key}"
     made = "" if outcome.baseline is None else outcome.baseline.provenance.recorded_at
     yield "baseline", reference.manifest + (f", recorded {made}" if made else "")
-    if outcome.facts:
+    said = " ".join(outcome.evidence)
+    if any(fact.name not in said for fact in outcome.facts):
         yield "environment", _facts(outcome.facts)
-    elif reference.distance is Distance.OWN and outcome.baseline is not None:
-        yield "environment", "no fact differs"
 
 
 def _facts(facts: Sequence[FactDifference]) -> str:
@@ -142,7 +178,6 @@ def _difference_rows(
         )
     for label, worst in (
         ("worst abs", difference.worst_abs),
-        ("worst rel", difference.worst_rel),
         ("worst ulp", difference.worst_ulp),
     ):
         if worst is not None:
@@ -205,13 +240,14 @@ def _used(outcome: Outcome) -> str:
     return f"; {worst.measure} {worst.observed:.3g}, allowed {worst.allowed:.3g}"
 
 
-def _next(outcome: Outcome) -> str:
-    test = f"{outcome.check.module}::{outcome.check.test}"
+def _next(outcome: Outcome, invocation: Invocation) -> str:
     if outcome.verdict is Verdict.NONDETERMINISTIC:
-        return f"find what differs from run to run; nothing is recorded: pytest {shell_word(test)}"
+        again = invocation.pytest(outcome.check)
+        return f"{again}   # find what differs from run to run; nothing was recorded"
     if outcome.verdict is Verdict.CORRUPT:
-        # A broken baseline is never overwritten silently: how to repair it is the error's to say.
+        # A broken baseline is never overwritten silently: the error says how to repair it.
         return message_parts(outcome.detail)[2] or "repair the file; recording leaves it as it is"
+    record = invocation.pytest(outcome.check, "--repro-update")
     if outcome.verdict is Verdict.MISSING:
-        return f"pytest {shell_word(test)} --repro-update   (then commit the baseline)"
-    return f"pytest {shell_word(test)} --repro-update   (accepts it; then review the diff)"
+        return f"{record}   # records it; then commit the baseline"
+    return f"{record}   # accepts the change; review it with git diff"

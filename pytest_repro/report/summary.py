@@ -156,10 +156,14 @@ def _report_counts(rows: Sequence[Row]) -> str:
 
 
 def _report_fallbacks(rows: Iterable[Row]) -> Iterator[str]:
-    used = Counter((r.distance, r.key) for r in rows if r.distance not in ("", str(Distance.OWN)))
-    for (distance, key), count in sorted(used.items()):
-        noun = "check was" if count == 1 else "checks were"
-        yield f"{count} {noun} compared with {key} (reference: {distance})"
+    used = Counter(
+        (row.distance, row.key, Verdict(row.verdict).passes)
+        for row in rows
+        if row.distance not in ("", str(Distance.OWN))
+    )
+    for (distance, key, passed), count in sorted(used.items()):
+        noun, verb = "check" if count == 1 else "checks", "passed" if passed else "failed"
+        yield f"{count} {noun} {verb}, compared with {key} (reference: {distance})"
 
 
 def _near(rows: Iterable[Row]) -> Iterator[str]:

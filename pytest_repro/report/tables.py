@@ -36,7 +36,7 @@ class Table:
 def plain_table(table: Table) -> str:
     """Aligned columns, two blanks apart, nothing cut; for pipes and files."""
     heads = tuple(column.title for column in table.columns)
-    lines = [heads, *(tuple(_one_line(cell) for cell in row) for row in table.rows)]
+    lines = [heads, *(tuple(printable(cell) for cell in row) for row in table.rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
     text = [_aligned(line, table.columns, widths) for line in lines]
     return "\n".join(([table.title] if table.title else []) + text)
@@ -50,8 +50,8 @@ def _aligned(line: Sequence[str], columns: Sequence[Column], widths: Sequence[in
     return _GAP.join(cells).rstrip()
 
 
-def _one_line(cell: str) -> str:
-    # Ids come from tests: a line break or an escape sequence in one must not forge a row.
+def printable(cell: str) -> str:
+    """One line without control characters: an id or a value of a test must not forge a row."""
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in cell)
 
 
@@ -69,7 +69,7 @@ def rich_table(table: Table, *, width: int) -> str:
         drawn.add_column(Text(column.title), justify=justify, overflow="fold")
     for row in table.rows:
         # Text, never markup: brackets of a parametrised id are no style.
-        drawn.add_row(*(Text(_one_line(cell)) for cell in row))
+        drawn.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
     console.print(drawn)
     written = console.file

@@ -79,7 +79,7 @@ def test_a_broken_baseline_says_once_why_where_and_what_to_do(project, case):
     project.write(source(value="noise + 1"))
     text = project.run().failure.rstrip("\n") + "\n"
     assert plain(text) == (GOLDEN / f"{case}.txt").read_text(encoding="utf-8")
-    labels = [line[:14].strip() for line in text.splitlines()[1:] if line[:14].strip()]
+    labels = [line[:14].strip() for line in text.splitlines()[2:] if line[:14].strip()]
     assert labels == ["check", "because", "where", "next"]
 
 
@@ -95,7 +95,8 @@ def test_forty_drifted_checks_still_fit_one_screen(project):
     project.write(many.format(add=1))
     lines = project.run().failure.splitlines()
     assert len(lines) == MAX_LINES
-    assert lines[0].startswith("'step 00': drift")
+    assert lines[0].startswith("test_story.py:")
+    assert lines[1].startswith("'step 00': drift")
     named = [line for line in lines if line.startswith("'step ")]
     assert lines[-1] == f"and {40 - len(named)} more checks of this test failed"
 
@@ -131,7 +132,7 @@ def test_the_next_command_does_in_a_shell_what_it_says_whatever_the_test_is_call
     """)
     failures = project.run().failures
     (text,) = (text for name, text in failures.items() if "other" not in name)
-    (line,) = re.findall(r"(?m)^  next +(pytest .*?)   \(", text)
+    (line,) = re.findall(r"(?m)^  next +(pytest .*)", text)
     command = f'pytest() {{ "{sys.executable}" -m pytest -p no:xdist "$@"; }}\n{line}'
     done = subprocess.run(
         ["sh", "-c", command], cwd=project.folder, capture_output=True, text=True, check=False

@@ -42,7 +42,7 @@ def test_a_slight_difference_on_other_hardware_is_within_named_and_counted(proje
     assert ran.verdicts == {"test_image::image": "within"}
     assert ran.closing[:2] == [
         "1 check: 1 within",
-        f"1 check was compared with {key} (reference: any)",
+        f"1 check passed, compared with {key} (reference: any)",
     ]
 
 
@@ -69,7 +69,7 @@ def test_equal_bits_on_other_hardware_are_exact_and_still_counted(project):
     write(project)
     ran = project.run()
     assert ran.verdicts == {"test_image::image": "exact"}
-    assert f"1 check was compared with {key} (reference: any)" in ran.closing
+    assert f"1 check passed, compared with {key} (reference: any)" in ran.closing
 
 
 def test_another_release_of_the_framework_is_nearer_than_other_hardware(project):

@@ -130,7 +130,7 @@ def test_a_changed_draw_is_named(project, clean, planted, named):
     ran = project.run()
     assert ran.verdicts == {"test_pipeline::image": "drift"}
     assert "gate noise, cause noise" in ran.failure
-    assert named in ran.failure.splitlines()[2], ran.failure
+    assert named in ran.failure.splitlines()[3], ran.failure
     project.write(CLEAN)
     assert project.run().exit_code == 0
 
