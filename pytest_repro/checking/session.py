@@ -17,7 +17,7 @@ from pytest_repro.checking.references import References, narrower
 from pytest_repro.checking.spec import Specs, TestSpec
 from pytest_repro.checking.trial import CheckCall, FindExact, Trial
 from pytest_repro.frameworks.framework import FrameworkAdapter, default_framework
-from pytest_repro.guard.guard import Isolation, end_guarding, guard_randomness, isolated_globals
+from pytest_repro.guard.guard import Isolation, guard_randomness
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey
 from pytest_repro.model.outcome import Reference
 from pytest_repro.model.words import Framework, NoiseMode, UpdateMode
@@ -151,23 +151,18 @@ class Session:
 
     def isolation(self, spec: TestSpec) -> Isolation:
         """Seed every global generator for one test and give all of them back afterwards."""
-        return isolated_globals(spec.asked.seed, self._mindspore)
+        return Isolation(spec.asked.seed, self._mindspore)
 
     def guard(self, spec: TestSpec) -> AbstractContextManager[object]:
         """Catch randomness that no seed of the test decides."""
-        return guard_randomness(spec.asked.rng, lasting=True)
+        return guard_randomness(spec.asked.rng)
 
     def fixtures_guard(self, spec: TestSpec) -> AbstractContextManager[object]:
         """Catch, while fixtures are made, generators that no seed decides.
 
         Global states may draw there: every test starts from seeded ones.
         """
-        return guard_randomness(spec.asked.rng, globals_may_draw=True, lasting=True)
-
-    @staticmethod
-    def end_guarding() -> None:
-        """Leave no trace of the guards: what follows is no test of ours."""
-        end_guarding()
+        return guard_randomness(spec.asked.rng, globals_may_draw=True)
 
     def noise_source(self, spec: TestSpec) -> NoiseSource:
         """Where the generators' numbers of a test come from.

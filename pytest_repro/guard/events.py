@@ -1,17 +1,16 @@
-"""Where somebody drew: the frame that is to blame, whether it may draw, and the words for it."""
+"""Where a draw happened, whether it may happen there, and the error text for it."""
 
 from __future__ import annotations
 
-import ast
-import dis
-import itertools
 import linecache
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +25,7 @@ class EventKind(Word):
     NUMPY_GLOBAL = "numpy global"
     RANDOM_GLOBAL = "random global"
     MINDSPORE_GLOBAL = "mindspore global"
+    TORCH_GLOBAL = "torch global"
     MISUSE = "generator misuse"
 
 
@@ -36,19 +36,25 @@ class RandomnessEvent:
     Attributes:
         kind: Which randomness.
         what: One sentence.
-        file: The file that drew (absolute), ``""`` when it cannot be told.
-        line: Its line, from 1; 0 when it cannot be told.
+        file: The pipeline's file where a pipeline drew, else the file that drew (absolute); ``""``
+            when unknown.
+        line: Its line, from 1; 0 when unknown.
         code_line: That line, stripped.
-        called_from: ``file:line`` of the innermost frame outside installed packages, ``""`` when
-            that is the same place.
+        drew_at: ``file:line`` of the draw where that is another place, else ``""``.
+        called_from: ``file:line`` of the caller outside installed packages, else ``""``.
+        pipeline: Class of the pipeline that drew, else ``""``.
+        seeded_by: The call that seeded this global state in the same test, with its place.
     """
 
     kind: EventKind
     what: str
-    file: str
-    line: int
-    code_line: str
+    file: str = ""
+    line: int = 0
+    code_line: str = ""
+    drew_at: str = ""
     called_from: str = ""
+    pipeline: str = ""
+    seeded_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +62,47 @@ class Place:
     """A frame that drew, without the frame: nothing keeps its locals alive.
 
     Attributes:
-        package: Top-level name of its module.
-        file, line: Where.
-        called_from: As in `RandomnessEvent`.
-        importing: Whether an installed module was just being imported, and drew or had it drawn.
+        package: Top-level name of the module that drew.
+        drawing_file: Its file.
+        file, line, drew_at, called_from, pipeline: As in `RandomnessEvent`.
+        importing: Whether an installed module was being imported and drew.
+        constructing: Whether the constructor of a network drew.
     """
 
     package: str
+    drawing_file: str
     file: str
     line: int
+    drew_at: str
     called_from: str
+    pipeline: str
     importing: bool
+    constructing: bool
 
-    def event(self, kind: EventKind, what: str) -> RandomnessEvent:
+    def event(self, kind: EventKind, what: str, seeded_by: str = "") -> RandomnessEvent:
         """The event that ``kind`` happened here."""
         code = linecache.getline(self.file, self.line).strip()
-        return RandomnessEvent(kind, what, self.file, self.line, code, self.called_from)
+        if self.pipeline:
+            what = f"{self.pipeline} draws without a generator: {what}"
+        return RandomnessEvent(
+            kind,
+            what,
+            self.file,
+            self.line,
+            code,
+            self.drew_at,
+            self.called_from,
+            self.pipeline,
+            seeded_by,
+        )
 
 
-_NUMPY = os.path.dirname(np.__file__) + os.sep  # noqa: PTH120  string prefixes, in a hot path
-_OWN = os.path.dirname(os.path.dirname(__file__)) + os.sep  # noqa: PTH120
-_STDLIB = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
+_NUMPY = str(Path(np.__file__).parent) + os.sep
+_OWN = str(Path(__file__).parents[1]) + os.sep
+_STDLIB = str(Path(os.__file__).parent) + os.sep
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
-# They draw for their own ends (test data, retries, file names), never into a result of the test.
+# They draw test data, retry delays and file names, never a result of the test.
 _BYSTANDERS = frozenset(
     {
         *("_pytest", "pluggy", "pytest", "pytest_randomly", "xdist", "execnet", "coverage"),
@@ -87,6 +110,10 @@ _BYSTANDERS = frozenset(
         *("filelock", "httpx", "huggingface_hub", "requests", "urllib3"),
     }
 )
+_OF_CONSTRUCTORS = frozenset(
+    {EventKind.NUMPY_GLOBAL, EventKind.MINDSPORE_GLOBAL, EventKind.TORCH_GLOBAL}
+)
+_NETWORKS = {"mindspore": "Cell", "torch": "Module"}
 
 _NEXT = {
     EventKind.UNSEEDED: "pass generator=repro_generator, or seed it: "
@@ -96,52 +123,94 @@ _NEXT = {
     "random's global state",
     EventKind.MINDSPORE_GLOBAL: "draw with repro_generator and wrap it: "
     "ms.Tensor(repro_generator.standard_normal(shape), ms.float32); for dropout: set_train(False)",
+    EventKind.TORCH_GLOBAL: "call torch.manual_seed(0) in the test, or pass "
+    "generator=torch.Generator().manual_seed(0)",
     EventKind.MISUSE: "pass np.random.Generator objects, one an image: repro_generators(n)",
+}
+_ONCE_SEEDED = {
+    EventKind.NUMPY_GLOBAL: "draw from np.random.RandomState(seed), which gives the same numbers, "
+    "or from repro_generator",
+    EventKind.RANDOM_GLOBAL: "draw from random.Random(seed), which gives the same numbers, or from "
+    "repro_generator",
 }
 _ESCAPE = ' (or mark the test with repro(rng="off", reason="..."))'
 
 
+def calling_frame() -> FrameType:
+    """The innermost frame outside this package: the Python code that called a replacement."""
+    start = sys._getframe(1)  # noqa: SLF001
+    outside = (at for at in _outwards(start) if not at.f_code.co_filename.startswith(_OWN))
+    return next(outside, start)
+
+
 def find_place(frame: FrameType, beyond: str = "") -> Place:
-    """The first frame from ``frame`` outwards that is neither numpy's nor ours.
+    """The place to blame for a draw made at ``frame``.
 
     Args:
-        frame: Where to begin.
-        beyond: A further top-level package to look beyond, e.g. ``mindspore``.
+        frame: Where to begin; frames of numpy and of this package are passed over.
+        beyond: A further top-level package to pass over, e.g. ``mindspore``.
     """
-    blamed = _outside(frame, beyond)
-    owner = _user_frame(blamed)
-    called_from = ""
-    if owner is not None and owner is not blamed:
-        called_from = f"{shown_file(owner.f_code.co_filename)}:{owner.f_lineno}"
-    importing = _is_importing(blamed, owner)
-    file = blamed.f_code.co_filename
-    return Place(_package(blamed), file, blamed.f_lineno, called_from, importing)
+    drawing = next((at for at in _outwards(frame) if not _is_passed_over(at, beyond)), frame)
+    pipeline, kind = _pipeline_frame(drawing)
+    blamed = pipeline or drawing
+    user = _user_frame(blamed)
+    return Place(
+        package=_package(drawing),
+        drawing_file=drawing.f_code.co_filename,
+        file=blamed.f_code.co_filename,
+        line=blamed.f_lineno,
+        drew_at="" if blamed is drawing else place_of(drawing),
+        called_from="" if user is None or user is blamed else place_of(user),
+        pipeline=kind,
+        importing=_is_importing(drawing, _user_frame(drawing)),
+        constructing=_is_constructing(frame),
+    )
 
 
 def may_draw(place: Place, kind: EventKind) -> bool:
     """Whether a draw from here cannot decide a result of the test, or is seeded all the same.
 
-    The standard library and test tools draw for themselves. MindSpore's own code draws from
-    numpy's global state only to initialise weights when a layer is built (measured on 2.10.0: a
-    small UNet2DModel makes 100 calls of ``np.random.randint`` in ``initializer.py``, an LSTM four
-    of ``np.random.uniform`` in ``rnns.py``); `isolated_globals` has seeded those, and loading a
-    checkpoint replaces them. What an installed module does while it is imported happens only in the
-    first test that imports it, so it is no property of a test.
+    The standard library and test tools draw for themselves. A network's constructor initialises
+    weights from global states, which are seeded before each test and each fixture. MindSpore's own
+    code draws from numpy's state for nothing else. What an installed module draws while it is
+    imported belongs to the process, not to a test.
     """
+    if kind in _OF_CONSTRUCTORS and place.constructing:
+        return True
     if kind is EventKind.NUMPY_GLOBAL and place.package == "mindspore":
         return True
-    return place.importing or place.package in _BYSTANDERS or _is_stdlib(place.file)
+    is_private = place.package in _BYSTANDERS or _is_stdlib(place.drawing_file)
+    return place.importing or is_private
 
 
 def error_of(event: RandomnessEvent) -> RandomnessError:
     """The error that stops the test at an event."""
-    where = f"{shown_file(event.file)}:{event.line}" if event.file else ""
-    facts = [f"drew   {event.code_line}"] if event.code_line else []
+    facts = [f"line   {event.code_line}"] if event.code_line else []
+    if event.drew_at:
+        facts.append(f"drew at  {event.drew_at}")
     if event.called_from:
         facts.append(f"called from  {event.called_from}")
+    next_step = _NEXT[event.kind]
+    if event.seeded_by:
+        facts.append(f"seeded  {event.seeded_by}")
+        facts.append("a seeded global state still changes with every other draw from it")
+        next_step = _ONCE_SEEDED.get(event.kind, next_step)
+    if event.pipeline:
+        next_step = "pass generator=repro_generator to the pipeline"
+    where = f"{shown_file(event.file)}:{event.line}" if event.file else ""
     return RandomnessError(
-        event.what, facts=tuple(facts), where=where, next_step=_NEXT[event.kind] + _ESCAPE
+        event.what, facts=tuple(facts), where=where, next_step=next_step + _ESCAPE
     )
+
+
+def place_of(frame: FrameType) -> str:
+    """``file:line`` of a frame as messages show it."""
+    return f"{shown_file(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def code_of(frame: FrameType) -> str:
+    """The line of code that a frame runs, stripped; ``""`` without source."""
+    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
 
 
 def shown_file(file: str) -> str:
@@ -156,42 +225,128 @@ def shown_file(file: str) -> str:
         return file
 
 
-def _outside(frame: FrameType, beyond: str) -> FrameType:
-    at: FrameType | None = frame
-    while at is not None:
-        file = at.f_code.co_filename
-        ours = file.startswith((_NUMPY, _OWN))
-        if not ours and not (beyond and _package(at) == beyond):
-            return at
-        at = at.f_back
-    return frame
+def is_user_file(file: str) -> bool:
+    """Whether a file belongs to no installed package, to the standard library or to us."""
+    is_ours = file.startswith((_OWN, "<")) or file.endswith((".pyx", ".pxd"))
+    return not (is_ours or _is_installed(file) or _is_stdlib(file))
+
+
+def hide_internal_frames(error: BaseException) -> None:
+    """Leave in the traceback what pytest can show: code outside numpy and this package.
+
+    The traceback ends at the innermost frame outside installed packages; the message names the
+    line of a pipeline.
+    """
+    entries = list(_entries(error.__traceback__))
+    shown = [one for one in entries if not _is_passed_over(one.tb_frame, "")]
+    mine = [at for at, one in enumerate(shown) if _is_users(one.tb_frame)]
+    if mine:
+        shown = shown[: mine[-1] + 1]
+    for one, following in zip(shown, [*shown[1:], None], strict=True):
+        one.tb_next = following
+    if shown:
+        error.__traceback__ = shown[0]
+
+
+def makes_legacy_state(frame: FrameType) -> bool:
+    """Whether the running line makes a ``RandomState`` that may have a seed, or unpickles one.
+
+    numpy asks for entropy there before it seeds, and for ``jumped`` as well. The text of the line
+    tells; a ``RandomState`` without an argument is unseeded for certain.
+    """
+    code = frame.f_code
+    if code.co_filename.replace("\\", "/").endswith("numpy/random/_pickle.py"):
+        return True
+    line = code_of(frame)
+    if re.search(r"\b(RandomState|default_rng)\(\s*(seed\s*=\s*)?(None\s*)?\)", line):
+        return False
+    words = set(re.findall(r"\w+", line)) or set(code.co_names)
+    return bool(words & {"RandomState", "jumped"}) or any(
+        _name_of(frame, word) in ("RandomState", "jumped") for word in words
+    )
+
+
+def _name_of(frame: FrameType, word: str) -> object:
+    value = frame.f_locals.get(word, frame.f_globals.get(word))
+    return getattr(value, "__name__", "")
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _entries(traceback: TracebackType | None) -> Iterator[TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next
+
+
+def _is_passed_over(frame: FrameType, beyond: str) -> bool:
+    file = frame.f_code.co_filename
+    is_internal = file.startswith((_NUMPY, _OWN)) or file.endswith((".pyx", ".pxd"))
+    return is_internal or (bool(beyond) and _package(frame) == beyond)
+
+
+def _pipeline_frame(frame: FrameType) -> tuple[FrameType | None, str]:
+    """The innermost frame that runs a pipeline's own code, and the name of its class."""
+    for at in _outwards(frame):
+        owner = _owner(at)
+        if any(base.__name__ == "DiffusionPipeline" for base in owner.__mro__):
+            return at, owner.__name__
+    return None, ""
+
+
+def _is_constructing(frame: FrameType) -> bool:
+    """Whether a network is being constructed; one that computes, or a pipeline, ends the search."""
+    for at in _outwards(frame):
+        name = at.f_code.co_name
+        if name not in ("__init__", "__call__", "construct", "forward"):
+            continue
+        owner = _owner(at)
+        if _is_network(owner):
+            return name == "__init__"
+        if any(base.__name__ == "DiffusionPipeline" for base in owner.__mro__):
+            return False
+    return False
+
+
+def _is_network(owner: type[Any]) -> bool:
+    return any(
+        _NETWORKS.get(base.__module__.partition(".")[0]) == base.__name__ for base in owner.__mro__
+    )
+
+
+def _owner(frame: FrameType) -> type[Any]:
+    """The class of a method's first argument ``self``; ``object`` where there is none."""
+    code = frame.f_code
+    if not code.co_argcount or code.co_varnames[0] != "self":
+        return object
+    return type(frame.f_locals.get("self"))
 
 
 def _user_frame(frame: FrameType) -> FrameType | None:
-    at: FrameType | None = frame
-    while at is not None:
-        file = at.f_code.co_filename
-        if (
-            not _is_installed(file)
-            and not file.startswith(_OWN)
-            and not _is_stdlib(file)
-            and not file.startswith("<")
-        ):
-            return at
-        at = at.f_back
-    return None
+    """The innermost frame of the user's code; a ``conftest.py`` only where there is no other."""
+    users = [at for at in _outwards(frame) if _is_users(at)]
+    own = (at for at in users if Path(at.f_code.co_filename).name != "conftest.py")
+    return next(own, users[0] if users else None)
+
+
+def _is_users(frame: FrameType) -> bool:
+    return is_user_file(frame.f_code.co_filename)
 
 
 def _is_importing(frame: FrameType, user: FrameType | None) -> bool:
     """Whether an installed module is being imported between ``frame`` and the user's code."""
-    at: FrameType | None = frame
-    while at is not None and at is not user:
+    for at in _outwards(frame):
+        if at is user:
+            return False
         # A program that was started has such a frame as well, without the import around it.
         around = "" if at.f_back is None else at.f_back.f_code.co_filename
         is_module = at.f_code.co_name == "<module>" and _is_installed(at.f_code.co_filename)
         if is_module and around.startswith("<frozen importlib"):
             return True
-        at = at.f_back
     return False
 
 
@@ -204,89 +359,4 @@ def _is_installed(file: str) -> bool:
 
 
 def _is_stdlib(file: str) -> bool:
-    if file.startswith("<frozen"):
-        return True
-    return file.startswith(_STDLIB) and not _is_installed(file)
-
-
-def direct_frame() -> FrameType:
-    """The innermost frame that is not ours: the Python code that called what we replaced."""
-    at: FrameType | None = sys._getframe(1)  # noqa: SLF001
-    while at is not None and at.f_code.co_filename.startswith(_OWN):
-        at = at.f_back
-    return at or sys._getframe(1)  # noqa: SLF001
-
-
-def is_calling(frame: FrameType, name: str) -> bool:
-    """Whether what ``frame`` calls right now is called ``name``, as a method or by another name.
-
-    Where neither positions nor instructions tell, a line that calls such a method decides.
-    """
-    function = _called(frame)
-    if isinstance(function, ast.Attribute):
-        return function.attr == name
-    if isinstance(function, ast.Name):
-        known = frame.f_locals.get(function.id, frame.f_globals.get(function.id))
-        # The position of a call over several lines begins at the method's name.
-        return function.id == name or getattr(known, "__name__", "") == name
-    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-    return function is None and f".{name}(" in line
-
-
-def _called(frame: FrameType) -> ast.expr | None:
-    """The expression that stands before the parentheses of the running call."""
-    code = frame.f_code
-    if not hasattr(code, "co_positions"):
-        return _called_before_3_11(frame)
-    places = itertools.islice(code.co_positions(), frame.f_lasti // 2, None)
-    first, last, begin, end = next(places, (None,) * 4)
-    if first is None or last is None or begin is None or end is None:
-        return None
-    lines = [linecache.getline(code.co_filename, at).encode() for at in range(first, last + 1)]
-    lines[-1] = lines[-1][:end]  # columns count bytes
-    lines[0] = lines[0][begin:]
-    try:
-        call = ast.parse(b"(" + b"".join(lines) + b")", mode="eval").body
-    except (SyntaxError, ValueError):
-        return None
-    return call.func if isinstance(call, ast.Call) else None
-
-
-_ABOVE: dict[str, Callable[[int], int]] = {
-    "CALL_METHOD": lambda count: count,
-    "CALL_FUNCTION": lambda count: count,
-    "CALL_FUNCTION_KW": lambda count: count + 1,  # the names of its keywords
-    "CALL_FUNCTION_EX": lambda flags: 1 + (flags & 1),  # all arguments are one tuple and one dict
-}
-"""How much lies on the stack above the function, by the instruction that calls it."""
-_NAMES = frozenset({"LOAD_NAME", "LOAD_FAST", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_CLASSDEREF"})
-_ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
-_JUMPS = frozenset({*dis.hasjrel, *dis.hasjabs})
-
-
-def _called_before_3_11(frame: FrameType) -> ast.expr | None:
-    """The same by the instructions; ``None`` where an argument has a branch or a loop of its own.
-
-    Source: documentation of ``dis`` in Python 3.10: what a call finds on the stack.
-    """
-    before = [one for one in dis.get_instructions(frame.f_code) if one.offset <= frame.f_lasti]
-    call = before.pop()
-    if call.opname not in _ABOVE:
-        return None
-    surplus = _ABOVE[call.opname](call.arg or 0)
-    for one in reversed(before):
-        # What the instructions after this one left on the stack is as much as lies above it.
-        if surplus == 0:
-            return _pushed(one)
-        if one.opcode in _JUMPS or one.is_jump_target:
-            return None
-        surplus -= dis.stack_effect(one.opcode, one.arg)
-    return None
-
-
-def _pushed(instruction: dis.Instruction) -> ast.expr:
-    if instruction.opname in _ATTRIBUTES:
-        return ast.Attribute(ast.Constant(None), str(instruction.argval), ast.Load())
-    if instruction.opname in _NAMES:
-        return ast.Name(str(instruction.argval), ast.Load())
-    return ast.Constant(None)  # an expression without a name
+    return file.startswith(("<frozen", _STDLIB)) and not _is_installed(file)

@@ -7,30 +7,34 @@ entered.
 
 from __future__ import annotations
 
-import re
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Protocol
-
-import numpy as np
 
 from pytest_repro.errors import RandomnessError
 from pytest_repro.guard.events import (
     EventKind,
     RandomnessEvent,
-    direct_frame,
+    calling_frame,
     error_of,
     find_place,
-    is_calling,
+    hide_internal_frames,
     may_draw,
 )
-from pytest_repro.guard.global_state import GENERATORS, OWNERS
-from pytest_repro.guard.patches import Patches
+from pytest_repro.guard.global_state import OWNERS, read_state, seed_state, write_state
+from pytest_repro.guard.kept import KeptGenerator, kept_generators
+from pytest_repro.guard.misuse import wrongly_handed
+from pytest_repro.guard.patches import Patches, guard_patches
 from pytest_repro.model.words import RngMode
 
-_NUMPY, _RANDOM = GENERATORS[EventKind.NUMPY_GLOBAL], GENERATORS[EventKind.RANDOM_GLOBAL]
+_BEYOND = {
+    EventKind.UNSEEDED: "random",
+    EventKind.MINDSPORE_GLOBAL: "mindspore",
+    EventKind.TORCH_GLOBAL: "torch",
+}
+_GLOBALS = frozenset(EventKind) - {EventKind.UNSEEDED, EventKind.MISUSE}
 
 
 class RandomnessWarning(UserWarning):
@@ -38,101 +42,76 @@ class RandomnessWarning(UserWarning):
 
 
 class GlobalState(Protocol):
-    """The global random state of a framework (MindSpore's adapter has it)."""
+    """The global random state of a framework."""
 
     def seed_globals(self, seed: int) -> None:
         """Seed it."""
-        ...
 
     def save_state(self) -> Any:
         """Something that `restore_state` takes; ``None`` while the framework is not imported."""
-        ...
 
     def restore_state(self, state: Any) -> None:
         """Put it back."""
-        ...
 
 
-def isolated_globals(seed: int, mindspore: GlobalState | None = None) -> Isolation:
-    """Seed ``random``, numpy's legacy state and MindSpore; give every state back at the end.
+class Isolation:
+    """Seeds ``random``, numpy's legacy state and frameworks; gives every state back at the end.
 
     Also after an exception, and each one even where giving back another fails.
 
     Args:
         seed: At least 0; numpy's legacy state gets its remainder by 2**32.
-        mindspore: The framework's state, where it is installed.
-    """
-    return Isolation(seed, mindspore)
-
-
-class Isolation:
-    """Seeded global states from its entry to its exit; use `isolated_globals`.
-
-    Written out rather than as a generator: it stands around every test.
+        frameworks: Further states.
     """
 
-    __slots__ = ("_before", "_framework", "_framework_state", "_held", "_seed")
-
-    def __init__(self, seed: int, framework: GlobalState | None) -> None:
+    def __init__(self, seed: int, *frameworks: GlobalState) -> None:
         self._seed = seed
-        self._framework = framework
-        self._framework_state: Any = None
-        self._before: _States = _NO_STATES
-        self._held: _States = _NO_STATES
+        self._frameworks = frameworks
+        self._saved: list[tuple[GlobalState, Any]] = []
+        self._before: dict[EventKind, object] = {}
+        self._held: dict[EventKind, object] = {}
 
     def hold(self) -> None:
         """Remember the states of numpy and ``random`` for `release`; others may move them now."""
-        self._held = _read()
+        self._held = _read_all()
 
     def release(self) -> None:
-        """Give them the states that they had at `hold`, or at first when they were seeded."""
-        if _read() != self._held:
-            _move(self._held)
+        """Give them the states that they had at `hold`."""
+        _write_all(self._held)
 
     def __enter__(self) -> None:
-        self._before = _read()
+        self._before = _read_all()
         try:
-            self._held = _NUMPY.seeded(self._seed), _RANDOM.seeded(self._seed)
-            _move(self._held)
-            if self._framework is not None:
-                self._seed_framework(self._framework)
+            for framework in self._frameworks:
+                self._saved.append((framework, framework.save_state()))
+                framework.seed_globals(self._seed)
+            for kind in OWNERS:  # last: MindSpore seeds numpy in its own way
+                seed_state(kind, self._seed)
+            self.hold()
+            _SWITCH.all_moved()
         except BaseException:
             self.__exit__()
             raise
 
     def __exit__(self, *_: object) -> None:
-        framework, self._framework = self._framework, None
+        if not self._saved:
+            _write_all(self._before)
+            return
+        framework, state = self._saved.pop()
         try:
-            if framework is not None:
-                framework.restore_state(self._framework_state)
+            framework.restore_state(state)
         finally:
-            _move(self._before)
-
-    def _seed_framework(self, framework: GlobalState) -> None:
-        self._framework_state = framework.save_state()
-        framework.seed_globals(self._seed)
-        if self._framework_state is not None:
-            _move(self._held)  # it may have seeded numpy in its own way
+            self.__exit__()
 
 
-_States = tuple[Any, Any]
-"""Of numpy's and of ``random``'s generator."""
-_NO_STATES: _States = (None, None)
+def _read_all() -> dict[EventKind, object]:
+    return {kind: read_state(kind) for kind in OWNERS}
 
 
-def _read() -> _States:
-    return _NUMPY.read(), _RANDOM.read()
-
-
-def _move(states: _States) -> None:
-    """Give the global generators their states, which no guard shall take for draws."""
-    for kind in GENERATORS:
-        _SWITCH.moving(kind)
-    numpy_state, random_state = states
-    _NUMPY.write(numpy_state)
-    _RANDOM.write(random_state)
-    for kind in GENERATORS:
-        _SWITCH.drew(kind)
+def _write_all(states: dict[EventKind, object]) -> None:
+    for kind, state in states.items():
+        write_state(kind, state)
+    _SWITCH.all_moved()  # no guard takes this for a draw
 
 
 class RandomnessGuard:
@@ -140,8 +119,7 @@ class RandomnessGuard:
 
     Attributes:
         events: What it saw, in order.
-        mode, lasting: As they were asked for.
-        watches_globals: Whether draws from global states are watched, too.
+        mode, watches_globals: As asked for.
     """
 
     def __init__(
@@ -150,20 +128,20 @@ class RandomnessGuard:
         on_event: Callable[[RandomnessEvent], None] | None = None,
         *,
         globals_may_draw: bool = False,
-        lasting: bool = False,
     ) -> None:
         self.mode = mode
-        self.lasting = lasting
         self.watches_globals = not globals_may_draw
         self.events: list[RandomnessEvent] = []
         self._on_event = on_event
-        # States after the last draw that is accounted for, and how many foreign ones were made.
-        self._remembered: dict[EventKind, tuple[object, int]] = {}
+        self._states: dict[EventKind, object] = {}
+        self._kept: list[KeptGenerator] = []
+        self._seeded: dict[EventKind, str] = {}
 
     def __enter__(self) -> RandomnessGuard:
-        if self.mode is not RngMode.OFF and self.watches_globals:
-            for kind in GENERATORS:
-                self._remember(kind)
+        if self.mode is not RngMode.OFF:
+            if self.watches_globals:
+                self._states = _read_all()
+            self._kept = list(kept_generators())
         _SWITCH.enter(self)
         return self
 
@@ -171,59 +149,61 @@ class RandomnessGuard:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         _SWITCH.leave(self)
+        if isinstance(error, RandomnessError):
+            hide_internal_frames(error)
         if self.mode is RngMode.OFF:
             return
-        for source in tuple(self._remembered):
-            self._compare(source)
+        for event in self._unseen():
+            self.events.append(event)
+            self._tell(event)
         if self.mode is RngMode.ERROR and self.events and error is None:
-            # Somebody caught the error on its way, or nothing but the state told of the draw.
+            # The test caught the error on its way, or only a state shows the draw.
             raise error_of(self.events[0])
 
     def drawing(self, kind: EventKind, what: str) -> None:
         """Judge a draw that is about to happen; raises `RandomnessError` in mode ``error``."""
         __tracebackhide__ = True
-        if not self.watches_globals and kind in _GLOBALS:
+        if self.mode is RngMode.OFF or (not self.watches_globals and kind in _GLOBALS):
             return
-        beyond = "mindspore" if kind is EventKind.MINDSPORE_GLOBAL else ""
-        place = find_place(direct_frame(), beyond)
-        overwritten = kind is EventKind.UNSEEDED and _is_overwritten()
-        if self.mode is RngMode.OFF or overwritten or may_draw(place, kind):
-            return
-        self._report(place.event(kind, what))
+        place = find_place(calling_frame(), _BEYOND.get(kind, ""))
+        if not may_draw(place, kind):
+            self._report(place.event(kind, what, self._seeded.get(kind, "")))
 
     def handed(self, generator: object, count: int | None) -> None:
-        """Judge what mindone was handed to draw with."""
+        """Judge what mindone got to draw with."""
         __tracebackhide__ = True
         what = wrongly_handed(generator, count)
         if what and self.mode is not RngMode.OFF:
-            self._report(find_place(direct_frame()).event(EventKind.MISUSE, what))
+            self._report(find_place(calling_frame()).event(EventKind.MISUSE, what))
 
-    def moving(self, kind: EventKind) -> None:
-        """Look whether a state moved unseen, before it moves again."""
-        if kind in self._remembered:
-            self._compare(kind)
+    def moved(self, kind: EventKind) -> None:
+        """A state moved in a way that is accounted for."""
+        if kind in self._states:
+            self._states[kind] = read_state(kind)
 
-    def settle(self, kind: EventKind) -> None:
-        """A draw or seeding that is accounted for is over."""
-        if kind in self._remembered:
-            self._remember(kind)
+    def seeding(self, kind: EventKind, call: str) -> None:
+        """Remember who seeded a global state, to explain a draw from it."""
+        self._seeded[kind] = call
 
-    def _remember(self, kind: EventKind) -> None:
-        self._remembered[kind] = GENERATORS[kind].read(), _SWITCH.foreign
+    def reseeded(self, generator: object) -> None:
+        """A generator that got a seed in this test owes nothing to earlier ones."""
+        self._kept = [one for one in self._kept if one.generator is not generator]
 
-    def _compare(self, kind: EventKind) -> None:
-        state, foreign = self._remembered[kind]
-        if foreign != _SWITCH.foreign or state == GENERATORS[kind].read():
-            return
-        if any(event.kind is kind for event in self.events):
-            return
-        what = (
-            f"{OWNERS[kind]}'s global state was drawn from, by a function that was kept aside "
-            "before the test: in a class, a closure or a default argument"
-        )
-        event = RandomnessEvent(kind, what, "", 0, "")
-        self.events.append(event)
-        self._tell(event)
+    def settle(self) -> None:
+        """Account for everything that moved so far."""
+        self._states = {kind: read_state(kind) for kind in self._states}
+        self._kept = list(kept_generators())
+
+    def _unseen(self) -> Iterator[RandomnessEvent]:
+        """Draws that no replacement saw: only a state shows them."""
+        for kind, state in self._states.items():
+            if state != read_state(kind) and all(one.kind is not kind for one in self.events):
+                yield RandomnessEvent(
+                    kind,
+                    f"{OWNERS[kind]}'s global state was drawn from by a function that the test "
+                    "reached before the guard: in a class, a closure or a default argument",
+                )
+        yield from (one.event() for one in self._kept if one.has_moved())
 
     def _report(self, event: RandomnessEvent) -> None:
         __tracebackhide__ = True
@@ -240,41 +220,29 @@ class RandomnessGuard:
             warnings.warn_explicit(text, RandomnessWarning, event.file or "?", event.line)
 
 
-_GLOBALS = frozenset({EventKind.NUMPY_GLOBAL, EventKind.RANDOM_GLOBAL, EventKind.MINDSPORE_GLOBAL})
-
-
 def guard_randomness(
     mode: RngMode | str,
     on_event: Callable[[RandomnessEvent], None] | None = None,
     *,
     globals_may_draw: bool = False,
-    lasting: bool = False,
 ) -> RandomnessGuard:
     """A context manager that catches randomness which no seed of the test decides.
 
-    Caught: generators made without a seed, draws from numpy's legacy global state, from
-    ``random``'s functions and from MindSpore's global generator, and what mindone's
-    ``randn_tensor`` takes silently (RandomState, an int, too few generators). Drawing by the
-    standard library, by test tools and for initialising weights passes.
+    Caught: generators made without a seed, generators of a module that carry their state from test
+    to test, draws from numpy's legacy global state, from ``random``'s functions and from
+    MindSpore's and PyTorch's global generators, and what mindone's ``randn_tensor`` takes silently
+    (RandomState, an int, too few generators). Draws by the standard library, by test tools and in
+    the constructor of a network pass.
 
     Args:
-        mode: ``error`` raises `RandomnessError` at the draw (and again at the end, should the
-            test have swallowed it), ``warn`` gives a `RandomnessWarning`, ``off`` lets
-            everything pass, also inside another guard.
+        mode: ``error`` raises `RandomnessError` at the draw (and again at the end if the test
+            caught it), ``warn`` gives a `RandomnessWarning`, ``off`` lets everything pass, also
+            inside another guard.
         on_event: Called with every event, in both modes, instead of the warning.
-        globals_may_draw: Let draws from global states pass, e.g. where `isolated_globals` has just
+        globals_may_draw: Let draws from global states pass, e.g. where `Isolation` has just
             seeded them; a generator without a seed never does.
-        lasting: Leave what is replaced in place for the next guard, until `end_guarding`; not
-            where it hides what somebody else put there, nor where a framework is loaded.
     """
-    if not isinstance(mode, RngMode):
-        mode = RngMode(mode)
-    return RandomnessGuard(mode, on_event, globals_may_draw=globals_may_draw, lasting=lasting)
-
-
-def end_guarding() -> None:
-    """Put back what lasting guards left replaced, if no guard is active."""
-    _SWITCH.end()
+    return RandomnessGuard(RngMode(mode), on_event, globals_may_draw=globals_may_draw)
 
 
 class _Watching(threading.local):
@@ -284,145 +252,61 @@ class _Watching(threading.local):
         self.guards: list[RandomnessGuard] = []
 
 
-_WATCHING = _Watching()
-
-
 class _Switch:
-    """Which guard watches which thread; puts the patches in place for the first of them."""
+    """Puts the replacements in place for the first guard, and passes each draw to its guard."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._active = 0
-        self._lasting = False
+        self._active: list[RandomnessGuard] = []
+        self._watching = _Watching()
         self._patches: Patches | None = None
-        self.foreign = 0
-        """Draws by threads that no guard watches; after one, a moved state proves nothing."""
 
     def enter(self, guard: RandomnessGuard) -> None:
-        _WATCHING.guards.append(guard)
-        if guard.mode is RngMode.OFF:
-            return
+        self._watching.guards.append(guard)
         with self._lock:
             if self._patches is None:
-                self._patches = Patches(self)
-            if self._active == 0:
-                self._patches.renew(with_globals=guard.watches_globals)
-            self._active += 1
-            self._lasting |= guard.lasting
+                self._patches = guard_patches(self)
+            if not self._active:
+                self._patches.install()
+            self._active.append(guard)
 
     def leave(self, guard: RandomnessGuard) -> None:
-        _WATCHING.guards.remove(guard)
+        self._watching.guards.remove(guard)
+        with self._lock:
+            self._active.remove(guard)
+            if not self._active and self._patches is not None:
+                self._patches.remove()
         if guard.mode is RngMode.OFF:
-            # Whatever moved in there is no business of the guards around it.
-            for kind in GENERATORS:
-                self.drew(kind)
-            return
-        with self._lock:
-            self._active -= 1
-            if not (self._lasting and self._patches is not None and self._patches.may_stay()):
-                self._remove()
-
-    def end(self) -> None:
-        with self._lock:
-            self._lasting = False
-            self._remove()
-
-    def _remove(self) -> None:
-        if self._active == 0 and self._patches is not None:
-            self._patches.remove()
+            self.all_moved()  # what moved in there does not concern the guards around it
 
     def drawing(self, kind: EventKind, what: str) -> None:
         __tracebackhide__ = True
-        stack = _WATCHING.guards
-        if stack:
-            stack[-1].drawing(kind, what)
-
-    def moving(self, kind: EventKind) -> None:
-        for guard in _WATCHING.guards[-1:]:
-            guard.moving(kind)
-
-    def drew(self, kind: EventKind) -> None:
-        stack = _WATCHING.guards
-        if not stack:
-            self.foreign += 1
-        for guard in stack:
-            guard.settle(kind)
+        for guard in self._watching.guards[-1:]:
+            guard.drawing(kind, what)
 
     def handed(self, generator: object, count: int | None) -> None:
         __tracebackhide__ = True
-        stack = _WATCHING.guards
-        if stack:
-            stack[-1].handed(generator, count)
+        for guard in self._watching.guards[-1:]:
+            guard.handed(generator, count)
+
+    def seeding(self, kind: EventKind, call: str) -> None:
+        for guard in self._watching.guards:
+            guard.seeding(kind, call)
+
+    def moved(self, kind: EventKind) -> None:
+        # In every thread: after a draw of another thread a moved state proves nothing.
+        for guard in tuple(self._active):
+            guard.moved(kind)
+
+    def all_moved(self) -> None:
+        for kind in OWNERS:
+            self.moved(kind)
+
+    def reseeded(self, generator: object) -> None:
+        for guard in tuple(self._active):
+            guard.reseeded(generator)
 
 
 _SWITCH = _Switch()
-
-
-def _is_overwritten() -> bool:
-    """Whether an unseeded generator is made only to be overwritten: unpickling, ``jumped``."""
-    frame = direct_frame()
-    file = frame.f_code.co_filename.replace("\\", "/")
-    return file.endswith("numpy/random/_pickle.py") or is_calling(frame, "jumped")
-
-
-def wrongly_handed(generator: object, count: int | None) -> str:
-    """What is wrong with a generator that was handed to mindone; ``""`` when nothing is."""
-    if isinstance(generator, list):
-        wrong = next((one for one in generator if not isinstance(one, np.random.Generator)), None)
-        if wrong is not None:
-            return _not_a_generator(wrong)
-        if count is not None and len(generator) not in (1, count):
-            return _miscounted(len(generator), count)
-        own = len({id(one) for one in generator})
-        return "" if own == len(generator) else _shared(own, len(generator))
-    fine = generator is None or isinstance(generator, np.random.Generator)
-    return "" if fine else _not_a_generator(generator)
-
-
-def _not_a_generator(value: object) -> str:
-    kind = type(value).__name__
-    if kind == "Generator":  # of MindSpore, say
-        kind = f"{type(value).__module__.partition('.')[0]}.{kind}"
-    article = "an" if kind[0] in "aeiouAEIOU" else "a"
-    return f"{article} {kind} was handed to a pipeline as generator: its draws cannot be compared"
-
-
-def _miscounted(generators: int, images: int) -> str:
-    were = "1 generator was" if generators == 1 else f"{generators} generators were"
-    return f"{were} handed to a batch of {images} images: {_ONE_EACH}"
-
-
-_ONE_EACH = "each image needs one of its own, so that it can be made again alone"
-
-
-def _shared(own: int, images: int) -> str:
-    only = "1 generator" if own == 1 else f"{own} generators"
-    return f"a list of {images} holds only {only}: {_ONE_EACH}"
-
-
-_NOT_A_GENERATOR = re.compile(r"'(\w+)' object has no attribute 'standard_normal'")
-_MINDONE_COUNT = re.compile(
-    r"list of generators of length (\d+), but requested an effective batch size of (\d+)"
-)
-
-
-def explain_misuse(error: BaseException) -> RandomnessError | None:
-    """What a pipeline's own error about its generators means, or ``None`` when it is another one.
-
-    mindone's pipelines refuse a list of another length than the batch with a ValueError, and an int
-    with an AttributeError.
-    """
-    counts = _MINDONE_COUNT.search(str(error))
-    if isinstance(error, ValueError) and counts is not None:
-        what = _miscounted(int(counts[1]), int(counts[2]))
-        return RandomnessError(
-            what, facts=(f"pipeline  {error}",), next_step=f"repro_generators({counts[2]})"
-        )
-    kind = _NOT_A_GENERATOR.search(str(error))
-    if isinstance(error, AttributeError) and kind is not None:
-        return RandomnessError(
-            f"a pipeline got generator={kind[1]}(...): it is no numpy.random.Generator",
-            facts=(f"pipeline  {error}",),
-            next_step="pass repro_generator",
-        )
-    return None
+announce_draw = _SWITCH.drawing
+"""Tells the guard of the calling thread of a draw from a global state; raises to stop it."""

@@ -1,4 +1,4 @@
-"""What is replaced while a guard is active, and put back when the last one leaves.
+"""What a guard replaces while it is active.
 
 numpy's unseeded generators are caught at the one place where all of them ask for entropy, so no
 class is replaced: ``isinstance``, pickles and names imported before the guard stay as they are.
@@ -7,7 +7,6 @@ class is replaced: ``isinstance``, pickles and names imported before the guard s
 from __future__ import annotations
 
 import functools
-import operator
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -18,36 +17,33 @@ from weakref import WeakSet, ref
 
 import numpy as np
 import numpy.random.bit_generator as numpy_entropy
-import numpy.random.mtrand as numpy_legacy
 
-from pytest_repro.guard.events import EventKind
-
-_ANY = Any
+from pytest_repro.errors import UsageError
+from pytest_repro.guard.events import EventKind, calling_frame, makes_legacy_state, place_of
 
 
 class Observer(Protocol):
-    """Who is told of every draw; raises to stop it."""
+    """Hears of every draw; raises to stop it."""
 
     def drawing(self, kind: EventKind, what: str) -> None:
         """A draw is about to happen in the calling thread."""
-        ...
 
-    def moving(self, kind: EventKind) -> None:
-        """Global state is about to be moved, by a draw or by seeding."""
-        ...
+    def moved(self, kind: EventKind) -> None:
+        """A draw or a seeding that was seen has moved a global state."""
 
-    def drew(self, kind: EventKind) -> None:
-        """The draw that was announced, or a seeding, is over; global state has moved."""
-        ...
+    def seeding(self, kind: EventKind, call: str) -> None:
+        """A global state is about to be seeded by ``call``."""
+
+    def reseeded(self, generator: object) -> None:
+        """A generator got a seed of its own."""
 
     def handed(self, generator: object, count: int | None) -> None:
         """Mindone's drawing function got ``generator`` (a list for a batch of ``count``)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Patch:
-    """One attribute and what stands in for it."""
+class Patch:
+    """One attribute of a module or class, and its replacement."""
 
     owner: Any
     name: str
@@ -55,267 +51,158 @@ class _Patch:
     original: object
 
 
-class Patches:
-    """All replacements for one observer; built once, put in place and taken away as often as asked.
+_ABSENT = object()
 
-    They may stay in place from one guard to the next where they stand for nothing but the functions
-    themselves (`may_stay`); what changed meanwhile is seen by `renew`.
+
+class Patches:
+    """Replacements that are put in place and taken away together, any number of times.
+
+    Modules that import a replaced function by name are reached, too.
 
     Args:
-        observer: Told of every draw.
+        patches: Replacements of functions that modules may hold by name.
+        find_more: Finds further replacements each time; for what is loaded or exchanged later.
     """
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-        of_globals = (*_numpy_patches(observer),), (*_random_patches(observer),)
-        of_entropy = ((patch,) for patch in _entropy_patches(observer))
-        self._entropy = tuple(map(_ModulePatches, of_entropy))
-        self._modules = (*map(_ModulePatches, of_globals), *self._entropy)
-        self._by_name = ByName(
-            (patch.original, patch.replacement) for patches in of_globals for patch in patches
-        )
-        self._mindspore: tuple[_Patch, ...] = ()
-        self._mindone: tuple[_Patch, ...] = ()
-        self._undo: list[tuple[Any, str, bool, object]] = []
-        self._in_place = False
-
-    def renew(self, *, with_globals: bool = True) -> None:
-        """Put in place what is not: everything at first, later what others imported or replaced.
-
-        Args:
-            with_globals: Look at the functions of the global generators, too.
-        """
-        if self._in_place and not self._is_current(
-            self._modules if with_globals else self._entropy
-        ):
-            self.remove()
-        if not self._in_place:
-            self.install()
-
-    def may_stay(self) -> bool:
-        """Whether nobody else's replacement is hidden, and no framework's function exchanged.
-
-        Who put a function of their own in place and takes it away later must find it there.
-        """
-        return not self._undo and all(module.is_pristine() for module in self._modules)
-
-    def _is_current(self, modules: Iterable[_ModulePatches]) -> bool:
-        # Loops rather than `all`: this is asked twice a test.
-        for module in modules:
-            if not module.is_in_place():
-                return False
-        return not self._by_name.has_new()
+    def __init__(
+        self, patches: Iterable[Patch], find_more: Callable[[], Iterable[Patch]] = tuple
+    ) -> None:
+        self._patches = tuple(patches)
+        self._find_more = find_more
+        self._by_name = _ByName((one.original, one.replacement) for one in self._patches)
+        self._undo: list[tuple[Patch, object]] = []
 
     def install(self) -> None:
-        """Replace everything; MindSpore and mindone only where they are already imported."""
-        if not self._mindspore and "mindspore.ops.operations.random_ops" in sys.modules:
-            self._mindspore = tuple(_mindspore_patches(self._observer))
-        self._mindone = self._renewed(tuple(_mindone_patches(self._observer)))
-        for module in self._modules:
-            module.install()
-        self._by_name.install()
-        for patch in (*self._mindspore, *self._mindone):
-            own = patch.name in vars(patch.owner)
-            before = vars(patch.owner).get(patch.name)
+        """Replace everything."""
+        for patch in (*self._patches, *self._find_more()):
+            before = vars(patch.owner).get(patch.name, _ABSENT)
             if before is patch.replacement:
                 # A monkeypatch made under a guard and undone after it put ours back.
                 before = patch.original
-            self._undo.append((patch.owner, patch.name, own, before))
+            self._undo.append((patch, before))
             setattr(patch.owner, patch.name, patch.replacement)
-        self._in_place = True
-
-    def _renewed(self, found: tuple[_Patch, ...]) -> tuple[_Patch, ...]:
-        """The patches around what stands in mindone now: a test may have exchanged it."""
-        known = {id(one) for patch in self._mindone for one in (patch.original, patch.replacement)}
-        return self._mindone if all(id(one.original) in known for one in found) else found
+        self._by_name.install()
 
     def remove(self) -> None:
-        """Put everything back as it was."""
-        self._in_place = False
-        while self._undo:
-            owner, name, own, before = self._undo.pop()
-            if own:
-                setattr(owner, name, before)
-            else:
-                delattr(owner, name)
+        """Put everything back; what a test has put in place of a replacement stays."""
         self._by_name.remove()
-        for module in self._modules:
-            module.remove()
+        while self._undo:
+            patch, before = self._undo.pop()
+            if vars(patch.owner).get(patch.name) is not patch.replacement:
+                continue
+            if before is _ABSENT:
+                delattr(patch.owner, patch.name)
+            else:
+                setattr(patch.owner, patch.name, before)
 
 
-class _ModulePatches:
-    """Many replacements in one module, put in place by one step for all of them."""
+def guard_patches(observer: Observer) -> Patches:
+    """Everything that the guard replaces; MindSpore and mindone once they are imported."""
+    of_entropy = tuple(_entropy_patches(observer))
+    of_mindspore: list[Patch] = []
 
-    def __init__(self, patches: Iterable[_Patch]) -> None:
-        found = tuple(patches)
-        self._namespace: dict[str, object] = vars(found[0].owner)
-        self._originals = {patch.name: patch.original for patch in found}
-        self._replacements = {patch.name: patch.replacement for patch in found}
-        self._before: dict[str, object] = {}
-        # One step for all names, with one of them twice: of a single name it makes no tuple.
-        names = (*self._originals, next(iter(self._originals)))
-        self._found = operator.itemgetter(*names)
-        self._wanted = self._found(self._replacements)
+    def find_more() -> Iterator[Patch]:
+        if not of_mindspore and "mindspore.ops.operations.random_ops" in sys.modules:
+            of_mindspore.extend(_mindspore_patches(observer))
+        yield from of_mindspore
+        yield from _determinism_patches()
+        yield from of_entropy
+        yield from _mindone_patches(observer)
 
-    def is_in_place(self) -> bool:
-        """Whether nobody exchanged a replacement since it was put in place."""
-        try:
-            return bool(self._found(self._namespace) == self._wanted)
-        except KeyError:
-            return False
-
-    def install(self) -> None:
-        namespace, originals = self._namespace, self._originals
-        if self._found(namespace) == self._found(originals):
-            self._before = originals
-        else:
-            self._before = self._before_us({name: namespace[name] for name in originals})
-        namespace.update(self._replacements)
-
-    def _before_us(self, before: dict[str, object]) -> dict[str, object]:
-        for name, replacement in self._replacements.items():
-            if before[name] is replacement:
-                # A monkeypatch made under a guard and undone after it put ours back.
-                before[name] = self._originals[name]
-        return before
-
-    def is_pristine(self) -> bool:
-        """Whether what was replaced were the functions themselves."""
-        return self._before is self._originals
-
-    def remove(self) -> None:
-        if self.is_in_place():
-            self._namespace.update(self._before)
-            return
-        for name, before in self._before.items():
-            # What somebody put in place of ours stays.
-            if self._namespace.get(name) is self._replacements[name]:
-                self._namespace[name] = before
+    return Patches((*_numpy_patches(observer), *_random_patches(observer)), find_more)
 
 
 def _watched(
-    observer: Observer, kind: EventKind, what: str, original: Callable[..., _ANY]
-) -> Callable[..., _ANY]:
+    observer: Observer, kind: EventKind, what: str, original: Callable[..., Any]
+) -> Callable[..., Any]:
     @functools.wraps(original)
     def draw(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        observer.moving(kind)
         observer.drawing(kind, what)
         try:
             return original(*args, **kwargs)
         finally:
-            observer.drew(kind)
+            observer.moved(kind)
 
     return draw
 
 
-def _settling(
-    observer: Observer, kind: EventKind, original: Callable[..., _ANY]
-) -> Callable[..., _ANY]:
-    """Seeding or setting the state is no draw, but moves it."""
+def _seeding(
+    observer: Observer, kind: EventKind, shown: str, original: Callable[..., Any]
+) -> Callable[..., Any]:
+    """To seed or to set the state is no draw, but moves it."""
 
     @functools.wraps(original)
-    def settle(*args: Any, **kwargs: Any) -> Any:
-        observer.moving(kind)
+    def seed(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        observer.seeding(kind, f"{shown} at {place_of(calling_frame())}")
         try:
             return original(*args, **kwargs)
         finally:
-            observer.drew(kind)
+            observer.moved(kind)
 
-    return settle
+    return seed
 
 
-_ENTROPY_BITS = 128
-"""What numpy's SeedSequence asks for: a pool of four 32-bit words."""
-
-_SETTLING = frozenset({"seed", "set_state", "setstate"})
+_SEEDING = frozenset({"seed", "set_state", "setstate"})
 _SILENT = frozenset({"get_state", "getstate"})
 
 
 def _global_patches(
     observer: Observer, kind: EventKind, module: ModuleType, owner: object, shown: str
-) -> Iterator[_Patch]:
+) -> Iterator[Patch]:
     """Every function of ``module`` that is a method of its global generator ``owner``."""
     for name, function in list(vars(module).items()):
         belongs = getattr(function, "__self__", None) is owner or name in ("ranf", "sample")
         if name.startswith("_") or not belongs or name in _SILENT or not callable(function):
             continue
-        if name in _SETTLING:
-            yield _Patch(module, name, _settling(observer, kind, function), function)
+        if name in _SEEDING:
+            replacement = _seeding(observer, kind, f"{shown}.{name}", function)
         else:
             what = f"{shown}.{name} draws from a global state"
-            yield _Patch(module, name, _watched(observer, kind, what, function), function)
+            replacement = _watched(observer, kind, what, function)
+        yield Patch(module, name, replacement, function)
 
 
-def _numpy_patches(observer: Observer) -> Iterator[_Patch]:
+def _numpy_patches(observer: Observer) -> Iterator[Patch]:
     kind = EventKind.NUMPY_GLOBAL
-    owner = numpy_legacy._rand  # noqa: SLF001
+    owner = np.random.rand.__self__  # type: ignore[attr-defined]
     yield from _global_patches(observer, kind, np.random, owner, "np.random")
-    # `seed` is a plain function in np.random; every other module-level name is a bound method.
-    if not isinstance(getattr(np.random.seed, "__self__", None), np.random.RandomState):
-        seed = np.random.seed
-        yield _Patch(np.random, "seed", _settling(observer, kind, seed), seed)
+    # `seed` is a plain function in np.random; every other name is a bound method.
+    seed = np.random.seed
+    if getattr(seed, "__self__", None) is not owner:
+        yield Patch(np.random, "seed", _seeding(observer, kind, "np.random.seed", seed), seed)
 
 
-def _entropy_patches(observer: Observer) -> Iterator[_Patch]:
+def _random_patches(observer: Observer) -> Iterator[Patch]:
+    owner = random.random.__self__  # type: ignore[attr-defined]
+    yield from _global_patches(observer, EventKind.RANDOM_GLOBAL, random, owner, "random")
+
+
+def _entropy_patches(observer: Observer) -> Iterator[Patch]:
+    """Where generators of numpy and ``random.Random()`` ask for entropy instead of a seed."""
     entropy = numpy_entropy.randbits  # type: ignore[attr-defined]
+    seed = random.Random.seed
 
     def randbits(count: int) -> Any:
         __tracebackhide__ = True
-        observer.drawing(EventKind.UNSEEDED, "a numpy generator was made without a seed")
+        if not makes_legacy_state(calling_frame()):
+            observer.drawing(EventKind.UNSEEDED, "a numpy generator was made without a seed")
         return entropy(count)
 
-    yield _Patch(numpy_entropy, "randbits", randbits, entropy)
-    yield _Patch(numpy_legacy, "_MT19937", _unseeded_legacy(observer, entropy), np.random.MT19937)
+    @functools.wraps(seed)
+    def seed_random(self: random.Random, a: Any = None, version: int = 2) -> None:
+        __tracebackhide__ = True
+        if a is None:
+            observer.drawing(EventKind.UNSEEDED, "a random.Random was made without a seed")
+        seed(self, a, version)
+        observer.reseeded(self)
+
+    yield Patch(numpy_entropy, "randbits", randbits, entropy)
+    yield Patch(random.Random, "seed", seed_random, seed)
 
 
-def _unseeded_legacy(observer: Observer, entropy: Callable[[int], Any]) -> type[np.random.MT19937]:
-    """The MT19937 that RandomState makes for itself.
-
-    RandomState(0) makes an unseeded one first and seeds it then, so entropy alone tells nothing:
-    what tells is whether it is seeded before it is used for the first time.
-    """
-    plain = np.random.MT19937
-
-    class Kind(type(plain)):  # type: ignore[misc]
-        def __instancecheck__(cls, value: object) -> bool:
-            # numpy asks this of every RandomState's bits, also of those made before.
-            return isinstance(value, plain)
-
-    class MT19937(plain, metaclass=Kind):  # type: ignore[misc, valid-type]  # numpy reads the name
-        def __init__(self) -> None:
-            # A sequence of its own, made without asking for entropy, which would be an event.
-            super().__init__(0)
-            self.seeded = False
-
-        def _legacy_seeding(self, seed: Any) -> Any:
-            self.seeded = True
-            return super()._legacy_seeding(seed)
-
-        @property
-        def capsule(self) -> Any:
-            __tracebackhide__ = True
-            if not self.seeded:
-                self.seeded = True
-                observer.drawing(EventKind.UNSEEDED, "a RandomState was made without a seed")
-                self.state = plain(entropy(_ENTROPY_BITS)).state
-            return super().capsule
-
-        def __reduce__(self) -> Any:
-            # A pickle must not name this class.
-            make, arguments, *rest = super().__reduce__()
-            return make, tuple(plain if one is type(self) else one for one in arguments), *rest
-
-    return MT19937
-
-
-def _random_patches(observer: Observer) -> Iterator[_Patch]:
-    owner = random._inst  # noqa: SLF001
-    kind = EventKind.RANDOM_GLOBAL
-    yield from _global_patches(observer, kind, random, owner, "random")
-
-
-def _mindspore_patches(observer: Observer) -> Iterator[_Patch]:
+def _mindspore_patches(observer: Observer) -> Iterator[Patch]:
     names = ("operations.random_ops", "auto_generate", "operations")
     modules = [sys.modules[f"mindspore.ops.{name}"] for name in names]
     for name in DRAWING_PRIMITIVES:
@@ -323,10 +210,31 @@ def _mindspore_patches(observer: Observer) -> Iterator[_Patch]:
         if isinstance(kind, type):
             what = f"MindSpore's {name} draws from a global state"
             call = _watched(observer, EventKind.MINDSPORE_GLOBAL, what, kind.__call__)
-            yield _Patch(kind, "__call__", call, vars(kind).get("__call__"))
+            yield Patch(kind, "__call__", call, vars(kind).get("__call__", _ABSENT))
 
 
-def _mindone_patches(observer: Observer) -> Iterator[_Patch]:
+def _determinism_patches() -> Iterator[Patch]:
+    """``mindspore.set_deterministic``, which raises when it is called a second time."""
+    module = sys.modules.get("mindspore")
+    original = getattr(module, "set_deterministic", None)
+    if module is None or original is None:
+        return
+
+    @functools.wraps(original)
+    def set_deterministic(deterministic: bool) -> None:
+        if not deterministic:
+            raise UsageError(
+                "the test switches MindSpore's deterministic computation off",
+                where=place_of(calling_frame()),
+                next_step="remove mindspore.set_deterministic(False)",
+            )
+        if module.get_context("deterministic") != "ON":
+            original(deterministic)
+
+    yield Patch(module, "set_deterministic", set_deterministic, original)
+
+
+def _mindone_patches(observer: Observer) -> Iterator[Patch]:
     """The ``randn`` of mindone, which its ``randn_tensor`` looks up when it is called.
 
     Pipelines import ``randn_tensor`` by name, so replacing that would not reach them.
@@ -334,7 +242,7 @@ def _mindone_patches(observer: Observer) -> Iterator[_Patch]:
     module = sys.modules.get("mindone.diffusers.utils.mindspore_utils")
     if module is None or not callable(vars(module).get("randn")):
         return
-    original = module.randn
+    original = getattr(module.randn, "repro_original", module.randn)
 
     @functools.wraps(original)
     def randn(size: Any, generator: Any = None, dtype: Any = None) -> Any:
@@ -349,7 +257,8 @@ def _mindone_patches(observer: Observer) -> Iterator[_Patch]:
             observer.handed(generator, None)
         return original(size, generator=generator, dtype=dtype)
 
-    yield _Patch(module, "randn", randn, original)
+    randn.repro_original = original  # type: ignore[attr-defined]
+    yield Patch(module, "randn", randn, original)
 
 
 DRAWING_PRIMITIVES = (
@@ -411,21 +320,16 @@ they were imported by name; ``ms.get_rng_state()`` does not move for most of the
 """
 
 
-class ByName:
+class _ByName:
     """Puts replacements in place in every module that holds an original by name.
 
-    Only modules that came since the last look are looked through: thousands are loaded, and few
-    are new to a test.
-
-    Args:
-        pairs: Originals and what stands in for them.
+    A module is looked through once: thousands are loaded, and few are new to a test.
     """
 
     def __init__(self, pairs: Iterable[tuple[object, object]]) -> None:
-        # A module that was loaded under a guard holds what stood in for the original by then.
+        # A module that was loaded under a guard holds the replacement.
         self._pairs = {id(one): pair for pair in pairs for one in pair}
         self._seen: WeakSet[ModuleType] = WeakSet()
-        self._newest: tuple[int, ref[ModuleType] | None] = (0, None)
         self._held: list[tuple[ref[ModuleType], str, object, object]] = []
 
     def install(self) -> None:
@@ -437,6 +341,7 @@ class ByName:
 
     def remove(self) -> None:
         """Put every original back."""
+        self._look()
         for space, name, original, replacement in self._names():
             if space.get(name) is replacement:
                 space[name] = original
@@ -448,10 +353,6 @@ class ByName:
                 yield vars(alive), name, original, replacement
 
     def _look(self) -> None:
-        if not self.has_new():
-            return
-        self._note_newest()
-        self._held = [one for one in self._held if one[0]() is not None]
         loaded: list[tuple[str, object]] = list(sys.modules.items())
         for name, module in loaded:
             if isinstance(module, ModuleType) and module not in self._seen:
@@ -459,22 +360,8 @@ class ByName:
                 if not _is_owner(name):
                     self._held.extend(self._held_by(module))
 
-    def has_new(self) -> bool:
-        """Whether ``sys.modules`` changed since the last look; what is loaded goes to its end."""
-        count, newest = self._newest
-        if len(sys.modules) != count or newest is None:
-            return True
-        return newest() is not sys.modules[next(reversed(sys.modules))]
-
-    def _note_newest(self) -> None:
-        last: object = sys.modules[next(reversed(sys.modules))]
-        self._newest = len(sys.modules), ref(last) if isinstance(last, ModuleType) else None
-
     def _held_by(self, module: ModuleType) -> Iterator[tuple[ref[ModuleType], str, object, object]]:
-        space = vars(module)
-        if self._pairs.keys().isdisjoint(map(id, tuple(space.values()))):
-            return
-        for name, value in tuple(space.items()):
+        for name, value in tuple(vars(module).items()):
             pair = self._pairs.get(id(value))
             if pair is not None:
                 yield ref(module), name, *pair
@@ -482,4 +369,4 @@ class ByName:
 
 def _is_owner(name: str) -> bool:
     top = name.partition(".")[0]
-    return top in ("numpy", "random", "pytest_repro") or top in sys.stdlib_module_names
+    return top in ("numpy", "random", "torch", "pytest_repro") or top in sys.stdlib_module_names

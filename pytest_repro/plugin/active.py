@@ -143,7 +143,7 @@ class ActiveTest:
     @staticmethod
     def explain(failure: BaseException) -> str:
         """What a failure of mindone's says about a generator used wrongly; ``""`` where nothing."""
-        from pytest_repro.guard.guard import explain_misuse
+        from pytest_repro.guard.misuse import explain_misuse
 
         explanation = explain_misuse(failure)
         return "" if explanation is None else str(explanation)

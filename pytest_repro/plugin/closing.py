@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     config = session.config
     if SESSION in config.stash:
-        config.stash[SESSION].end_guarding()
         try:
             config.stash[SESSION].flush()
         except ReproError as error:

@@ -22,7 +22,6 @@ from pytest_repro.plugin.state import (
     NOTES,
     ORIGIN,
     REPORTING,
-    SESSION,
     session_of,
 )
 from pytest_repro.plugin.terminal import describe_failure
@@ -317,8 +316,6 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
         __tracebackhide__ = True  # only now: a fault of ours has no other frame to be shown by
         with active.fixtures(), Undisturbed(item, "setup", active):
             return (yield)
-    if SESSION in item.config.stash:
-        item.config.stash[SESSION].end_guarding()
     return (yield)
 
 

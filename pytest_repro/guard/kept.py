@@ -1,0 +1,73 @@
+"""Generators that modules of the user keep: their state goes on from one test to the next."""
+
+from __future__ import annotations
+
+import linecache
+import random
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from pytest_repro.guard.events import EventKind, RandomnessEvent, is_user_file
+
+
+@dataclass(frozen=True, slots=True)
+class KeptGenerator:
+    """A generator in a module, and its state when the guard was entered."""
+
+    module: str
+    name: str
+    file: str
+    generator: Any
+    state: object
+
+    def has_moved(self) -> bool:
+        """Whether it has drawn since."""
+        return self.state != _state_of(self.generator)
+
+    def event(self) -> RandomnessEvent:
+        """The event that it drew."""
+        kind = type(self.generator)
+        line = _line_of(self.file, self.name)
+        return RandomnessEvent(
+            EventKind.UNSEEDED,
+            f"{self.module}.{self.name} drew: this {kind.__module__}.{kind.__name__} is made when "
+            "the module is imported, so its numbers depend on what drew before the test",
+            self.file,
+            line,
+            linecache.getline(self.file, line).strip(),
+        )
+
+
+def kept_generators() -> Iterator[KeptGenerator]:
+    """The generators among the names of loaded modules outside installed packages.
+
+    Left out: ``RandomState``, which a test can seed again without a trace.
+    """
+    loaded: list[tuple[str, object]] = list(sys.modules.items())
+    for module, space in loaded:
+        file = getattr(space, "__file__", None) if isinstance(space, ModuleType) else None
+        if not isinstance(file, str) or not is_user_file(file):
+            continue
+        for name, value in tuple(vars(space).items()):
+            if type(value) in (random.Random, np.random.Generator):
+                yield KeptGenerator(module, name, file, value, _state_of(value))
+
+
+def _state_of(generator: Any) -> object:
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    return repr(generator.bit_generator.state)
+
+
+def _line_of(file: str, name: str) -> int:
+    """The line that assigns ``name``; 0 where it is not found."""
+    pattern = re.compile(rf"(\w+\s*,\s*)*{re.escape(name)}\b.*=")
+    lines = linecache.getlines(file) or Path(file).read_text("utf-8", "replace").splitlines()
+    return next((at for at, line in enumerate(lines, 1) if pattern.match(line)), 0)
