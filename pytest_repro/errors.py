@@ -29,6 +29,16 @@ from enum import IntEnum
 _WHERE, _NEXT = "where  ", "next   "
 
 
+def printable(text: str) -> str:
+    """``text`` with every character that could steer a terminal or reorder words as an escape.
+
+    Ids, names and notes come from files that others wrote. Line ends and tabs stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in "\n\t" else repr(one)[1:-1] for one in text)
+
+
 class ExitCode(IntEnum):
     """What the command ``pytest-repro`` returns to the shell."""
 
@@ -62,7 +72,7 @@ class ReproError(Exception):
             lines.append(f"  {_WHERE}{where}")
         if next_step:
             lines.append(f"  {_NEXT}{next_step}")
-        super().__init__("\n".join(lines))
+        super().__init__(printable("\n".join(lines)))
 
 
 def message_parts(lines: Sequence[str]) -> tuple[tuple[str, ...], str, str]:

@@ -8,6 +8,7 @@ observed lies in a folder when the test has ended.
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,6 @@ from pytest_repro.errors import IsolationError
 from pytest_repro.plugin.fresh_process import Ended, Origin, end_with_parent, run_in_fresh_process
 from pytest_repro.plugin.item import own_id
 from pytest_repro.plugin.state import ISOLATED
-from pytest_repro.report.tables import shell_word
 
 if TYPE_CHECKING:
     from pytest_repro.checking.isolated import IsolatedTrial
@@ -108,7 +108,7 @@ def _unserved(item: pytest.Item, how: str, reasons: tuple[str, ...]) -> Isolatio
     return IsolationError(
         f"{item.nodeid}: its run in a fresh process {how}, before the test was over",
         facts=("nothing was judged or recorded", *reasons),
-        next_step=f"run it alone: pytest {shell_word(item.nodeid)}; or leave out --repro-isolate",
+        next_step=f"run it alone: pytest {shlex.quote(item.nodeid)}; or leave out --repro-isolate",
     )
 
 
