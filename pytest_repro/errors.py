@@ -144,3 +144,6 @@ class WeightsError(ReproError):
 
 class CheckFailed(AssertionError):
     """At least one check of a test did not pass; ``str()`` is the report of all of them."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable(text))

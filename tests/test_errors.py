@@ -12,6 +12,7 @@ from pytest_repro.errors import (
     ExitCode,
     ReproError,
     message_parts,
+    printable,
 )
 
 OURS = [
@@ -86,3 +87,12 @@ def test_lines_that_are_no_message_are_all_sentences():
         "",
         "",
     )
+
+
+@pytest.mark.parametrize("text", ["a\x1b[2Kb", "a\x9b2Kb", "a\rb", "a\u202eb", "a\x00b", "a\x7fb"])
+def test_no_message_can_steer_a_terminal(text):
+    for error in (ReproError("what", facts=(text,), where=text, next_step=text), CheckFailed(text)):
+        shown = str(error)
+        assert text not in shown
+        assert all(one.isprintable() or one == "\n" for one in shown)
+    assert printable("ümlaut\tand\nline") == "ümlaut\tand\nline"

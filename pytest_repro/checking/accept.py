@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_repro.checking.artefacts import OBSERVED
-from pytest_repro.errors import CorruptBaseline, StoreError
+from pytest_repro.environment.key import parse_key
+from pytest_repro.errors import CorruptBaseline, EnvironmentFault, StoreError
 from pytest_repro.model.artefact import Candidate, Change, Claim
-from pytest_repro.model.baseline import Baseline, TensorSummary, WeightsDigest
+from pytest_repro.model.baseline import Baseline, Envelope, TensorSummary, WeightsDigest
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, TensorRecord
 from pytest_repro.model.words import Verdict
 from pytest_repro.store.files import Row, read_regular
@@ -29,6 +31,9 @@ from pytest_repro.trace.rows import trace_from_rows
 Tensors = Callable[[Digest], TensorRecord | None]
 
 _LEAST_RUNS = 2
+_WIDER = 10.0
+_AMPLIFIED = 2000.0
+"""UnCLIP, the pipeline that amplifies most, reaches 210; ten times that is not rounding."""
 _NOT_REPEATABLE = frozenset({Verdict.NONDETERMINISTIC, Verdict.CORRUPT})
 _NEXT = "fetch the report again, or make it anew: pytest --repro-report DIR"
 
@@ -51,11 +56,20 @@ def open_observed(folder: Path, files: Mapping[str, str]) -> Store:
     for name, digest in files.items():
         if _digest_of(folder / name) != digest:
             raise _tampered("a manifest was changed after the run", folder / name)
+    for key in store.keys():  # noqa: SIM118  a method of the store, not of a mapping
+        _require_key(folder, key)
     for finding in verify(store).findings:
         raise _tampered(f"{finding.fault}: {finding.sentence}", folder / finding.where)
     for _, baseline in _all_baselines(store):
         records_of(store, baseline)
     return store
+
+
+def _require_key(folder: Path, key: EnvironmentKey) -> None:
+    try:
+        parse_key(str(key))
+    except EnvironmentFault as error:
+        raise _tampered(error.what, folder / OBSERVED / key.hardware / key.framework) from error
 
 
 def _digest_of(manifest: Path) -> str:
@@ -159,7 +173,30 @@ def _candidate(
         changes: tuple[Change, ...] = ()
     else:
         changes = tuple(changes_of(stored, target.tensor, seen, observed.tensor))
-    return Candidate(key, seen, stored, refusal, is_stored, changes)
+    return Candidate(key, seen, stored, refusal, is_stored, changes, _doubts(seen, stored))
+
+
+def _doubts(seen: Baseline, stored: Baseline | None) -> tuple[str, ...]:
+    """Why the envelopes of a report are hard to believe: they decide every later fallback."""
+    before = {one.path: one.envelope for one in stored.tensors} if stored else {}
+    found = (
+        (one, _doubt(one.envelope, before.get(one.path)))
+        for one in seen.tensors
+        if one.envelope is not None
+    )
+    return tuple(f"{one.path or 'value'}: {doubt}" for one, doubt in found if doubt)
+
+
+def _doubt(envelope: Envelope, before: Envelope | None) -> str:
+    moved, given = envelope.rel_l2_max, envelope.input_rel_l2
+    if not math.isfinite(moved) or given <= 0.0:
+        return "the envelope measured nothing"
+    if before is not None and moved > _WIDER * before.rel_l2_max > 0.0:
+        wider = moved / before.rel_l2_max
+        return f"the envelope is {wider:.3g} times as wide as the stored one"
+    if moved > _AMPLIFIED * given:
+        return f"the envelope is {moved / given:.3g} times the perturbation of the noise"
+    return ""
 
 
 def _refusal(claim: Claim, seen: Baseline) -> str:

@@ -168,6 +168,12 @@ def parse_hardware(text: str) -> Hardware:
     return hardware
 
 
+def is_of_kind(key: EnvironmentKey, kind: HardwareKind) -> bool:
+    """Whether ``key`` is one of this kind of hardware; a name that cannot be read is of none."""
+    hardware = _hardware_or_none(key.hardware)
+    return hardware is not None and hardware.kind is kind
+
+
 def compare_facts(baseline: Environment, observed: Environment) -> tuple[FactDifference, ...]:
     """The facts that differ, those that change bits first, then by name.
 

@@ -101,6 +101,17 @@ def _framework_name(asked: str, adapter: FrameworkAdapter) -> str:
     return asked
 
 
+def own_kind(framework: str, adapter: FrameworkAdapter) -> environment.HardwareKind:
+    """The kind of hardware that this machine records for; imports MindSpore where it is used.
+
+    Raises:
+        EnvironmentFault: MindSpore was asked for and is not installed.
+    """
+    name = _framework_name(framework, adapter)
+    target = adapter.device()[0] if name == "mindspore" else "CPU"
+    return environment.HardwareKind(target.lower())
+
+
 def _see_device(name: str, adapter: FrameworkAdapter, variables: Mapping[str, str]) -> _Seen:
     target = adapter.device()[0] if name == "mindspore" else "CPU"
     if target == "CPU":

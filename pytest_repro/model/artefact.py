@@ -97,6 +97,7 @@ class Candidate:
         refusal: Why it cannot be accepted; ``""`` when it can.
         is_stored: Whether the very same value and noise are stored there already.
         changes: What would change, tensor by tensor.
+        warnings: Why its envelope is hard to believe; one sentence for each reason.
     """
 
     key: EnvironmentKey
@@ -105,3 +106,4 @@ class Candidate:
     refusal: str
     is_stored: bool
     changes: tuple[Change, ...]
+    warnings: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_repro.errors import ReproError
+from pytest_repro.errors import ReproError, printable
 from pytest_repro.model.words import Verdict
 from pytest_repro.plugin.fixtures import RUNNING
 from pytest_repro.plugin.state import (
@@ -187,10 +187,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
         terminalreporter.section("repro", sep="-")
         for fault in faults:
-            terminalreporter.write_line(fault, red=True)
+            terminalreporter.write_line(printable(fault), red=True)
         closing = closing_lines([Row(**row) for row in rows]) if rows else []
         for line in (*closing, *lines):
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(printable(line))
 
 
 def _device_lines(config: pytest.Config) -> list[str]:

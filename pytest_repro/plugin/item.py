@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_repro.errors import CheckFailed, ReproError, UsageError
+from pytest_repro.errors import CheckFailed, ReproError, UsageError, printable
 from pytest_repro.plugin.active import ActiveTest
 from pytest_repro.plugin.fixtures import FIXTURES, GENERATORS, RUNNING, Check
 from pytest_repro.plugin.rerun import hand_over, run_again
@@ -101,7 +101,7 @@ def _say_at_once(config: pytest.Config, note: str) -> None:
 
         with without_capture(config):
             terminal.ensure_newline()
-            terminal.write_line(f"repro: {note}")
+            terminal.write_line(printable(f"repro: {note}"))
 
 
 def own_id(item: pytest.Item) -> str:
@@ -204,7 +204,7 @@ def _judge(
 def _add(item: pytest.Item, active: ActiveTest, failure: BaseException) -> None:
     """Say beside the test's own failure what did not pass and what explains it."""
     for section in filter(None, (_failure_text(item, active), active.explain(failure))):
-        item.add_report_section("call", "repro", section)
+        item.add_report_section("call", "repro", printable(section))
 
 
 def _fail(item: pytest.Item, active: ActiveTest) -> None:

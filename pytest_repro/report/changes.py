@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 
 from pytest_repro.model.artefact import Candidate, Change
-from pytest_repro.model.baseline import Difference, Statistics
+from pytest_repro.model.baseline import Baseline, Difference, Statistics
 from pytest_repro.report.tables import count_text
+from pytest_repro.tolerance.bounds import DEFAULT_FACTOR
 
 _STATISTICS = 4
 
@@ -30,6 +31,25 @@ def candidate_lines(one: Candidate) -> Iterator[str]:
     if not one.refusal:
         for change in one.changes:
             yield from _change_lines(change)
+        yield from _envelope_lines(one.observed)
+        for warning in one.warnings:
+            yield f"  warning     {warning}"
+
+
+def _envelope_lines(observed: Baseline) -> Iterator[str]:
+    """How far the results of other machines may be from this value once it is stored."""
+    if observed.no_envelope:
+        yield f"  envelope    none: {observed.no_envelope}"
+    for one in observed.tensors:
+        if one.envelope is not None:
+            place = f" of {one.path}" if one.path else ""
+            moved = one.envelope.rel_l2_max
+            yield (
+                f"  envelope    rel_l2 {moved:.3g}{place}, {count_text(one.envelope.runs, 'run')}; "
+                f"a fallback may differ by {DEFAULT_FACTOR * moved:.3g}"
+            )
+    if observed.step_envelope:
+        yield "  envelope    of each step as well"
 
 
 def _runs(one: Candidate) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -23,7 +24,7 @@ Track = Callable[[Iterable[FoundFile], str], Iterable[FoundFile]]
 
 @dataclass(frozen=True, slots=True)
 class Prunable:
-    """What pruning would delete, and what it leaves because nobody can tell."""
+    """What pruning would delete, and what it leaves because it cannot tell."""
 
     orphans: tuple[Entry, ...]
     unsure: tuple[CheckId, ...]
@@ -58,9 +59,7 @@ def find_prunable(
         for module in store.modules(key)
         for baseline in store.manifest(key, module)
     ]
-    owned = ownership_of(
-        (entry.check for entry in stored), collection, lambda module: (root / module).exists()
-    )
+    owned = ownership_of((entry.check for entry in stored), collection, root)
     orphans = frozenset(owned.orphans)
     return Prunable(tuple(entry for entry in stored if entry.check in orphans), owned.unsure)
 
@@ -199,36 +198,58 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """What a collection says of stored checks.
+    """What a collection tells about stored checks.
 
     Attributes:
-        orphans: Their module is gone, or was collected and no longer holds their test.
-        unsure: Their module is still there and was not collected (skipped as a whole, ignored),
-            so that nobody can tell.
+        orphans: Their module is gone, or was collected and no longer defines their test.
+        unsure: Their module exists and was not collected (skipped as a whole, ignored), or it
+            defines their test, which was not collected (below an ``if``, dropped by a plugin).
     """
 
     orphans: tuple[CheckId, ...]
     unsure: tuple[CheckId, ...]
 
 
-def ownership_of(
-    checks: Iterable[CheckId], collection: Collection, module_exists: Callable[[str], bool]
-) -> Ownership:
-    """Which of ``checks`` are orphans and which cannot be told.
+def ownership_of(checks: Iterable[CheckId], collection: Collection, root: Path) -> Ownership:
+    """Which of ``checks`` are orphans and which may still have a test.
 
     A check's name is known only when its test runs, so a check that its test no longer makes is
-    not found here.
+    not found here. A parameter that is gone makes an orphan, if the test has others.
 
     Args:
         checks: The stored checks.
         collection: A complete collection.
-        module_exists: Whether a module's file is still there.
+        root: The root folder, where the modules are.
     """
     orphans: list[CheckId] = []
     unsure: list[CheckId] = []
+    collected = {_without_parameters(test) for test in collection.tests}
+    defined: dict[str, frozenset[str]] = {}
     for check in sorted(set(checks)):
-        if f"{check.module}::{check.test}" in collection.tests:
+        test = f"{check.module}::{check.test}"
+        if test in collection.tests:
             continue
-        gone = check.module in collection.modules or not module_exists(check.module)
-        (orphans if gone else unsure).append(check)
+        if check.module not in defined:
+            defined[check.module] = _functions_of(root / check.module)
+        name = _without_parameters(check.test).rpartition("::")[2]
+        dropped = _without_parameters(test) not in collected and name in defined[check.module]
+        skipped = check.module not in collection.modules and (root / check.module).exists()
+        (unsure if dropped or skipped else orphans).append(check)
     return Ownership(tuple(orphans), tuple(unsure))
+
+
+def _without_parameters(test: str) -> str:
+    return test.partition("[")[0]
+
+
+def _functions_of(module: Path) -> frozenset[str]:
+    """Every name that the module defines as a function, under whatever condition."""
+    try:
+        tree = ast.parse(module.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return frozenset()
+    return frozenset(
+        one.name
+        for one in ast.walk(tree)
+        if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))
+    )

@@ -12,9 +12,22 @@ SKIPPED = CheckId("tests/test_ascend.py", "test_x", "image")
 COLLECTION = Collection(frozenset({"tests/test_a.py::test_one[x::y]"}), frozenset({HERE.module}))
 
 
-def test_orphans_are_those_of_gone_tests_and_gone_modules_only():
-    owned = ownership_of(
-        [SKIPPED, DELETED, HERE, RENAMED, HERE], COLLECTION, lambda module: "deleted" not in module
-    )
-    assert owned.orphans == (RENAMED, DELETED)
-    assert owned.unsure == (SKIPPED,)
+LESS = CheckId("tests/test_a.py", "test_one[z]", "image")
+CONDITIONAL = CheckId("tests/test_a.py", "TestX::test_two[npu]", "image")
+SOURCE = """
+def test_one(x): ...
+
+if False:
+    class TestX:
+        def test_two(self, device): ...
+"""
+
+
+def test_orphans_are_those_of_gone_tests_gone_parameters_and_gone_modules_only(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / HERE.module).write_text(SOURCE)
+    (tmp_path / SKIPPED.module).write_text("")
+    stored = [SKIPPED, DELETED, HERE, RENAMED, LESS, CONDITIONAL, HERE]
+    owned = ownership_of(stored, COLLECTION, tmp_path)
+    assert owned.orphans == (RENAMED, LESS, DELETED)
+    assert owned.unsure == (CONDITIONAL, SKIPPED)
