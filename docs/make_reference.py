@@ -13,6 +13,7 @@ from pytest_repro.checking.spec import MARKER_ARGUMENTS
 from pytest_repro.cli.app import COMMANDS
 from pytest_repro.model.words import Cause, Verdict
 from pytest_repro.plugin import fixtures
+from pytest_repro.plugin import suite as suite_module
 from pytest_repro.settings import TABLE, Setting
 from pytest_repro.tolerance.bounds import BOUNDS, STATISTIC_NAMES
 from pytest_repro.tolerance.policy import FIELDS
@@ -41,7 +42,8 @@ wins over the ini file, the ini file over the default."""
 
 def _options() -> str:
     head = "## Options and ini keys\n\n| option | ini key | default | what it does |\n| --- | --- | --- | --- |"
-    return "\n".join([head, *(_option(one) for one in TABLE)])
+    suite = f"| - | `{suite_module.KEY}` | none | {_cell(suite_module.HELP)} |"
+    return "\n".join([head, *(_option(one) for one in TABLE), suite])
 
 
 def _option(one: Setting) -> str:
@@ -89,7 +91,7 @@ def _fixture_rows() -> Iterator[str]:
 
 def _function(name: str) -> object:
     # pytest 8.4 made fixtures objects of their own; before that they are the function itself.
-    made = getattr(fixtures, name)
+    made = fixtures.PIPELINES.get(name) or getattr(fixtures, name)
     return getattr(made, "_fixture_function", made)
 
 

@@ -120,10 +120,16 @@ class Session:
         return self._pipelines
 
     def spec(
-        self, module: str, test: str, arguments: Mapping[str, object], *, marked: bool
+        self,
+        module: str,
+        test: str,
+        arguments: Mapping[str, object],
+        *,
+        marked: bool,
+        suite: bool = False,
     ) -> TestSpec:
         """What a test asked for, from its marker's arguments and the settings."""
-        return self._specs.spec(module, test, arguments, marked=marked)
+        return self._specs.spec(module, test, arguments, marked=marked, suite=suite)
 
     @property
     def framework(self) -> FrameworkAdapter:

@@ -50,7 +50,8 @@ class TestSpec:
         module: POSIX path of the test module, relative to the root folder.
         test: What follows the module in the node id.
         asked: What it asked for.
-        marked: Whether the marker or decorator stands on it, so that checking nothing is a fault.
+        marked: Whether it has the marker or decorator, so that checking nothing is a fault.
+        suite: Whether the ini key ``repro_suite`` covers it: its pipeline calls are checked.
     """
 
     __test__ = False
@@ -59,6 +60,7 @@ class TestSpec:
     test: str
     asked: Asked
     marked: bool
+    suite: bool = False
 
     @property
     def place(self) -> str:
@@ -77,7 +79,13 @@ class Specs:
         self._last: tuple[Mapping[str, object], Asked] | None = None
 
     def spec(
-        self, module: str, test: str, arguments: Mapping[str, object], *, marked: bool
+        self,
+        module: str,
+        test: str,
+        arguments: Mapping[str, object],
+        *,
+        marked: bool,
+        suite: bool = False,
     ) -> TestSpec:
         """The spec of a test from its marker's keyword arguments.
 
@@ -87,7 +95,7 @@ class Specs:
         if self._last is None or not _same(self._last[0], arguments):
             origin = f"{module}::{test}, @pytest.mark.repro"
             self._last = arguments, _asked(arguments, self._settings, origin)
-        return TestSpec(module, test, self._last[1], marked)
+        return TestSpec(module, test, self._last[1], marked, suite)
 
 
 _MISSING = object()

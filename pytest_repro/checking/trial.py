@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from pytest_repro.checking.spec import TestSpec
+from pytest_repro.checking.suite import SuiteCalls
 from pytest_repro.errors import SettingError, UsageError
 from pytest_repro.frameworks.framework import FrameworkAdapter
 from pytest_repro.frameworks.values import value_from
@@ -89,6 +90,7 @@ class Trial:
         self._is_over = False
         self._pipeline_calls: AbstractContextManager[None] | None = None
         self._level = level
+        self.suite = SuiteCalls(self) if spec.suite else None
         self._weights: tuple[WeightsDigest, ...] = ()
         self._framework = framework
         self._find_exact = find_exact
@@ -117,6 +119,8 @@ class Trial:
     def begin_body(self) -> None:
         """Notice from now on a generator that serves two pipeline calls."""
         self._in_body = True
+        if self.suite is not None:
+            self.suite.begin()
         if self._book is not None:
             self._watch_pipeline_calls()
 
@@ -127,6 +131,8 @@ class Trial:
         if self._pipeline_calls is not None:
             calls, self._pipeline_calls = self._pipeline_calls, None
             calls.__exit__(None, None, None)
+        if self.suite is not None:
+            self.suite.end()
 
     def end(self) -> None:
         """Take every hook away."""
@@ -226,6 +232,15 @@ class Trial:
         self.watching.add(target, name)
         self._weights = self.watching.weights()
         return target
+
+    def end_watches(self) -> bool:
+        """Watch nothing more; gives whether the newest watch saw a step, or records none."""
+        self.watching.stop()
+        return self._level is TraceLevel.OFF or self.watching.has_stepped()
+
+    def adopt(self, bits: np.random.BitGenerator) -> LedgerGenerator:
+        """A generator on ``bits`` whose draws are logged."""
+        return self.book.adopt(bits)
 
     def check(
         self,
@@ -340,6 +355,10 @@ class Watching:
         self._watches[place : place + 1] = [started]
         self._targets[place : place + 1] = [target]
         self._weights[place : place + 1] = [started.weights()]
+
+    def has_stepped(self) -> bool:
+        """Whether the newest watch saw a step."""
+        return bool(self._watches) and bool(self._watches[-1].trace().steps)
 
     def _has_run(self, number: int) -> bool:
         if self._level is TraceLevel.OFF:

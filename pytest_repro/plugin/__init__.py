@@ -21,15 +21,13 @@ from pytest_repro.plugin.closing import (
     pytest_testnodedown,
 )
 from pytest_repro.plugin.fixtures import (
+    PIPELINES,
     RUNNING,
     repro_check,
-    repro_ddim,
     repro_disturb,
     repro_environment,
     repro_generator,
     repro_generators,
-    repro_unclip,
-    repro_unclip_image_variation,
     repro_watch,
 )
 from pytest_repro.plugin.item import (
@@ -55,9 +53,11 @@ from pytest_repro.plugin.state import (
     ROWS,
     settings_of,
 )
+from pytest_repro.plugin.suite import add_suite_key, pytest_collection_modifyitems
 from pytest_repro.settings import TABLE
 
 __all__ = [
+    "pytest_collection_modifyitems",
     "pytest_handlecrashitem",
     "pytest_runtest_call",
     "pytest_runtest_makereport",
@@ -67,19 +67,20 @@ __all__ = [
     "pytest_terminal_summary",
     "pytest_testnodedown",
     "repro_check",
-    "repro_ddim",
     "repro_disturb",
     "repro_environment",
     "repro_generator",
     "repro_generators",
-    "repro_unclip",
-    "repro_unclip_image_variation",
     "repro_watch",
 ]
 
 
+globals().update(PIPELINES)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
+    add_suite_key(parser)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:

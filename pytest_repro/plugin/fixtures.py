@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_repro.errors import ReproError, UsageError
+from pytest_repro.pipelines.registry import FAMILIES, Row
 from pytest_repro.plugin.state import ACTIVE, session_of
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ FIXTURES = frozenset(
         "repro_generator",
         "repro_generators",
         "repro_watch",
-        "repro_ddim",
-        "repro_unclip",
-        "repro_unclip_image_variation",
+        *(f"repro_{row.name}" for row in FAMILIES),
     }
 )
 GENERATORS = frozenset({"repro_generator", "repro_generators"})
@@ -143,22 +142,16 @@ def repro_generators() -> Callable[..., list[LedgerGenerator]]:
     return _active().trial.generators
 
 
-@pytest.fixture
-def repro_ddim() -> Any:
-    """Mindone's DDIM pipeline in the ddpm-cifar10-32 architecture, from ``--repro-weights``."""
-    return _active().pipeline("ddim")
+def _pipeline_fixture(row: Row) -> Any:
+    def pipeline() -> Any:
+        return _active().pipeline(row.name)
+
+    pipeline.__doc__ = row.what
+    return pytest.fixture(name=f"repro_{row.name}")(pipeline)
 
 
-@pytest.fixture
-def repro_unclip() -> Any:
-    """Mindone's UnCLIP pipeline from text, from ``--repro-weights``."""
-    return _active().pipeline("unclip")
-
-
-@pytest.fixture
-def repro_unclip_image_variation() -> Any:
-    """Mindone's UnCLIP image variation pipeline, from ``--repro-weights``."""
-    return _active().pipeline("unclip_image_variation")
+PIPELINES = {f"repro_{row.name}": _pipeline_fixture(row) for row in FAMILIES}
+"""One fixture a family, by name; the plugin puts them where pytest looks for fixtures."""
 
 
 @pytest.fixture(scope="session")

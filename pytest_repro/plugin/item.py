@@ -24,6 +24,7 @@ from pytest_repro.plugin.state import (
     REPORTING,
     session_of,
 )
+from pytest_repro.plugin.suite import suite_mark
 from pytest_repro.plugin.terminal import describe_failure
 from pytest_repro.report.summary import exact_row, rows_from
 
@@ -72,7 +73,13 @@ def _activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
         if mark.args:
             raise UsageError(f"{item.nodeid}: the arguments of `repro` have names")
         arguments.update(mark.kwargs)
-    spec = session.spec(module, test, arguments, marked=bool(marks))
+    suite = suite_mark(item)
+    if suite is not None:
+        from pytest_repro.pipelines.calls import import_pipelines
+
+        import_pipelines()  # before the test's own state is set: importing may draw
+    marked = any(mark is not suite for mark in marks)
+    spec = session.spec(module, test, arguments, marked=marked, suite=suite is not None)
     if getattr(item, "execution_count", 1) > 1:
         # pytest-rerunfailures counts over all workers: another may have died of the first.
         session.attempt(spec)
@@ -183,6 +190,13 @@ def _judge(
     failure: BaseException | None,
     subtest: BaseException | None,
 ) -> None:
+    suite = active.trial.suite
+    if suite is not None:
+        active.refused = active.refused or suite.refused
+        item.config.stash[NOTES].extend(
+            f"{active.spec.place}: {name} took no step, so its output alone is compared"
+            for name in suite.without_steps
+        )
     if failure is None and subtest is None and active.refused is not None:
         # The test caught what it was told; what it did not compare must not be green.
         raise _fault(item, active.refused)
@@ -280,7 +294,7 @@ def _fault(item: pytest.Item, error: ReproError) -> BaseException:
 
 def equip(item: pytest.Item, active: ActiveTest) -> None:
     """Give a marked ``unittest.TestCase`` what it cannot ask for: the fixtures as attributes."""
-    if _is_test_case(item):
+    if _is_test_case(item) and active.spec.marked:
         instance: Any = getattr(item, "instance", None)
         instance.repro_check = Check(active)
         instance.repro_watch = active.trial.watch
