@@ -1,4 +1,7 @@
-"""The families of pipelines: a row gives a fixture, its line in the reference, and its loader."""
+"""The families of pipelines: a row gives a fixture, its line in the reference, and its loader.
+
+Imports nothing heavy, because the plugin makes its fixtures from the rows.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,9 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_repro.pipelines.source import WeightsSource, parse_source
-
 if TYPE_CHECKING:
     from pytest_repro.pipelines.family import Family
+    from pytest_repro.pipelines.source import WeightsSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class Pipelines:
             WeightsError: The weights cannot be had or are refused.
             SettingError: ``--repro-weights`` cannot be read.
         """
+        from pytest_repro.pipelines.source import parse_source
+
         place = (name, dtype)
         if place not in self._loaded:
             self._loaded[place] = load_pipeline(name, parse_source(self._text), dtype=dtype)
