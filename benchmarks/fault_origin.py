@@ -26,7 +26,11 @@ from benchmarks.fault_runs import (
     launch_one_by_one,
     load_pipeline,
 )
+from pytest_repro.checking.evaluation import Ending
 from pytest_repro.checking.session import Session, open_session
+from pytest_repro.checking.trial import Trial
+from pytest_repro.model.words import TraceLevel
+from pytest_repro.noise.sources import NoiseSource
 from pytest_repro.plugin.active import ActiveTest
 from pytest_repro.report.failure import failure_text
 from pytest_repro.settings import settings_from
@@ -60,8 +64,9 @@ class Study:
         with self._injected(fault):
             try:
                 active.begin()
-                self._body(active)
-                active.judge(None, self._again, _never_apart)
+                self.compute(active)
+                active.judge(Ending(), _StudyRunner(self, active))
+                self.session.commit(active.recorded)
             finally:
                 active.end()
         return failure_text(active.outcomes)
@@ -69,12 +74,7 @@ class Study:
     def _injected(self, fault: Fault | None) -> AbstractContextManager[None]:
         return nullcontext() if fault is None else fault.inject(self.pipeline)
 
-    def _again(self, active: ActiveTest, examination: Any) -> None:
-        active.end()
-        active.begin(examination)
-        self._body(active)
-
-    def _body(self, active: ActiveTest) -> None:
+    def compute(self, active: ActiveTest) -> None:
         """What the model tests do: image, and the latents that clipping hides."""
         with active.body():
             trial = active.trial
@@ -83,8 +83,18 @@ class Study:
             trial.check(arrays, name="latents")
 
 
-def _never_apart() -> NoReturn:
-    raise AssertionError("no run in a fresh process was asked for")
+@dataclass(frozen=True, slots=True, eq=False)
+class _StudyRunner:
+    study: Study
+    active: ActiveTest
+
+    def again(self, source: NoiseSource, level: TraceLevel) -> tuple[Trial, None]:
+        self.active.begin_again(source, level)
+        self.study.compute(self.active)
+        return self.active.trial, None
+
+    def in_fresh_process(self) -> NoReturn:
+        raise AssertionError("no run in a fresh process was asked for")
 
 
 def recorded(root: Path, run: Run, pipeline: Any) -> Study:
@@ -141,7 +151,7 @@ def main() -> None:
         faults = [one for one in faults if not chosen.fault or one.name in chosen.fault]
         with tempfile.TemporaryDirectory() as folder:
             study = recorded(Path(folder), run, load_pipeline(run))
-            key = str(study.session.environment.key)
+            key = str(study.session.context.key)
             found += _examine(study, faults, _steps(run))
     chosen.output.write_text(page(OriginScore(key, tuple(found))), encoding="utf-8")
 

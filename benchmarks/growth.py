@@ -13,12 +13,12 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from measure import Cost
 from page import GOALS, mark, table, write_section
 
+from pytest_repro.checking.evaluation import Ending
 from pytest_repro.checking.session import Session, open_session
 from pytest_repro.model.baseline import Baseline, Provenance
 from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
@@ -40,20 +40,20 @@ def opened(root: Path) -> Session:
 
 def fill(session: Session, checks: int, keys: int) -> None:
     """Store the same checks under our own key and ``keys - 1`` others."""
-    own = session.environment.key
+    own = session.context.key
     others = [EnvironmentKey(f"{own.hardware}-{n}", own.framework) for n in range(1, keys)]
     for begin in range(0, checks, MODULE_CHECKS):
         module = f"tests/test_{begin}.py"
         text = _manifest(session, module, min(MODULE_CHECKS, checks - begin))
         for key in (own, *others):
-            path = session.store.manifest_path(key, module)
+            path = session.context.store.manifest_path(key, module)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text.replace(f"key: {own}\n", f"key: {key}\n", 1), encoding="utf-8")
 
 
 def _manifest(session: Session, module: str, checks: int) -> str:
     record, ledger = make_record(ARRAY), make_ledger((), ())
-    made = Provenance("2026-01-01T00:00:00Z", 2, session.environment, session.tool)
+    made = Provenance("2026-01-01T00:00:00Z", 2, session.context.environment, session.context.tool)
     first = Baseline(
         check=CheckId(module, "test", "value"),
         index=IndexEntry(record.digest, ledger.digest),
@@ -65,11 +65,7 @@ def _manifest(session: Session, module: str, checks: int) -> str:
     baselines = tuple(
         replace(first, check=CheckId(module, f"test_{n}", "value")) for n in range(checks)
     )
-    return codec.encode_manifest(codec.Manifest(session.environment.key, module, baselines))
-
-
-def _never() -> NoReturn:
-    raise AssertionError("an exact check asked for a fresh process")
+    return codec.encode_manifest(codec.Manifest(session.context.key, module, baselines))
 
 
 def run_checks(root: Path, checks: int) -> float:
@@ -83,7 +79,7 @@ def run_checks(root: Path, checks: int) -> float:
         active.begin()
         with active.body():
             active.trial.check(ARRAY)
-        active.judge(None, lambda *_: None, _never)
+        active.judge(Ending(), None)
         active.end()
         assert [one.verdict for one in active.outcomes] == [Verdict.EXACT]
     return (time.process_time() - began) / checks

@@ -48,7 +48,7 @@ OWNERS = {
     "mindone": {"frameworks/", "guard/", "pipelines/"},
     "transformers": {"pipelines/"},
     "pytest": {"plugin/", "store/prune.py"},
-    "_pytest": {"plugin/rerun.py"},
+    "_pytest": {"plugin/pytest_private.py"},
     "jinja2": {"report/html.py"},
     "markupsafe": {"report/html.py"},
     "PIL": {"report/pictures.py"},

@@ -28,10 +28,13 @@ from numpy.typing import NDArray
 
 from benchmarks.fault_runs import launch_one_by_one
 from benchmarks.page import table
+from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.disturb import DisturbedRun, Disturbing
 from pytest_repro.checking.judging import Judging
-from pytest_repro.checking.recording import Recording
+from pytest_repro.checking.recording import Recording, Writing
+from pytest_repro.checking.references import References
 from pytest_repro.checking.session import Session, open_session
+from pytest_repro.checking.spec import Specs
 from pytest_repro.checking.trial import CheckCall, Trial
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
 from pytest_repro.model.baseline import Baseline, Environment
@@ -176,7 +179,9 @@ def record(work: Path, level: str) -> None:
             runs = _disturbed(session, test, pipeline, seed, max(COUNTS))
             for count in COUNTS:
                 _record(work, level, Choice(count, seed), first, again, runs[:count])
-            made = {asked: _runs_made(first, runs, session.settings, asked) for asked in ASKED}
+            made = {
+                asked: _runs_made(first, runs, session.context.settings, asked) for asked in ASKED
+            }
             rows.append(_row(level, test, seed, first, runs, made))
         with _disturbing_steps(pipeline, SEEDS[0]):
             everywhere = _disturbed(session, test, pipeline, SEEDS[0], EVERYWHERE)
@@ -267,9 +272,10 @@ def _record(
     settings = _settings(choice.folder(work, level), choice)
     target = open_session(settings, root=ROOT)
     disturbing = Disturbing(first, runs, settings)
-    made = Recording(target, first, [again], 2, disturbing, {})
+    made, writing = Recording(target.context, first, [again], 2, disturbing, {}), Writing()
     for name in first.calls:
-        assert made.record(name, Verdict.RECORDED) is Verdict.RECORDED
+        assert made.record(name, Verdict.RECORDED, writing) is Verdict.RECORDED
+    target.commit(writing)
     target.flush()
 
 
@@ -312,18 +318,19 @@ def _judge(work: Path, test: str, observed: str, recorded: str, choice: Choice) 
     settings = _settings(choice.folder(work, recorded), choice)
     for name in ("image", "latents"):
         seen = stored.baseline(key, CheckId(*MODEL_TESTS[test], name))
-        against = Session(
+        environment, store = seen.provenance.environment, Store(Path(settings.baselines), root=ROOT)
+        against = RunContext(
             settings,
-            root=ROOT,
-            key=seen.provenance.environment.key,
-            observe=partial(_environment_of, seen),
-            store=Store(Path(settings.baselines), root=ROOT),
+            key=environment.key,
+            environment=environment,
+            store=store,
+            references=References(store, environment.key, partial(_environment_of, seen)),
+            framework=MindSporeAdapter(),
             policy=Policy(),
-            mindspore=MindSporeAdapter(),
         )
         observation = _observation(stored, seen, CheckId(MODULE, test, name))
         call = CheckCall(observation, None, Distance.ANY, f"{MODULE}:1")
-        spec = against.spec(MODULE, test, {"seed": 0}, marked=True)
+        spec = Specs(settings).spec(MODULE, test, {"seed": 0}, marked=True)
         outcome = Judging(against).judge(spec, call)
         yield _judged(against, observation, outcome, (test, name, recorded, observed), choice)
 
@@ -347,7 +354,7 @@ def _observation(stored: Store, seen: Baseline, check: CheckId) -> Observation:
 
 
 def _judged(
-    session: Session,
+    context: RunContext,
     seen: Observation,
     outcome: Outcome,
     place: tuple[str, str, str, str],
@@ -357,7 +364,7 @@ def _judged(
     rel_l2 = envelope = worst = 0.0
     outside = False
     if outcome.baseline is not None:
-        worst, outside = _steps(session, seen, outcome.baseline)
+        worst, outside = _steps(context, seen, outcome.baseline)
         path, difference = outcome.differences[0]
         summary = next(one for one in outcome.baseline.tensors if one.path == path)
         rel_l2 = difference.rel_l2
@@ -379,10 +386,10 @@ def _judged(
     )
 
 
-def _steps(session: Session, seen: Observation, baseline: Baseline) -> tuple[float, bool]:
+def _steps(context: RunContext, seen: Observation, baseline: Baseline) -> tuple[float, bool]:
     assert baseline.trace is not None
     assert baseline.step_envelope is not None
-    rows, moved = session.store.rows(baseline.trace), session.store.rows(baseline.step_envelope)
+    rows, moved = context.store.rows(baseline.trace), context.store.rows(baseline.step_envelope)
     assert rows is not None
     assert moved is not None
     assert seen.trace is not None

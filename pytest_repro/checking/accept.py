@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pytest_repro.checking.artefacts import OBSERVED
 from pytest_repro.environment.key import parse_key
 from pytest_repro.errors import CorruptBaseline, EnvironmentFault, StoreError
 from pytest_repro.model.artefact import Candidate, Change, Claim
@@ -29,6 +28,9 @@ from pytest_repro.trace.envelope import digest_step_envelope, step_envelope_from
 from pytest_repro.trace.rows import trace_from_rows
 
 Tensors = Callable[[Digest], TensorRecord | None]
+
+OBSERVED = "observed"
+"""The folder of a report that holds what was observed, laid out like a baselines folder."""
 
 _LEAST_RUNS = 2
 _WIDER = 10.0

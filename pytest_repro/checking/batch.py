@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from pytest_repro.checking.context import RunContext
+from pytest_repro.checking.trial import Trial
 from pytest_repro.errors import BaselineError, CheckFailed, UsageError
 from pytest_repro.frameworks.values import TensorFramework, value_from
 from pytest_repro.model.baseline import Envelope
@@ -22,11 +23,6 @@ from pytest_repro.tensors.compare import summary_of
 from pytest_repro.tensors.record import make_record
 from pytest_repro.tolerance.bounds import describe, tolerance_from
 from pytest_repro.tolerance.choose import Chosen, LeafJudgement, choose_tolerance, judge_leaves
-
-if TYPE_CHECKING:
-    from pytest_repro.checking.session import Session
-    from pytest_repro.checking.trial import Trial
-
 
 Maker = Callable[[LedgerGenerator], object]
 """Makes one image alone from the generator it is given."""
@@ -54,7 +50,7 @@ class BatchImage:
 
 
 def check_batch(
-    session: Session,
+    context: RunContext,
     trial: Trial,
     images: object,
     alone: Maker,
@@ -70,7 +66,7 @@ def check_batch(
     made alone would draw from the stream.
 
     Args:
-        session: The run.
+        context: The run.
         trial: The execution that made the batch.
         images: One array or tensor, the images along its first axis.
         alone: Makes one image alone; called once an image, with a fresh generator.
@@ -110,7 +106,7 @@ def check_batch(
         made = alone(books[-1].generator(seed))
         pairs.append((_one(made, batch[number], framework, f"{check}, image {number}"), number))
     _demand_noise(check, ledger, [book.ledger() for book in books], seeds)
-    choose = _chooser(session, check, tolerance)
+    choose = _chooser(context, check, tolerance)
     judged = [_judge(one, batch[number], choose) for one, number in pairs]
     found = tuple(_image(number, leaf) for number, leaf in enumerate(judged))
     _demand_values(check, found, judged)
@@ -164,15 +160,15 @@ def _demand_noise(
 Choose = Callable[[TensorRecord], Chosen]
 
 
-def _chooser(session: Session, check: CheckId, tolerance: object) -> Choose:
+def _chooser(context: RunContext, check: CheckId, tolerance: object) -> Choose:
     """The tolerance in force for one image: the call's, else from the envelope of the batch."""
     asked = None if tolerance is None else tolerance_from(tolerance, origin="repro_check.batch")
-    envelope = _envelope(session, check)
+    envelope = _envelope(context, check)
 
     def choose(alone: TensorRecord) -> Chosen:
         chosen = choose_tolerance(
             ((asked, "repro_check.batch"),),
-            session.resolve(check),
+            context.resolve(check),
             Distance.ANY,
             replace(summary_of("", alone), envelope=envelope),
         )
@@ -184,12 +180,12 @@ def _chooser(session: Session, check: CheckId, tolerance: object) -> Choose:
     return choose
 
 
-def _envelope(session: Session, check: CheckId) -> Envelope | None:
+def _envelope(context: RunContext, check: CheckId) -> Envelope | None:
     try:
-        found = session.references.find(check, session.settings.reference)
+        found = context.references.find(check, context.settings.reference)
         if found is None:
             return None
-        baseline, _ = session.references.load(found, check)
+        baseline, _ = context.references.load(found, check)
     except BaselineError:
         return None  # the check itself says so when the test ends
     return baseline.tensors[0].envelope

@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.repeat import Raised
 from pytest_repro.checking.trial import Trial
 from pytest_repro.errors import IsolationError
@@ -20,10 +20,6 @@ from pytest_repro.model.outcome import Observation
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.compare import summary_of
 from pytest_repro.trace.rows import trace_from_rows, trace_rows
-
-if TYPE_CHECKING:
-    from pytest_repro.checking.session import Session
-
 
 _END = "end.json"
 """Written last: where it lies, the test came to an end."""
@@ -42,14 +38,14 @@ class IsolatedTrial:
     raised: Raised | None
 
 
-def keep_trial(session: Session, trial: Trial, raised: Raised | None, folder: Path) -> None:
+def keep_trial(context: RunContext, trial: Trial, raised: Raised | None, folder: Path) -> None:
     """Write what a trial of this process observed, for the process that asked for it.
 
     Raises:
         StoreError: The folder cannot be written.
     """
-    store, environment = Store(folder, root=folder), session.environment
-    provenance = Provenance(session.now(), 1, environment, session.tool)
+    store, environment = Store(folder, root=folder), context.environment
+    provenance = Provenance(context.now(), 1, environment, context.tool)
     seen = [call.observation for call in trial.calls.values()]
     for one in seen:
         if one.trace is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.explain import Anatomies, Evidence, Slack, decide_cause
 from pytest_repro.checking.references import Found, narrower
 from pytest_repro.checking.spec import TestSpec
@@ -30,22 +30,19 @@ from pytest_repro.tolerance.choose import (
 )
 from pytest_repro.tolerance.judge import EXACT, passing_tolerance
 
-if TYPE_CHECKING:
-    from pytest_repro.checking.session import Session
-
 
 class Judging:
-    """Judges checks for one session."""
+    """Judges checks of one run."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
 
     def judge(self, spec: TestSpec, call: CheckCall) -> Outcome:
         """The outcome of a check as far as one run can tell."""
         check = call.observation.check
         reach = self.reach(spec, call)
         try:
-            found = self._session.references.find(check, reach)
+            found = self._context.references.find(check, reach)
             if found is None:
                 return self._missing(call, reach)
             return self._against(spec, call, found, reach)
@@ -54,9 +51,9 @@ class Judging:
 
     def reach(self, spec: TestSpec, call: CheckCall) -> Distance:
         """How far the reference of this check may be: the narrowest that anyone asked for."""
-        resolved = self._session.resolve(call.observation.check)
+        resolved = self._context.resolve(call.observation.check)
         return narrower(
-            self._session.settings.reference,
+            self._context.settings.reference,
             spec.asked.reference,
             call.reference,
             resolved.reference or Distance.ANY,
@@ -75,16 +72,16 @@ class Judging:
 
     def _missing(self, call: CheckCall, reach: Distance) -> Outcome:
         check = call.observation.check
-        elsewhere = self._session.references.elsewhere(check)
-        key = self._session.key
+        elsewhere = self._context.references.elsewhere(check)
+        key = self._context.key
         why: tuple[str, ...] = ("never recorded, for no environment",)
         if elsewhere:
             keys = ", ".join(str(one) for one in elsewhere[:4])
             more = f" and {len(elsewhere) - 4} more" if len(elsewhere) > 4 else ""
             why = (f"recorded for {keys}{more}; none of them is within `{reach}` of {key}",)
-        elif not self._session.store.keys():
+        elif not self._context.store.keys():
             # What a run sees whose root folder is not the one that was recorded from.
-            why = (*why, f"there are no baselines in {self._session.store.folder}")
+            why = (*why, f"there are no baselines in {self._context.store.folder}")
         return Outcome(
             check=check,
             verdict=Verdict.MISSING,
@@ -98,7 +95,7 @@ class Judging:
         observation = call.observation
         if found.entry == IndexEntry(observation.digest, observation.ledger.digest):
             return self._exact(call, found)
-        baseline, reference = self._session.references.load(found, observation.check)
+        baseline, reference = self._context.references.load(found, observation.check)
         if narrower(reference.distance, reach) is not reference.distance:
             return self._too_far(call, reference)
         faults = structure_faults(
@@ -106,20 +103,20 @@ class Judging:
             Structured(tuple(path for path, _ in observation.tensors), observation.structure),
         )
         faults += value_faults(baseline.tensors, observation.tensors)
-        facts = compare_facts(baseline.provenance.environment, self._session.environment)
+        facts = compare_facts(baseline.provenance.environment, self._context.environment)
         noise = compare_ledgers(baseline.ledger, observation.ledger, facts)
         if faults or noise is not None:
             return self._drift_early(call, baseline, reference, faults, noise)
         return self._tolerance(spec, call, baseline, reference)
 
     def _exact(self, call: CheckCall, found: Found) -> Outcome:
-        session = self._session
-        manifest = session.store.manifest_path(found.key, call.observation.check.module)
+        context = self._context
+        manifest = context.store.manifest_path(found.key, call.observation.check.module)
         return Outcome(
             check=call.observation.check,
             verdict=Verdict.EXACT,
             gate=Gate.EXACT,
-            reference=Reference(found.key, found.distance, session.store.shown(manifest)),
+            reference=Reference(found.key, found.distance, context.store.shown(manifest)),
             observation=call.observation,
             called_at=call.called_at,
         )
@@ -188,19 +185,19 @@ class Judging:
     def _leaves(
         self, spec: TestSpec, call: CheckCall, baseline: Baseline, distance: Distance
     ) -> tuple[LeafJudgement, ...]:
-        resolved = self._session.resolve(call.observation.check)
+        resolved = self._context.resolve(call.observation.check)
         asked = self._asked(spec, call)
 
         def choose(summary: TensorSummary) -> Chosen:
             return choose_tolerance(asked, resolved, distance, summary, baseline.no_envelope)
 
         return judge_leaves(
-            baseline.tensors, call.observation.tensors, self._session.references.tensor, choose
+            baseline.tensors, call.observation.tensors, self._context.references.tensor, choose
         )
 
     def _asked(self, spec: TestSpec, call: CheckCall) -> tuple[tuple[Tolerance | None, str], ...]:
         return (
-            (call.tolerance, f"repro_check at {self._session.shown(call.called_at)}"),
+            (call.tolerance, f"repro_check at {self._context.shown(call.called_at)}"),
             (spec.asked.tolerance, "@pytest.mark.repro"),
         )
 
@@ -210,7 +207,7 @@ class Judging:
         leaves = judge_leaves(
             baseline.tensors,
             call.observation.tensors,
-            self._session.references.tensor,
+            self._context.references.tensor,
             lambda _: Chosen(Tolerance.EXACT, ""),
         )
         return tuple((leaf.path, leaf.difference) for leaf in leaves)
@@ -225,9 +222,9 @@ class Judging:
         baseline, seen = outcome.baseline, trial.calls[outcome.check.name].observation
         if outcome.verdict is not Verdict.DRIFT or baseline is None:
             return outcome
-        before, now = baseline.provenance.environment, self._session.environment
+        before, now = baseline.provenance.environment, self._context.environment
         facts = compare_facts(before, now)
-        anatomy = Anatomies(self._session.store, baseline, trial)
+        anatomy = Anatomies(self._context.store, baseline, trial)
         finding = decide_cause(
             Evidence(
                 noise=outcome.noise,
@@ -258,7 +255,7 @@ class Judging:
         asked = self._asked(trial.spec, trial.calls[outcome.check.name])
         allowed = (use.allowed for use in outcome.uses if use.measure == "rel_l2")
         return Slack(
-            factor=factor_of(asked, self._session.resolve(outcome.check)),
+            factor=factor_of(asked, self._context.resolve(outcome.check)),
             otherwise_rel_l2=max(allowed, default=0.0),
         )
 

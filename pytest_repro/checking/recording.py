@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from time import monotonic
 
+from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.disturb import Disturbing
 from pytest_repro.checking.trial import Anatomy, Trial
 from pytest_repro.model.baseline import Baseline, Envelope, Provenance, TensorSummary
-from pytest_repro.model.ids import Digest, EnvironmentKey, IndexEntry, TensorRecord
+from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, TensorRecord
 from pytest_repro.model.outcome import Observation
 from pytest_repro.model.trace import Trace
 from pytest_repro.model.words import NoiseMode, Verdict
@@ -23,15 +24,15 @@ from pytest_repro.trace.components import configurations_rows, digest_configurat
 from pytest_repro.trace.envelope import StepEnvelope, digest_step_envelope, step_envelope_rows
 from pytest_repro.trace.rows import trace_rows
 
-if TYPE_CHECKING:
-    from pytest_repro.checking.session import Session
+_now_s = monotonic
+"""Taken before a test can replace it."""
 
 
 class Recording:
     """Turns the agreed observations of one test into baselines of our own key.
 
     Args:
-        session: The run.
+        context: The run.
         first: The execution whose observations are recorded.
         repeats: The executions of this process that agreed with it bitwise.
         runs: How many executions agreed, itself and those of other processes included.
@@ -42,7 +43,7 @@ class Recording:
 
     def __init__(
         self,
-        session: Session,
+        context: RunContext,
         first: Trial,
         repeats: list[Trial],
         runs: int,
@@ -51,12 +52,12 @@ class Recording:
     ) -> None:
         self._adopted = adopted
         self._repeats = repeats
-        self._session = session
+        self._context = context
         self._first = first
         self._runs = runs
         self._disturbing = disturbing
 
-    def record(self, name: str, verdict: Verdict) -> Verdict:
+    def record(self, name: str, verdict: Verdict, writing: Writing) -> Verdict:
         """Queue the baseline of check ``name`` and say what became of it.
 
         A baseline that is equal but for its provenance is left untouched to the byte.
@@ -64,11 +65,11 @@ class Recording:
         observation = self._first.calls[name].observation
         baseline = self.baseline(name)
         if verdict is not Verdict.RECORDED and self._is_stored(baseline):
-            self._session.queue_tensors(self._noise(observation))
+            writing.queue_tensors(self._noise(observation))
             return Verdict.UNCHANGED
         tensors = [record for _, record in observation.tensors]
-        self._session.queue(baseline, [*tensors, *self._noise(observation)])
-        self._session.queue_records(self.records(name))
+        writing.queue(baseline, [*tensors, *self._noise(observation)])
+        writing.queue_records(self.records(name))
         return Verdict.UPDATED if verdict is Verdict.UNCHANGED else verdict
 
     def _trace(self, name: str) -> Trace | None:
@@ -112,14 +113,13 @@ class Recording:
 
     def _noise(self, observation: Observation) -> list[TensorRecord]:
         """The draws up to the check as tensors, where they are to be stored for a replay."""
-        if self._session.settings.noise is not NoiseMode.STORE:
+        if self._context.settings.noise is not NoiseMode.STORE:
             return []
         arrays = self._first.book.arrays()[: len(observation.ledger.draws)]
         return [make_record(array) for array in arrays if array is not None]
 
     def _is_stored(self, baseline: Baseline) -> bool:
-        session = self._session
-        stored = session.store.baseline(session.key, baseline.check)
+        stored = self._context.store.baseline(self._context.key, baseline.check)
         return replace(stored, provenance=baseline.provenance) == baseline
 
     def baseline(self, name: str) -> Baseline:
@@ -139,10 +139,10 @@ class Recording:
             no_envelope=self.absence(name),
             structure=observation.structure,
             provenance=Provenance(
-                recorded_at=self._session.now(),
+                recorded_at=self._context.now(),
                 runs=self._runs,
-                environment=self._session.environment,
-                tool=self._session.tool,
+                environment=self._context.environment,
+                tool=self._context.tool,
             ),
         )
 
@@ -183,21 +183,15 @@ _FLUSH_SHARE = 20
 
 
 class Writing:
-    """The queue of one run.
+    """Baselines that wait to be written, with the tensors and records that they name."""
 
-    Args:
-        store: Where to.
-        key: Under which key.
-    """
-
-    def __init__(self, store: Store, key: EnvironmentKey) -> None:
-        self._store = store
-        self._key = key
+    def __init__(self) -> None:
         self._baselines: dict[str, list[Baseline]] = {}
         self._tensors: dict[str, TensorRecord] = {}
         self._records: dict[Digest, Sequence[Row]] = {}
-        self._flushed_s = 0.0
-        self._cost_s = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self._baselines or self._tensors or self._records)
 
     def queue(self, baseline: Baseline, tensors: Sequence[TensorRecord]) -> None:
         """Remember a baseline to be written."""
@@ -212,32 +206,54 @@ class Writing:
         """Remember traces and tables of weights to be written."""
         self._records.update(records)
 
-    def is_due(self) -> bool:
-        """Whether something waits, and writing it would take a small part of the run's time."""
-        waits = bool(self._baselines or self._tensors)
-        return waits and time.monotonic() - self._flushed_s >= _FLUSH_SHARE * self._cost_s
+    def checks(self) -> Iterator[CheckId]:
+        """The checks whose baselines wait."""
+        return (one.check for waiting in self._baselines.values() for one in waiting)
 
-    def flush(self) -> None:
+    def take(self, other: Writing) -> None:
+        """Take over what waits in another."""
+        for module, baselines in other._baselines.items():
+            self._baselines.setdefault(module, []).extend(baselines)
+        self._tensors.update(other._tensors)
+        self._records.update(other._records)
+
+    def write(self, store: Store, key: EnvironmentKey) -> None:
         """Write everything that waits, tensors before the manifests that name them.
 
         Raises:
-            BaselineError: Nothing that was stored is lost; what was not written is still queued.
+            BaselineError: Nothing that was stored is lost; what was not written still waits.
         """
-        began = time.monotonic()
-        self._store.write_rows(self._records)
+        store.write_rows(self._records)
         self._records.clear()
         for module in list(self._baselines):
             baselines = self._baselines[module]
             wanted = {digest for baseline in baselines for digest in _named_by(baseline)}
             tensors = [record for digest, record in self._tensors.items() if digest in wanted]
-            self._store.write(self._key, module, baselines, tensors)
+            store.write(key, module, baselines, tensors)
             del self._baselines[module]
-        self._store.write_tensors(self._tensors.values())
+        store.write_tensors(self._tensors.values())
         self._tensors.clear()
-        self._flushed_s = time.monotonic()
-        self._cost_s = self._flushed_s - began
 
 
 def _named_by(baseline: Baseline) -> Iterator[Digest]:
     yield from (one.digest for one in baseline.tensors)
     yield from (draw.digest for draw in baseline.ledger.draws)
+
+
+class Pace:
+    """Says when writing is due: it may take a small part of the run's time."""
+
+    def __init__(self) -> None:
+        self._ended_s = 0.0
+        self._cost_s = 0.0
+
+    def is_due(self) -> bool:
+        return _now_s() - self._ended_s >= _FLUSH_SHARE * self._cost_s
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Measure one writing."""
+        began = _now_s()
+        yield
+        self._ended_s = _now_s()
+        self._cost_s = self._ended_s - began

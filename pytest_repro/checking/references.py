@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,14 @@ class Found:
     key: EnvironmentKey
     distance: Distance
     entry: IndexEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The entries of one test module under one key."""
+
+    distance: Distance
+    entries: Mapping[str, IndexEntry]
 
 
 def narrower(*reaches: Distance) -> Distance:
@@ -73,21 +81,18 @@ class References:
                 return Found(key, distance, entry)
         return None
 
-    def find_equal(
-        self, check: CheckId, reach: Distance, value: Digest, noise: Digest
-    ) -> Found | None:
-        """The nearest entry, if its digests are these."""
-        found = self.find(check, reach)
-        if found is not None and found.entry == IndexEntry(value, noise):
-            return found
-        return None
+    def indices(self, module: str, test: str, reach: Distance) -> tuple[Index, ...]:
+        """The indices within ``reach``, nearest first, up to the first that has the test.
 
-    def own_equal(self, check: CheckId, value: Digest, noise: Digest) -> Reference | None:
-        """Our own key's baseline, if it has these digests; it is the nearest that can be."""
-        entry = self._store.index(self._key, check.module).get(check.entry)
-        if entry != (value, noise):
-            return None
-        return self.own_reference(check.module)
+        Raises:
+            CorruptBaseline, NewerSchema: A manifest exists but cannot be used.
+        """
+        found = []
+        for key, distance in self._order(reach):
+            found.append(Index(distance, self._store.index(key, module)))
+            if any(entry.startswith(f"{test}::") for entry in found[-1].entries):
+                break
+        return tuple(found)
 
     def nearest_manifest(self, module: str, reach: Distance) -> Path | None:
         """Where the nearest manifest of a test module lies; ``None`` where there is none."""

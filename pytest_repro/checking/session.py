@@ -1,123 +1,62 @@
-"""What lives for one run: environment, store, policy, and what a passing check asks of them."""
+"""What lives for one run: its tests, what they wait to write, and how the run is opened."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
-from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
+from pytest_repro.checking.artefacts import Artefacts
+from pytest_repro.checking.context import RunContext
+from pytest_repro.checking.evaluation import Evaluation, clean_source
+from pytest_repro.checking.recording import Pace, Writing
 from pytest_repro.checking.references import References, narrower
 from pytest_repro.checking.spec import Specs, TestSpec
 from pytest_repro.checking.trial import CheckCall, FindExact, Trial
-from pytest_repro.frameworks.framework import FrameworkAdapter, default_framework
+from pytest_repro.environment.observe import observe_environment
+from pytest_repro.errors import BaselineError
+from pytest_repro.frameworks.framework import default_framework
 from pytest_repro.guard.guard import Isolation, guard_randomness
-from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey
+from pytest_repro.model.artefact import Artefact, Candidate
+from pytest_repro.model.ids import CheckId, Digest
 from pytest_repro.model.outcome import Reference
-from pytest_repro.model.words import Framework, NoiseMode, UpdateMode
+from pytest_repro.model.words import Distance, Framework, NoiseMode, TraceLevel, UpdateMode
 from pytest_repro.noise.canary import noise_canary
+from pytest_repro.noise.generator import NoiseBook
+from pytest_repro.noise.sources import NoiseSource
+from pytest_repro.pipelines.registry import Pipelines
 from pytest_repro.settings import Settings
+from pytest_repro.store.policy_file import load_policy
 from pytest_repro.store.store import Store
 from pytest_repro.store.stream import RecordedStream, read_streams
-
-if TYPE_CHECKING:
-    from pytest_repro.checking.examination import Examination
-    from pytest_repro.checking.recording import Writing
-    from pytest_repro.model.artefact import Artefact, Candidate
-    from pytest_repro.model.baseline import Baseline, Environment
-    from pytest_repro.model.ids import TensorRecord
-    from pytest_repro.model.outcome import Outcome
-    from pytest_repro.noise.generator import NoiseBook
-    from pytest_repro.noise.sources import NoiseSource
-    from pytest_repro.pipelines.registry import Pipelines
-    from pytest_repro.store.files import Row
-    from pytest_repro.tolerance.policy import Policy, Resolved
+from pytest_repro.tolerance.policy import Policy
 
 
 class Session:
-    """The use cases of one run; made once, no pytest.
+    """The tests of one run; made once, no pytest.
 
     Args:
-        settings: The run's settings.
-        root: The root folder of the tests.
-        key: Our environment's.
-        observe: Sees every fact of our environment; called when the first fact is asked for, which
-            no exact check does.
-        store: The baselines.
-        policy: ``policy.yaml``; ``None`` where there is none.
-        mindspore: Reads tensors and global state of MindSpore where it is installed.
-        wants: Asks whether a value shall be recorded; asked with `UpdateMode.ASK` only.
-        isolated: Whether this process makes one trial for another process, which judges it: then
-            everything that is observed is kept.
-        clock: Gives the UTC time.
+        context: What the run knows.
+
+    Attributes:
+        context: The same.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        root: Path,
-        key: EnvironmentKey,
-        observe: Callable[[], Environment],
-        store: Store,
-        policy: Policy | None,
-        mindspore: FrameworkAdapter,
-        wants: Callable[[Candidate], bool] = lambda candidate: True,
-        isolated: bool = False,
-        clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
-    ) -> None:
-        self.settings = settings
-        self.key = key
-        self.store = store
-        self.references = References(store, key, lambda: self.environment)
-        self._observe = observe
-        self._environment: Environment | None = None
-        self._pipelines: Pipelines | None = None
-        self._root = root
-        self._policy = policy
-        self._mindspore = mindspore
-        self._isolated = isolated
-        self._clock = clock
-        self.wants = wants
-        self._stream_watch: StreamWatch | None = None
-        self._writing: Writing | None = None
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self._specs = Specs(context.settings)
+        self._pipelines = Pipelines(context.settings.weights)
+        self._stream_watch = StreamWatch(context.store.shown)
         self._attempts: dict[str, int] = {}
-        self._specs = Specs(settings)
-        self._artefacts = None
-        if settings.report:
-            from pytest_repro.checking.artefacts import Artefacts
-
-            self._artefacts = Artefacts(self, Path(settings.report))
-
-    @property
-    def environment(self) -> Environment:
-        """Every fact that was seen about this machine and its software, and the key."""
-        if self._environment is None:
-            # The number of allowed cores, say, may have changed since.
-            self._environment = replace(self._observe(), key=self.key)
-        return self._environment
-
-    @property
-    def tool(self) -> str:
-        """Our name and version."""
-        from pytest_repro.frameworks.installed import package_version
-
-        return f"pytest-repro {package_version('pytest-repro') or 'unknown'}"
-
-    @property
-    def pipelines(self) -> Pipelines:
-        """The pipelines of the fixtures, loaded once."""
-        if self._pipelines is None:
-            from pytest_repro.pipelines.registry import Pipelines
-
-            self._pipelines = Pipelines(self.settings.weights)
-        return self._pipelines
+        self._writing = Writing()
+        self._pace = Pace()
+        report = context.settings.report
+        self._artefacts = Artefacts(context, Path(report)) if report else None
 
     def spec(
         self,
@@ -131,33 +70,13 @@ class Session:
         """What a test asked for, from its marker's arguments and the settings."""
         return self._specs.spec(module, test, arguments, marked=marked, suite=suite)
 
-    @property
-    def framework(self) -> FrameworkAdapter:
-        """Reads tensors of the framework."""
-        return self._mindspore
-
-    def now(self) -> str:
-        """UTC, ISO 8601 to the second."""
-        return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
-
-    def shown(self, place: str) -> str:
-        """A ``file:line`` as messages show it."""
-        path, _, line = place.rpartition(":")
-        return f"{self.store.shown(Path(path))}:{line}" if path else place
-
-    def resolve(self, check: CheckId) -> Resolved:
-        """What the policy says of a check."""
-        from pytest_repro.tolerance.policy import Policy, resolve
-
-        return resolve(self._policy or Policy(), str(check))
-
-    def own_reference(self, module: str) -> Reference:
-        """Where our own key's baselines of a module lie."""
-        return self.references.own_reference(module)
+    def pipeline(self, family: str, dtype: str) -> Any:
+        """The pipeline of a fixture, loaded once."""
+        return self._pipelines.load(family, dtype)
 
     def isolation(self, spec: TestSpec) -> Isolation:
         """Seed every global generator for one test and give all of them back afterwards."""
-        return Isolation(spec.asked.seed, self._mindspore)
+        return Isolation(spec.asked.seed, self.context.framework)
 
     def guard(self, spec: TestSpec) -> AbstractContextManager[object]:
         """Catch randomness that no seed of the test decides."""
@@ -170,66 +89,48 @@ class Session:
         """
         return guard_randomness(spec.asked.rng, globals_may_draw=True)
 
-    def noise_source(self, spec: TestSpec) -> NoiseSource:
-        """Where the generators' numbers of a test come from.
-
-        Raises:
-            CorruptBaseline: Noise is to be replayed, and it was not stored or cannot be read.
-        """
-        if self.settings.noise is NoiseMode.REPLAY:
-            return self.references.recorded_noise(spec.module, spec.test, self.settings.reference)
-        from pytest_repro.noise.sources import Fresh
-
-        return Fresh()
-
     def stream_note(self, module: str) -> str:
         """What to say before a test of ``module`` draws; ``""`` where the stream is the recorded.
 
         Said of the nearest manifest, once, and not where recorded noise is replayed.
         """
-        if self.settings.noise is NoiseMode.REPLAY or self._isolated:
+        context = self.context
+        if context.settings.noise is NoiseMode.REPLAY or context.is_isolated:
             return ""
-        if self._stream_watch is None:
-            self._stream_watch = StreamWatch(self.store.shown)
-        manifest = self.references.nearest_manifest(module, self.settings.reference)
-        return self._stream_watch.note(manifest)
+        reach = context.settings.reference
+        return self._stream_watch.note(context.references.nearest_manifest(module, reach))
 
-    def trial(self, spec: TestSpec, examination: Examination | None = None) -> Trial:
-        """A fresh execution of a test: its first, or the one that an examination asks for."""
-        level = spec.asked.trace if examination is None else examination.trace_level()
-        open_book = self._opener(spec, examination)
-        return Trial(spec, open_book, self._mindspore, self._finder(spec), level)
+    def trial(self, spec: TestSpec) -> Trial:
+        """The first run of a test.
 
-    def _opener(self, spec: TestSpec, examination: Examination | None) -> Callable[[], NoiseBook]:
-        if examination is None and self.settings.noise is not NoiseMode.REPLAY:
-            return lambda: self._book(self.noise_source(spec), spec)
-        # Now: whether there is noise to replay is known, and what the examination asks for changes.
-        source = self.noise_source(spec) if examination is None else examination.source()
-        return lambda: self._book(source, spec)
+        Raises:
+            CorruptBaseline: Noise is to be replayed, and it was not stored or cannot be read.
+        """
+        return self.further_trial(spec, clean_source(spec, self.context), spec.asked.trace)
 
-    def _book(self, source: NoiseSource, spec: TestSpec) -> NoiseBook:
-        from pytest_repro.noise.generator import NoiseBook
-
-        keep = self.settings.noise is NoiseMode.STORE
-        return NoiseBook(source, store=keep, allow_reuse=spec.asked.reuse)
-
-    def can_trace_cells(self) -> bool:
-        """Whether cells can be hooked: MindSpore's GRAPH mode has no hooks."""
-        return self._mindspore.mode() == "PYNATIVE"
+    def further_trial(self, spec: TestSpec, source: NoiseSource, level: TraceLevel) -> Trial:
+        """A run of a test with this noise, which records this much of watched pipelines."""
+        keep = self.context.settings.noise is NoiseMode.STORE
+        book = NoiseBook(source, store=keep, allow_reuse=spec.asked.reuse)
+        return Trial(spec, lambda: book, self.context.framework, self._finder(spec), level)
 
     def _finder(self, spec: TestSpec) -> FindExact:
-        if self._isolated or self.settings.update is not UpdateMode.NONE:
+        """Looks a value up in the indices as they are now, before the test runs."""
+        context = self.context
+        if context.is_isolated or context.settings.update is not UpdateMode.NONE:
             return lambda check, value, noise: (False, None)
+        reach = narrower(context.settings.reference, spec.asked.reference)
+        try:
+            indices = context.references.indices(spec.module, spec.test, reach)
+            own = context.references.own_reference(spec.module)
+        except BaselineError:
+            return lambda check, value, noise: (False, None)  # said when the test is judged
 
         def find(check: CheckId, value: Digest, noise: Digest) -> tuple[bool, Reference | None]:
-            try:
-                own = self.references.own_equal(check, value, noise)
-                if own is not None:
-                    return True, own
-                reach = narrower(self.settings.reference, spec.asked.reference)
-                return self.references.find_equal(check, reach, value, noise) is not None, None
-            except Exception:  # noqa: BLE001  judged, and worded, when the test ends
+            found = next((one for one in indices if check.entry in one.entries), None)
+            if found is None or found.entries[check.entry] != (value, noise):
                 return False, None
+            return True, own if found.distance is Distance.OWN else None
 
         return find
 
@@ -239,66 +140,44 @@ class Session:
         Nothing is left to ask then: no reach is narrower than our own key, and no tolerance, policy
         or further run bears on equal bits. Empty where anything else has to be looked at.
         """
-        if self._artefacts is not None:
-            return ()
         calls = tuple(trial.calls.values())
-        for call in calls:
-            if call.exact is None:
-                return ()
+        if self._artefacts is not None or any(call.exact is None for call in calls):
+            return ()
         return calls
 
     def attempt(self, spec: TestSpec) -> None:
         """A test begins, for the first time in this run or because something runs it again."""
         self._attempts[spec.place] = self._attempts.get(spec.place, 0) + 1
+        if self._writing and self.is_further_attempt(spec):
+            self.flush()  # it is judged by what its first attempt recorded
 
-    def examine(self, trial: Trial, failure: BaseException | None) -> Examination:
-        """Start judging a test; in a further attempt at the same test nothing is recorded."""
-        is_rerun = self._attempts.get(trial.spec.place, 0) > 1
-        from pytest_repro.checking.examination import Examination
+    def is_further_attempt(self, spec: TestSpec) -> bool:
+        """Whether the test began before in this run; then nothing is recorded."""
+        return self._attempts.get(spec.place, 0) > 1
 
-        return Examination(self, trial, failure, is_rerun=is_rerun)
-
-    def keep_artefacts(
-        self, examination: Examination, outcomes: Sequence[Outcome]
-    ) -> tuple[Artefact, ...]:
+    def keep_artefacts(self, evaluation: Evaluation) -> tuple[Artefact, ...]:
         """Put what was observed into the report's folder, where a report was asked for."""
-        return () if self._artefacts is None else self._artefacts.keep(examination, outcomes)
+        return () if self._artefacts is None else self._artefacts.keep(evaluation)
 
-    @property
-    def writing(self) -> Writing:
-        """What waits to be written."""
-        if self._writing is None:
-            from pytest_repro.checking.recording import Writing
+    def commit(self, recorded: Writing) -> None:
+        """Take what a test recorded that has passed, and write it if that is due.
 
-            self._writing = Writing(self.store, self.key)
-        return self._writing
-
-    def queue(self, baseline: Baseline, tensors: Sequence[TensorRecord]) -> None:
-        """Remember a baseline to be written."""
-        self.writing.queue(baseline, tensors)
-
-    def queue_tensors(self, tensors: Sequence[TensorRecord]) -> None:
-        """Remember tensors to be written that a stored baseline names already."""
-        self.writing.queue_tensors(tensors)
-
-    def queue_records(self, records: Mapping[Digest, Sequence[Row]]) -> None:
-        """Remember traces and tables of weights to be written."""
-        self.writing.queue_records(records)
-
-    def flush_if_due(self) -> None:
-        """Write what waits, unless writing would take a large part of the run's time."""
-        if self._writing is not None and self._writing.is_due():
+        Raises:
+            BaselineError: It was not written; nothing that was stored is lost.
+        """
+        self._writing.take(recorded)
+        if self._writing and self._pace.is_due():
             self.flush()
 
     def flush(self) -> None:
-        """Write everything that waits, tensors before the manifests that name them.
+        """Write everything that waits.
 
         Raises:
-            BaselineError: Nothing that was stored is lost; what was not written is still queued.
+            BaselineError: Nothing that was stored is lost; what was not written still waits.
         """
-        if self._writing is not None:
-            self._writing.flush()
-        self.references.forget()
+        with self._pace.timed():
+            self._writing.write(self.context.store, self.context.key)
+        self.context.references.forget()
         if self._artefacts is not None:
             self._artefacts.flush()
 
@@ -318,64 +197,34 @@ def open_session(
     """
     folder = root / settings.baselines
     store, policy = Store(folder, root=root), folder / "policy.yaml"
-    mindspore = default_framework()
-    has_mindspore = settings.framework is not Framework.NUMPY and mindspore.installed()
-    if has_mindspore:
+    framework = default_framework()
+    if settings.framework is not Framework.NUMPY and framework.installed():
         # Before the first kernel, and before the facts are read: the switch is one of them.
-        mindspore.enable_determinism()
-    extra = _merged(extra_facts)
-    observe = _observer(settings, root, extra, mindspore)
-    # They wait where nothing that a test does can change them.
-    may_wait = settings.update is UpdateMode.NONE and not extra
-    if has_mindspore or settings.framework is Framework.MINDSPORE or not may_wait:
-        environment = observe()
-        key, observe = environment.key, lambda: environment
-    else:
-        key = _numpy_key()
-    return Session(
-        settings,
+        framework.enable_determinism()
+    environment = observe_environment(
+        framework=str(settings.framework),
         root=root,
-        key=key,
-        observe=observe,
-        store=store,
-        policy=_policy_of(policy, store),
-        mindspore=mindspore,
-        wants=wants,
-        isolated=isolated,
+        extra=_merged(extra_facts),
+        mindspore=framework,
+        variables=dict(os.environ),
     )
+    context = RunContext(
+        settings,
+        key=environment.key,
+        environment=environment,
+        store=store,
+        references=References(store, environment.key, lambda: environment),
+        framework=framework,
+        policy=_policy_of(policy, store),
+        wants=wants,
+        is_isolated=isolated,
+    )
+    return Session(context)
 
 
-def _observer(
-    settings: Settings, root: Path, extra: Mapping[str, str], mindspore: FrameworkAdapter
-) -> Callable[[], Environment]:
-    """What sees every fact, now or later, with the environment variables of now."""
-    variables = dict(os.environ)
-
-    def observe() -> Environment:
-        from pytest_repro.environment.observe import observe_environment
-
-        return observe_environment(
-            framework=str(settings.framework),
-            root=root,
-            extra=extra,
-            mindspore=mindspore,
-            variables=variables,
-        )
-
-    return observe
-
-
-def _numpy_key() -> EnvironmentKey:
-    from pytest_repro.environment.cpu import numpy_key
-
-    return numpy_key(os.environ)
-
-
-def _policy_of(path: Path, store: Store) -> Policy | None:
+def _policy_of(path: Path, store: Store) -> Policy:
     if not os.path.lexists(path) and not os.path.lexists(path.with_suffix(".yml")):
-        return None
-    from pytest_repro.store.policy_file import load_policy
-
+        return Policy()
     return load_policy(path, shown=store.shown(path))
 
 

@@ -1,8 +1,8 @@
 """pytest's hooks, options, fixtures and marker, a few lines each; imports nothing heavy.
 
 numpy, MindSpore, yaml, safetensors and huggingface_hub come in with the first repro test. pytest
-looks hooks and fixtures up here; those of one topic live together: `fixtures`, `phases` (of a
-test), `closing` (of a run), `options`.
+looks hooks and fixtures up here; those of one topic live together: `fixtures`, `item` (hooks
+of a test), `closing` (of a run), `options`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 
 from pytest_repro.errors import ReproError
-from pytest_repro.plugin import terminal
+from pytest_repro.plugin import subtests, terminal
 from pytest_repro.plugin.closing import (
+    missing_in_xfail_text,
     pytest_handlecrashitem,
     pytest_sessionfinish,
     pytest_terminal_summary,
     pytest_testnodedown,
+    take_back,
 )
 from pytest_repro.plugin.fixtures import (
     PIPELINES,
-    RUNNING,
     repro_check,
     repro_disturb,
     repro_environment,
@@ -31,34 +32,23 @@ from pytest_repro.plugin.fixtures import (
     repro_watch,
 )
 from pytest_repro.plugin.item import (
+    pytest_fixture_setup,
+    pytest_pyfunc_call,
     pytest_runtest_call,
     pytest_runtest_makereport,
     pytest_runtest_setup,
     pytest_runtest_teardown,
 )
 from pytest_repro.plugin.options import add_options
-from pytest_repro.plugin.state import (
-    CONFIGS,
-    CRASHED,
-    DEVICES,
-    FAULTS,
-    GIVEN,
-    KEYS,
-    LOST,
-    NOTES,
-    OF_WORKER,
-    PASSED,
-    PASSED_CHECKS,
-    REPORTING,
-    ROWS,
-    settings_of,
-)
+from pytest_repro.plugin.state import PluginState, settings_of, state_of
 from pytest_repro.plugin.suite import add_suite_key, pytest_collection_modifyitems
 from pytest_repro.settings import TABLE
 
 __all__ = [
     "pytest_collection_modifyitems",
+    "pytest_fixture_setup",
     "pytest_handlecrashitem",
+    "pytest_pyfunc_call",
     "pytest_runtest_call",
     "pytest_runtest_makereport",
     "pytest_runtest_setup",
@@ -101,7 +91,9 @@ def _occupy_device(config: pytest.Config, options: Any) -> None:
         device = occupy_own(options)
     except ReproError as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[DEVICES] = {"": device} if device else {}
+    state = state_of(config)
+    state.devices = {"": device} if device else {}
+    state.has_occupied = True
 
 
 @pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed
@@ -122,21 +114,15 @@ def pytest_configure(config: pytest.Config) -> None:
         "repro(seed=0, runs=2, tolerance=..., reference=..., trace=..., rng=..., reason=...): "
         "judge this test's checks against its baselines",
     )
-    config.pluginmanager.register(terminal, "repro-terminal")
-    config.stash[ROWS] = []
-    config.stash[PASSED] = []
-    config.stash[PASSED_CHECKS] = []
-    config.stash[FAULTS] = []
-    config.stash[KEYS] = []
-    config.stash[LOST] = []
-    config.stash[CRASHED] = []
-    config.stash[NOTES] = []
-    config.stash[OF_WORKER] = {}
-    if DEVICES not in config.stash:  # xdist's workers load what -p names after the conftests
+    state = state_of(config)
+    if not state.has_occupied:  # xdist's workers load what -p names after the conftests
         _occupy_device(config, config.option)
     options = {one.name: config.getoption(f"repro_option_{one.name}") for one in TABLE}
     ini = {one.name: config.getini(one.ini_key) for one in TABLE if one.ini}
-    config.stash[GIVEN] = options, ini
+    state.given = options, ini
+    config.pluginmanager.register(_Reports(state), "repro-reports")
+    config.pluginmanager.register(terminal, "repro-terminal")
+    config.pluginmanager.register(subtests, "repro-subtests")
     if any(text is not None for text in options.values()) or any(ini.values()):
         from pytest_repro.plugin.options import prepare
 
@@ -146,30 +132,43 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed
 def pytest_configure_node(node: Any) -> None:
-    if REPORTING in node.config.stash:
-        node.config.stash[REPORTING].tell_worker(node)
+    reporting = state_of(node.config).reporting
+    if reporting is not None:
+        reporting.tell_worker(node)
 
 
-def pytest_runtest_logreport(report: Any) -> None:
-    rows = getattr(report, "repro", None)
-    if rows is not None and CONFIGS:
-        stash = CONFIGS[-1].stash
-        stash[ROWS].extend(rows)
+class _Reports:
+    """Takes what reports carry: ``pytest_runtest_logreport`` is not told of which run.
+
+    Args:
+        state: Of the run.
+    """
+
+    def __init__(self, state: PluginState) -> None:
+        self._state = state
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        taken_back = getattr(report, "repro_taken_back", None)
+        if taken_back:
+            take_back(self._state, taken_back)
+        rows = getattr(report, "repro", None)
+        if rows is not None:
+            self._take(report, rows)
+
+    def _take(self, report: Any, rows: list[dict[str, Any]]) -> None:
+        state = self._state
+        state.rows.extend(rows)
         if report.passed:
-            # Texts alone, which the garbage collector need not go through.
-            stash[PASSED].append(report.nodeid)
-            stash[PASSED_CHECKS].extend([row["check"] for row in rows])
+            state.passed.append(report.nodeid)
+            state.passed_checks.extend([row["check"] for row in rows])
+        missing = [row["check"] for row in rows if row["verdict"] == "missing"]
+        if missing and hasattr(report, "wasxfail"):
+            state.faults.append(missing_in_xfail_text(missing))
         node = getattr(report, "node", None)  # xdist's: the worker that sent it
         if node is not None and node.gateway.spec.popen:
-            stash[OF_WORKER].setdefault(node.gateway.id, []).extend(rows)
-        if REPORTING in stash:
-            stash[REPORTING].take(report.repro_entries)
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    # pytest_runtest_logreport has no config, and fixtures without `request` have no item.
-    CONFIGS.append(session.config)
-    RUNNING.append(None)
+            state.workers.rows.setdefault(node.gateway.id, []).extend(rows)
+        if state.reporting is not None:
+            state.reporting.take(report.repro_entries)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

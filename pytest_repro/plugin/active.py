@@ -1,50 +1,31 @@
 """The test that runs now: its current trial, the globals around it, and how it is judged.
 
-One object a pytest item, made before its fixtures and ended after them; knows no pytest, so the
-hooks in `plugin` stay a few lines each.
+One object for a pytest item, made before its fixtures and ended after them; knows no pytest.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
 
-from pytest_repro.errors import ReproError, UsageError
+from pytest_repro.checking.batch import BatchImage, Maker, check_batch
+from pytest_repro.checking.evaluation import Ending, Runner, evaluate
+from pytest_repro.checking.recording import Writing
+from pytest_repro.checking.session import Session
+from pytest_repro.checking.spec import TestSpec
+from pytest_repro.checking.trial import CheckCall, Trial
+from pytest_repro.errors import UsageError
+from pytest_repro.guard.guard import Isolation
+from pytest_repro.model.artefact import Artefact
+from pytest_repro.model.outcome import Outcome
+from pytest_repro.model.words import TraceLevel
+from pytest_repro.noise.sources import NoiseSource
+from pytest_repro.plugin.decorator import TRIAL
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from pytest_repro.checking.batch import BatchImage, Maker
-    from pytest_repro.checking.examination import Examination
-    from pytest_repro.checking.isolated import IsolatedTrial
-    from pytest_repro.checking.session import Session
-    from pytest_repro.checking.spec import TestSpec
-    from pytest_repro.checking.trial import CheckCall, Trial
-    from pytest_repro.guard.guard import Isolation
-    from pytest_repro.model.artefact import Artefact
-    from pytest_repro.model.outcome import Outcome
-
-
-ACTIVE: ContextVar[ActiveTest | None] = ContextVar("pytest_repro_active", default=None)
-"""The test whose body runs; the decorator, which has no fixtures, finds its trial here."""
-
-
-def active_test() -> ActiveTest:
-    """The test that runs now.
-
-    Raises:
-        UsageError: The plugin is not active, so nothing could be compared.
-    """
-    active = ACTIVE.get()
-    if active is None:
-        raise UsageError(
-            "pytest-repro is not active here, so nothing would be compared",
-            next_step="run the test with pytest, without `-p no:repro`",
-        )
-    return active
+_now_s = monotonic
+"""Taken before a test can replace it."""
 
 
 class ActiveTest:
@@ -58,8 +39,13 @@ class ActiveTest:
         settled: Its checks, where all were found exact and nothing is left to judge.
         outcomes: Of its checks, once they were judged; empty where they are settled.
         artefacts: What a report keeps of them, where one was asked for.
+        recorded: What is written once the test has passed and its fixtures are torn down.
         idle: Whether it ended well, is marked, and checked nothing.
         refused: Why its first check that could not be made was refused; ``None`` where none was.
+        subtest: What the first failing subtest of the current run raised.
+        teardown_error: What the fixtures of the first run raised when they were torn down.
+        is_in_body: Whether its body runs, not its fixtures.
+        has_passed: Whether the report of its call says so, after every plugin has seen it.
     """
 
     def __init__(self, session: Session, spec: TestSpec) -> None:
@@ -68,11 +54,17 @@ class ActiveTest:
         self.settled: tuple[CheckCall, ...] = ()
         self.outcomes: tuple[Outcome, ...] = ()
         self.artefacts: tuple[Artefact, ...] = ()
+        self.recorded = Writing()
         self.idle = False
-        self.refused: ReproError | None = None
+        self.refused: BaseException | None = None
+        self.subtest: BaseException | None = None
+        self.teardown_error: BaseException | None = None
+        self.has_passed = False
+        self.is_in_body = False
         self._isolation: Isolation | None = None
+        self._is_held = False
         self._trial: Trial | None = None
-        self._begun_s = time.monotonic()
+        self._begun_s = _now_s()
         session.attempt(spec)
 
     @property
@@ -85,19 +77,25 @@ class ActiveTest:
     @property
     def age_s(self) -> float:
         """Seconds since its fixtures began to be set up."""
-        return time.monotonic() - self._begun_s
+        return _now_s() - self._begun_s
 
-    def begin(self, examination: Examination | None = None) -> None:
+    def begin(self, trial: Trial | None = None) -> None:
         """Start an execution: isolate the global generators, hand out a fresh trial."""
+        self.end()
         isolation = self.session.isolation(self.spec)
         isolation.__enter__()
         self._isolation = isolation
-        self._trial = self.session.trial(self.spec, examination)
+        self.subtest = None
+        self._trial = self.session.trial(self.spec) if trial is None else trial
+        self.hold_globals()
+
+    def begin_again(self, source: NoiseSource, level: TraceLevel) -> None:
+        """Start a further execution."""
+        self.begin(self.session.further_trial(self.spec, source, level))
 
     def pipeline(self, family: str) -> Any:
         """A pipeline in the test's computing dtype, watched."""
-        pipeline = self.session.pipelines.load(family, self.spec.asked.computing_dtype)
-        return self.trial.watch(pipeline)
+        return self.trial.watch(self.session.pipeline(family, self.spec.asked.computing_dtype))
 
     def check_batch(
         self,
@@ -108,45 +106,55 @@ class ActiveTest:
         seeds: Sequence[int] | None,
         tolerance: object,
     ) -> tuple[BatchImage, ...]:
-        """Prove that a batch's images are those made alone; see `session.batch.check_batch`."""
-        from pytest_repro.checking.batch import check_batch
-
+        """Prove that a batch's images are those made alone; see `checking.batch.check_batch`."""
+        context = self.session.context
         return check_batch(
-            self.session,
+            context,
             self.trial,
             images,
             alone,
             name=name,
             seeds=seeds,
             tolerance=tolerance,
-            framework=self.session.framework,
+            framework=context.framework,
         )
 
-    def body(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def fixtures(self) -> Iterator[None]:
+        """What surrounds the making of the test's fixtures."""
+        with self.session.fixtures_guard(self.spec):
+            yield
+        self.hold_globals()
+
+    @contextmanager
+    def body(self) -> Iterator[None]:
         """What surrounds the test's body: the guard against unseeded randomness."""
-        return _Body(self, self.session.guard(self.spec))
+        with self.session.guard(self.spec):
+            trial = self.trial
+            trial.begin_body()
+            self.is_in_body = True
+            token = TRIAL.set(trial)
+            try:
+                yield
+            finally:
+                TRIAL.reset(token)
+                self.is_in_body = False
+                trial.end_body()
 
     def hold_globals(self) -> None:
-        """Until `release_globals`, what others do to global states is none of the test's."""
+        """Until `release_globals`, what others do to global states is undone."""
         if self._isolation is not None:
             self._isolation.hold()
+            self._is_held = True
 
     def release_globals(self) -> None:
-        """Give the global states back that the test left or began with."""
-        if self._isolation is not None:
+        """Give the global states back that the last step of the test left.
+
+        Plugins (pytest-randomly) seed them in hooks of a phase; a repeated run has no such hooks.
+        """
+        if self._is_held and self._isolation is not None:
+            self._is_held = False
             self._isolation.release()
-
-    def fixtures(self) -> AbstractContextManager[object]:
-        """What surrounds the making of the test's fixtures."""
-        return self.session.fixtures_guard(self.spec)
-
-    @staticmethod
-    def explain(failure: BaseException) -> str:
-        """What a failure of mindone's says about a generator used wrongly; ``""`` where nothing."""
-        from pytest_repro.guard.misuse import explain_misuse
-
-        explanation = explain_misuse(failure)
-        return "" if explanation is None else str(explanation)
 
     def end(self) -> None:
         """Give every global state back."""
@@ -160,65 +168,31 @@ class ActiveTest:
         finally:
             isolation.__exit__(None, None, None)
 
-    def refuse(self, error: ReproError) -> None:
+    def refuse(self, error: BaseException) -> None:
         """Remember that a check was refused: nothing was compared, though the test may go on."""
         if self.refused is None:
             self.refused = error
+
+    def note_subtest(self, error: BaseException) -> None:
+        """Remember what the first failing subtest raised."""
+        if self.subtest is None:
+            self.subtest = error
 
     def settle(self) -> bool:
         """Whether every check was found exact, so that nothing is left to `judge`."""
         self.settled = self.session.settled(self.trial)
         return bool(self.settled)
 
-    def judge(
-        self,
-        failure: BaseException | None,
-        again: Callable[[ActiveTest, Examination], BaseException | None],
-        apart: Callable[[], IsolatedTrial],
-    ) -> None:
+    def judge(self, ending: Ending, runner: Runner | None) -> None:
         """Judge the checks of the first execution, running the test again where a gate asks.
 
-        Args:
-            failure: What the test itself raised, if it did; then nothing is recorded.
-            again: Runs the test once more with fixtures set up anew; returns what it raised.
-            apart: Runs the test once more in a fresh process.
-
         Raises:
-            IsolationError: It could not be run there.
+            IsolationError: It could not be run in a fresh process.
         """
-        examination = self.session.examine(self.trial, failure)
-        while examination.wants_run():
-            if examination.wants_fresh_process():
-                examination.add_isolated(apart())
-                continue
-            error = again(self, examination)
-            examination.add(self.trial, error)
-        self.outcomes = examination.conclude()
-        self.artefacts = self.session.keep_artefacts(examination, self.outcomes)
-
-
-class _Body:
-    """Stands around a test's body; written out rather than as a generator, for its cost."""
-
-    __slots__ = ("_active", "_guard", "_token")
-
-    def __init__(self, active: ActiveTest, guard: AbstractContextManager[object]) -> None:
-        self._active = active
-        self._guard = guard
-
-    def __enter__(self) -> None:
-        self._guard.__enter__()
-        self._active.trial.begin_body()
-        self._token: Token[ActiveTest | None] = ACTIVE.set(self._active)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        ACTIVE.reset(self._token)
-        try:
-            self._active.trial.end_body()
-        finally:
-            self._guard.__exit__(kind, error, traceback)
+        if not ending.why_not_recorded and self.session.is_further_attempt(self.spec):
+            why = "this is a further attempt at the test"
+            ending = Ending(ending.raised, why_not_recorded=why)
+        context = self.session.context
+        evaluation = evaluate(self.trial, runner, context, ending, self.recorded)
+        self.outcomes = evaluation.outcomes
+        self.artefacts = self.session.keep_artefacts(evaluation)

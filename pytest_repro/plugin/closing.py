@@ -10,24 +10,7 @@ import pytest
 
 from pytest_repro.errors import ReproError, printable
 from pytest_repro.model.words import Verdict
-from pytest_repro.plugin.fixtures import RUNNING
-from pytest_repro.plugin.state import (
-    CONFIGS,
-    CRASHED,
-    DEVICES,
-    FAULTS,
-    KEYS,
-    LINES,
-    LOST,
-    NOTES,
-    OF_WORKER,
-    PASSED,
-    PASSED_CHECKS,
-    REPORTING,
-    ROWS,
-    SESSION,
-    settings_of,
-)
+from pytest_repro.plugin.state import PluginState, settings_of, state_of
 
 if TYPE_CHECKING:
     from pytest_repro.store.store import Store
@@ -35,119 +18,131 @@ if TYPE_CHECKING:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
-    config = session.config
-    if SESSION in config.stash:
-        try:
-            config.stash[SESSION].flush()
-        except ReproError as error:
-            config.stash[FAULTS].append(str(error))
-    if SESSION in config.stash:
-        config.stash[KEYS].append(str(config.stash[SESSION].key))
-    if hasattr(config, "workeroutput"):
-        config.workeroutput["repro_faults"] = config.stash[FAULTS]
-        config.workeroutput["repro_device"] = config.stash[DEVICES].get("", "")
-        config.workeroutput["repro_keys"] = config.stash[KEYS]
-        config.workeroutput["repro_notes"] = config.stash[NOTES]
-    elif not config.getoption("collectonly"):
-        passed = _passed_tests(config)
-        if passed:
-            _find_excused(config, passed)
-        losses = _count_losses(config)
-        config.stash[NOTES].extend(losses)
-        if passed:
-            _find_unasked(config, passed)
-        _write_reports(config, session, losses)
-    if config.stash.get(FAULTS, []) and session.exitstatus == pytest.ExitCode.OK:
+    config, state = session.config, state_of(session.config)
+    try:
+        _finish(session, state)
+    except Exception as error:  # noqa: BLE001  pytest's own summary must appear in any case
+        state.faults.append(f"pytest-repro failed at the end of the run: {error!r}")
+    if state.faults and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    CONFIGS.pop()
-    RUNNING.pop()
+    state.active = state.item = None
+    _tell_controller(config, state)
     return (yield)
 
 
-def _count_losses(config: pytest.Config) -> list[str]:
+def _finish(session: pytest.Session, state: PluginState) -> None:
+    config = session.config
+    if state.session is not None:
+        state.keys.append(str(state.session.context.key))
+        try:
+            state.session.flush()
+        except ReproError as error:
+            state.faults.append(str(error))
+    if hasattr(config, "workeroutput") or config.getoption("collectonly"):
+        return
+    passed = {*state.passed, *map(test_of, state.passed_checks)}
+    found = excused(state.rows, passed)
+    if found:
+        # Plugins that run a failed test again report the last attempt; ours were all judged.
+        state.faults.append(excused_text(found))
+    losses = _count_losses(config, state)
+    state.notes.extend(losses)
+    if passed:
+        _find_unasked(config, state, passed)
+    _write_reports(session, state, losses)
+
+
+def _tell_controller(config: pytest.Config, state: PluginState) -> None:
+    output = getattr(config, "workeroutput", None)
+    if output is not None:
+        output["repro_faults"] = state.faults
+        output["repro_device"] = state.devices.get("", "")
+        output["repro_keys"] = state.keys
+        output["repro_notes"] = state.notes
+
+
+def _count_losses(config: pytest.Config, state: PluginState) -> list[str]:
     """Correct what lost workers said; returns what is no fault of the run, and has to be said."""
-    lost, crashed = config.stash[LOST], config.stash[CRASHED]
+    lost, crashed = state.workers.lost, state.workers.crashed
     if not lost:
         return []
     from pytest_repro.model.words import UpdateMode
 
     settings = settings_of(config)
     if settings.update is UpdateMode.NONE:
-        # Without a verdict nothing says that any test of the run is ours.
-        return [crash_text(lost, crashed)] if config.stash[ROWS] else []
-    rows = [row for worker in lost for row in config.stash[OF_WORKER].get(worker, [])]
+        # Without a verdict nothing shows that any test of the run is ours.
+        return [crash_text(lost, crashed)] if state.rows else []
+    rows = [row for worker in lost for row in state.workers.rows.get(worker, [])]
     try:
         gone = unwritten(rows, config.rootpath / settings.baselines, root=config.rootpath)
     except ReproError as error:
-        config.stash[FAULTS].append(str(error))
+        state.faults.append(str(error))
         return []
     correct(gone)
-    if REPORTING in config.stash:
-        config.stash[REPORTING].correct(gone)
-    config.stash[FAULTS].append(loss_text(lost, gone))
+    if state.reporting is not None:
+        state.reporting.correct(gone)
+    state.faults.append(loss_text(lost, gone))
     return []
 
 
-def _passed_tests(config: pytest.Config) -> set[str]:
-    """The tests that passed in some attempt, by their node ids and by those of their checks.
-
-    A node id that xdist gave a group differs from the test's own.
-    """
-    node_ids, checks = config.stash[PASSED], config.stash[PASSED_CHECKS]
-    if not node_ids:
-        return set()
-
-    return {*node_ids, *map(test_of, checks)}
+def take_back(state: PluginState, checks: Sequence[str]) -> None:
+    """Correct the rows of checks whose test failed after its call: nothing was written."""
+    rows = [row for row in state.rows if row["check"] in checks and row["verdict"] in _WRITTEN]
+    correct(rows)
+    if state.reporting is not None:
+        state.reporting.correct(rows)
+    named = ", ".join(checks[:FEW])
+    state.notes.append(f"not recorded, because the test failed after its checks: {named}")
 
 
-def _find_excused(config: pytest.Config, passed: Set[str]) -> None:
-    """Plugins that run a failed test again report the last attempt; ours were all judged."""
-    rows = config.stash[ROWS]
-    found = excused(rows, passed)
-    if found:
-        config.stash[FAULTS].append(excused_text(found))
+def missing_in_xfail_text(checks: Sequence[str]) -> str:
+    """What the run says of checks without a baseline in tests that are marked xfail."""
+    what = "a test marked xfail has no baseline, so nothing was compared"
+    next_step = "  next   remove the mark, record with pytest --repro-update, and mark it again"
+    return "\n".join([what, *first_few(checks), next_step])
 
 
-def _find_unasked(config: pytest.Config, passed: Set[str]) -> None:
+def _find_unasked(config: pytest.Config, state: PluginState, passed: Set[str]) -> None:
     from pytest_repro.model.words import UpdateMode
 
-    ids, keys = (row["check"] for row in config.stash[ROWS]), config.stash[KEYS]
+    ids = [row["check"] for row in state.rows]
     try:
-        found = unasked(ids, passed, set(keys), _store(config))
+        found = unasked(ids, passed, set(state.keys), _store(config))
     except ReproError as error:
-        config.stash[FAULTS].append(str(error))
+        state.faults.append(str(error))
         return
     if not found:
         return
     if settings_of(config).update is UpdateMode.NONE:
-        config.stash[FAULTS].append(unasked_text(found))
-    else:  # a recording deletes nothing, so it would be red until somebody does
-        config.stash[NOTES].append(unasked_text(found))
+        state.faults.append(unasked_text(found))
+    else:  # a recording deletes nothing, so it would be red until they are pruned
+        state.notes.append(unasked_text(found))
 
 
-def _store(config: pytest.Config) -> Any:
+def _store(config: pytest.Config) -> Store:
     """The baselines, as this process knows them already or, in a controller, opened anew."""
-    if SESSION in config.stash:
-        return config.stash[SESSION].store
+    session = state_of(config).session
+    if session is not None:
+        return session.context.store
     from pytest_repro.store.store import Store
 
     folder = config.rootpath / settings_of(config).baselines
     return Store(folder, root=config.rootpath)
 
 
-def _write_reports(config: pytest.Config, session: pytest.Session, losses: list[str]) -> None:
-    if REPORTING not in config.stash:
+def _write_reports(session: pytest.Session, state: PluginState, losses: list[str]) -> None:
+    if state.reporting is None:
         return
     from datetime import datetime, timezone
 
-    idle = [row["check"] for row in config.stash[ROWS] if not row["verdict"]]
+    idle = [row["check"] for row in state.rows if not row["verdict"]]
     made_at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     # Who reads the report alone must see that it may not be all of the suite.
-    notes = [*config.stash[FAULTS], *losses, *_cut_short(session)]
+    notes = [*state.faults, *losses, *_cut_short(session)]
     try:
-        config.stash[LINES] = config.stash[REPORTING].write(idle, made_at, notes)
+        state.lines = state.reporting.write(idle, made_at, notes)
     except ReproError as error:
-        config.stash[FAULTS].append(str(error))
+        state.faults.append(str(error))
 
 
 def _cut_short(session: pytest.Session) -> Iterator[str]:
@@ -162,44 +157,42 @@ def _cut_short(session: pytest.Session) -> Iterator[str]:
 
 @pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed
 def pytest_handlecrashitem(crashitem: str, sched: Any) -> None:
-    sched.config.stash[CRASHED].append(crashitem)
+    state_of(sched.config).workers.crashed.append(crashitem)
 
 
 @pytest.hookimpl(optionalhook=True)  # xdist's, which need not be installed
 def pytest_testnodedown(node: Any, error: object) -> None:
-    stash, output = node.config.stash, getattr(node, "workeroutput", {})
+    state, output = state_of(node.config), getattr(node, "workeroutput", {})
     if error and not output:
-        stash[LOST].append(node.gateway.id)
-    stash[FAULTS].extend(output.get("repro_faults", []))
-    stash[KEYS].extend(output.get("repro_keys", []))
-    stash[NOTES].extend(output.get("repro_notes", []))
+        state.workers.lost.append(node.gateway.id)
+    state.faults.extend(output.get("repro_faults", []))
+    state.keys.extend(output.get("repro_keys", []))
+    state.notes.extend(output.get("repro_notes", []))
     if output.get("repro_device"):
-        stash[DEVICES][node.gateway.id] = output["repro_device"]
+        state.devices[node.gateway.id] = output["repro_device"]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    rows, faults = config.stash[ROWS], config.stash[FAULTS]
-    notes = config.stash[NOTES]
+    state = state_of(config)
     # Every worker may have said the same.
-    lines = [*dict.fromkeys(notes), *_device_lines(config), *config.stash.get(LINES, [])]
-    if rows or faults or lines:
+    lines = [*dict.fromkeys(state.notes), *_device_lines(state), *state.lines]
+    if state.rows or state.faults or lines:
         from pytest_repro.report.summary import Row, closing_lines
 
         terminalreporter.section("repro", sep="-")
-        for fault in faults:
+        for fault in state.faults:
             terminalreporter.write_line(printable(fault), red=True)
-        closing = closing_lines([Row(**row) for row in rows]) if rows else []
+        closing = closing_lines([Row(**row) for row in state.rows]) if state.rows else []
         for line in (*closing, *lines):
             terminalreporter.write_line(printable(line))
 
 
-def _device_lines(config: pytest.Config) -> list[str]:
-    devices, keys = config.stash[DEVICES], config.stash[KEYS]
-    if not devices:
+def _device_lines(state: PluginState) -> list[str]:
+    if not state.devices:
         return []
     from pytest_repro.plugin.xdist import device_lines
 
-    return device_lines(devices, keys)
+    return device_lines(state.devices, state.keys)
 
 
 def excused(rows: Iterable[Mapping[str, Any]], passed: Iterable[str]) -> list[str]:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from pytest_repro.errors import ReproError
-from pytest_repro.plugin.active import active_test
+from pytest_repro.errors import ReproError, UsageError
+
+if TYPE_CHECKING:
+    from pytest_repro.checking.trial import Trial
+
+TRIAL: ContextVar[Trial | None] = ContextVar("pytest_repro_trial", default=None)
+"""The trial whose body runs; a decorated test, which has no fixtures, finds it here."""
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
 _UNCHECKED = "__pytest_repro_unchecked__"
@@ -63,20 +69,33 @@ def _check_method(owner: type, method: str, name: Any, mark: pytest.MarkDecorato
 def _checking(target: Callable[..., Any], name: Any) -> Any:
     test = _as_written(target)
 
-    @functools.wraps(test)
-    def checked(*args: Any, **kwargs: Any) -> None:
-        value = test(*args, **kwargs)
-        code = test.__code__
-        try:
-            active_test().trial.check(
-                value, name, called_at=f"{code.co_filename}:{code.co_firstlineno}"
-            )
-        except ReproError as error:
-            # No line of the test explains it, and our own would bury the message.
-            raise pytest.fail.Exception(str(error), pytrace=False) from None
+    if inspect.iscoroutinefunction(test):
+
+        @functools.wraps(test)
+        async def checked(*args: Any, **kwargs: Any) -> None:
+            _check(test, name, await test(*args, **kwargs))
+    else:
+
+        @functools.wraps(test)
+        def checked(*args: Any, **kwargs: Any) -> None:
+            _check(test, name, test(*args, **kwargs))
 
     setattr(checked, _UNCHECKED, test)
     return checked
+
+
+def _check(test: Callable[..., Any], name: Any, value: object) -> None:
+    trial, code = TRIAL.get(), test.__code__
+    try:
+        if trial is None:
+            raise UsageError(
+                "pytest-repro is not active here, so nothing would be compared",
+                next_step="run the test with pytest, without `-p no:repro`",
+            )
+        trial.check(value, name, called_at=f"{code.co_filename}:{code.co_firstlineno}")
+    except ReproError as error:
+        # No line of the test explains it, and our own would bury the message.
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def _as_written(test: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,19 +1,18 @@
-"""The fixtures; they find the running test by themselves, for asking pytest costs as much again."""
+"""The fixtures."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_repro.errors import ReproError, UsageError
+from pytest_repro.errors import UsageError
 from pytest_repro.pipelines.registry import FAMILIES, Row
-from pytest_repro.plugin.state import ACTIVE, session_of
+from pytest_repro.plugin.equipment import Check
+from pytest_repro.plugin.state import session_of, state_of
 
 if TYPE_CHECKING:
-    from pytest_repro.checking.batch import BatchImage, Maker
     from pytest_repro.model.baseline import Environment
     from pytest_repro.noise.generator import LedgerGenerator
     from pytest_repro.plugin.active import ActiveTest
@@ -30,121 +29,46 @@ FIXTURES = frozenset(
     }
 )
 GENERATORS = frozenset({"repro_generator", "repro_generators"})
-RUNNING: list[pytest.Item | None] = []
-"""The test of each run that is under way, innermost run last; its fixtures are in the making."""
 
 
-def _active() -> ActiveTest:
-    item = RUNNING[-1] if RUNNING else None
-    active = None if item is None else item.stash.get(ACTIVE, None)
+def _active(request: pytest.FixtureRequest) -> ActiveTest:
+    item = request.node
+    active = state_of(request.config).active_of(item)
     if active is None:
         raise UsageError(
-            f"{'?' if item is None else item.nodeid}: a repro fixture was asked for while the test "
-            "was running",
+            f"{item.nodeid}: a repro fixture was asked for while the test was running",
             next_step="mark the test with @pytest.mark.repro, or name the fixture as an argument",
         )
     return active
 
 
-class Check:
-    """The assertion, bound to one test.
-
-    Args:
-        active: The test.
-    """
-
-    __slots__ = ("_active",)
-
-    def __init__(self, active: ActiveTest) -> None:
-        self._active = active
-
-    def __call__(
-        self,
-        value: object,
-        name: str | None = None,
-        *,
-        tolerance: object = None,
-        reference: object = None,
-    ) -> None:
-        """Compare ``value`` with its baseline; judged when the test ends."""
-        __tracebackhide__ = True
-        caller = sys._getframe(1)  # noqa: SLF001
-        try:
-            self._active.trial.check(
-                value,
-                name,
-                tolerance=tolerance,
-                reference=reference,
-                called_at=f"{caller.f_code.co_filename}:{caller.f_lineno}",
-            )
-        except ReproError as error:
-            self._active.refuse(error)
-            # The line of the test says it all; our own frames would bury the message.
-            raise error.with_traceback(None) from None
-
-    def batch(
-        self,
-        images: object,
-        alone: Maker,
-        name: str = "value",
-        *,
-        seeds: Sequence[int] | None = None,
-        tolerance: object = None,
-    ) -> tuple[BatchImage, ...]:
-        """Demand that image ``i`` of a batch is the image made alone from generator ``i``.
-
-        The noise must be bitwise equal, by the ledger; the image may differ as far as kernels
-        round, which is a multiple of the envelope of the batch's own check.
-
-        Args:
-            images: One array or tensor, the images along its first axis.
-            alone: Makes one image alone: ``lambda generator: pipeline(generator=generator)[0]``.
-                Called once an image, with a fresh generator.
-            name: Of the check that was made of the batch before; its envelope is the tolerance.
-                Without a baseline or envelope the fallback tolerance of the dtype stands.
-            seeds: One an image, as given to `repro_generators`; by default the test's seed, that
-                plus 1, ...
-            tolerance: Instead of the envelope.
-
-        Returns:
-            How far each image is; ``()`` while the noise is disturbed or replayed.
-        """
-        __tracebackhide__ = True
-        found = self._active.check_batch(images, alone, name=name, seeds=seeds, tolerance=tolerance)
-        item = RUNNING[-1] if RUNNING else None
-        if found and item is not None:
-            lines = "\n".join(str(one) for one in found)
-            item.add_report_section("call", f"repro batch {name!r}", lines)
-        return found
-
-
 @pytest.fixture
-def repro_check() -> Check:
+def repro_check(request: pytest.FixtureRequest) -> Check:
     """The assertion; ``repro_check.batch(images, alone, name)`` proves a batch by its images."""
-    return Check(_active())
+    return Check(_active(request), request.node)
 
 
 @pytest.fixture
-def repro_disturb() -> Callable[[Any], Any]:
+def repro_disturb(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
     """Gives a tensor that no generator drew back; recording disturbs it to measure the envelope."""
-    return _active().trial.disturb
+    return _active(request).trial.disturb
 
 
 @pytest.fixture
-def repro_generator() -> LedgerGenerator:
-    """A fresh ``numpy.random.Generator`` on ``PCG64(seed)`` that keeps a ledger of its draws."""
-    return _active().trial.generator()
+def repro_generator(request: pytest.FixtureRequest) -> LedgerGenerator:
+    """A fresh ``numpy.random.Generator`` on ``PCG64(seed)`` that keeps a log of its draws."""
+    return _active(request).trial.generator()
 
 
 @pytest.fixture
-def repro_generators() -> Callable[..., list[LedgerGenerator]]:
+def repro_generators(request: pytest.FixtureRequest) -> Callable[..., list[LedgerGenerator]]:
     """``repro_generators(4)``: one generator an image, seeded ``seed, seed + 1, ...``."""
-    return _active().trial.generators
+    return _active(request).trial.generators
 
 
 def _pipeline_fixture(row: Row) -> Any:
-    def pipeline() -> Any:
-        return _active().pipeline(row.name)
+    def pipeline(request: pytest.FixtureRequest) -> Any:
+        return _active(request).pipeline(row.name)
 
     pipeline.__doc__ = row.what
     return pytest.fixture(name=f"repro_{row.name}")(pipeline)
@@ -157,10 +81,10 @@ PIPELINES = {f"repro_{row.name}": _pipeline_fixture(row) for row in FAMILIES}
 @pytest.fixture(scope="session")
 def repro_environment(request: pytest.FixtureRequest) -> Environment:
     """Every fact that was seen about this machine, and its key."""
-    return session_of(request.config).environment
+    return session_of(request.config).context.environment
 
 
 @pytest.fixture
-def repro_watch() -> Callable[..., Any]:
+def repro_watch(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """``repro_watch(pipeline)``: record its weights and each denoising step; gives it back."""
-    return _active().trial.watch
+    return _active(request).trial.watch

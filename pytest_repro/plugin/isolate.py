@@ -18,8 +18,8 @@ import pytest
 
 from pytest_repro.errors import IsolationError
 from pytest_repro.plugin.fresh_process import Ended, Origin, end_with_parent, run_in_fresh_process
-from pytest_repro.plugin.item import own_id
-from pytest_repro.plugin.state import ISOLATED
+from pytest_repro.plugin.identity import own_id
+from pytest_repro.plugin.state import state_of
 
 if TYPE_CHECKING:
     from pytest_repro.checking.isolated import IsolatedTrial
@@ -76,7 +76,7 @@ def run_isolated(
             )
         except (OSError, TypeError, ValueError) as error:
             raise _unserved(item, f"could not be started: {error}", ()) from error
-        trial = read_trial(seen, active.session.environment)
+        trial = read_trial(seen, active.session.context.environment)
         if trial is None:
             raise _unserved(item, ended.how, _reasons(folder, ended))
     return trial
@@ -140,7 +140,7 @@ class IsolatedRun:
         if not self._is_kept:
             self._is_kept = True
             seen = self._folder / "seen"
-            keep_trial(active.session, active.trial, raised_by(failure), seen)
+            keep_trial(active.session.context, active.trial, raised_by(failure), seen)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
@@ -156,7 +156,7 @@ class IsolatedRun:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        config.stash[ISOLATED] = self
+        state_of(config).keeper = self
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         manager = session.config.pluginmanager
@@ -166,7 +166,7 @@ class IsolatedRun:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        found = [item for item in items if item.nodeid == self._test][:1]
+        found = [item for item in items if own_id(item) == self._test][:1]
         if not found:
             self._say(f"it collected {len(items)} tests there, and this was not among them")
         items[:] = found

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_repro.errors import ReproError
 from pytest_repro.model.words import UpdateMode
-from pytest_repro.plugin.state import ORIGIN, REPORTING, SETTINGS, settings_of
+from pytest_repro.plugin.state import settings_of, state_of
 from pytest_repro.settings import TABLE
 
 
@@ -63,15 +63,15 @@ def prepare(config: pytest.Config) -> None:
         from pytest_repro.plugin.fresh_process import Origin
 
         # Before any test: what tests change in this process must not reach a fresh one.
-        config.stash[ORIGIN] = Origin.now(config.invocation_params.dir)
+        state_of(config).origin = Origin.now(config.invocation_params.dir)
 
 
 def _prepare_report(config: pytest.Config) -> None:
     from pytest_repro.plugin.reporting import Reporting, settings_in_worker
 
-    settings = config.stash[SETTINGS]
-    config.stash[REPORTING] = reporting = Reporting(config, settings)
-    config.stash[SETTINGS] = settings_in_worker(
+    settings, state = settings_of(config), state_of(config)
+    state.reporting = reporting = Reporting(config, settings)
+    state.settings = settings_in_worker(
         config, replace(settings, report=str(reporting.folder or ""))
     )
     if not hasattr(config, "workerinput") and not config.getoption("collectonly"):

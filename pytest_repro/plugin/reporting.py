@@ -48,11 +48,11 @@ def entries_of_test(active: ActiveTest) -> dict[str, Any]:
     """What a test's report carries to the controller, as primitives."""
     from pytest_repro.report.entry import entries_from, sites_from
 
-    session = active.session
-    entries = entries_from(active.outcomes, active.artefacts, str(session.key))
+    context = active.session.context
+    entries = entries_from(active.outcomes, active.artefacts, str(context.key))
     for entry in entries:
         if "called_at" in entry:
-            entry["called_at"] = session.shown(entry["called_at"])
+            entry["called_at"] = context.shown(entry["called_at"])
     return {
         "checks": entries,
         "sites": sites_from(active.outcomes, active.artefacts),

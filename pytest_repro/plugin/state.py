@@ -1,8 +1,9 @@
-"""What the plugin keeps on pytest's config and items, and the run's session among it."""
+"""What the plugin keeps for one pytest run: one object, under one key of pytest's stash."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -10,71 +11,128 @@ if TYPE_CHECKING:
     from pytest_repro.checking.session import Session
     from pytest_repro.plugin.active import ActiveTest
     from pytest_repro.plugin.fresh_process import Origin
-    from pytest_repro.plugin.isolate import IsolatedRun
     from pytest_repro.plugin.reporting import Reporting
     from pytest_repro.settings import Settings
 
 
-GIVEN: pytest.StashKey[tuple[dict[str, object], dict[str, object]]] = pytest.StashKey()
-SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
-SESSION: pytest.StashKey[Session] = pytest.StashKey()
-ACTIVE: pytest.StashKey[ActiveTest] = pytest.StashKey()
-LINES: pytest.StashKey[list[str]] = pytest.StashKey()
-ROWS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
-PASSED: pytest.StashKey[list[str]] = pytest.StashKey()
-PASSED_CHECKS: pytest.StashKey[list[str]] = pytest.StashKey()
-"""Repro tests that passed: node ids, and module and name as checks have them."""
-FAULTS: pytest.StashKey[list[str]] = pytest.StashKey()
-REPORTING: pytest.StashKey[Reporting] = pytest.StashKey()
-ORIGIN: pytest.StashKey[Origin] = pytest.StashKey()
-ISOLATED: pytest.StashKey[IsolatedRun] = pytest.StashKey()
-DEVICES: pytest.StashKey[dict[str, str]] = pytest.StashKey()
-KEYS: pytest.StashKey[list[str]] = pytest.StashKey()
-NOTES: pytest.StashKey[list[str]] = pytest.StashKey()
-LOST: pytest.StashKey[list[str]] = pytest.StashKey()
-CRASHED: pytest.StashKey[list[str]] = pytest.StashKey()
-OF_WORKER: pytest.StashKey[dict[str, list[dict[str, Any]]]] = pytest.StashKey()
+class Keeper(Protocol):
+    """Keeps what a test observed for the process that judges it."""
 
-CONFIGS: list[pytest.Config] = []
-"""Of the runs that are under way, innermost last: nested ones (pytester) push and pop their own."""
+    def keep(self, active: ActiveTest, failure: BaseException | None) -> None:
+        """Write it down; only the first execution counts."""
+
+
+@dataclass(slots=True)
+class Workers:
+    """What xdist's workers said and how they ended; empty in a run of one process.
+
+    Attributes:
+        lost: Names of workers that died.
+        crashed: Node ids of the tests that they ran.
+        rows: The rows that each local worker sent.
+    """
+
+    lost: list[str] = field(default_factory=list)
+    crashed: list[str] = field(default_factory=list)
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class PluginState:
+    """One run.
+
+    Attributes:
+        given: What the command line and the ini file say.
+        settings: Made of it when they are first asked for.
+        session: The tests of ours; made at the first of them.
+        active: The test that runs now, where it is one of ours.
+        item: Its item.
+        reporting: Where a report or a summary was asked for.
+        origin: How this process was started, where tests run again in fresh ones.
+        keeper: In a fresh process: keeps what its one test observed.
+        rows: Every check of the run.
+        passed: Node ids of tests of ours that passed.
+        passed_checks: Ids of the checks of those tests.
+        faults: Sentences that fail the run.
+        notes: Sentences that do not.
+        lines: Where reports were written.
+        keys: The environment keys of the run.
+        has_occupied: Whether this process was confined to its device, or left as it is.
+        devices: The device of each worker, ``""`` for this process.
+        workers: xdist's.
+    """
+
+    given: tuple[dict[str, object], dict[str, object]] = ({}, {})
+    settings: Settings | None = None
+    session: Session | None = None
+    active: ActiveTest | None = None
+    item: pytest.Item | None = None
+    reporting: Reporting | None = None
+    origin: Origin | None = None
+    keeper: Keeper | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+    passed_checks: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    devices: dict[str, str] = field(default_factory=dict)
+    has_occupied: bool = False
+    workers: Workers = field(default_factory=Workers)
+
+    def active_of(self, item: pytest.Item) -> ActiveTest | None:
+        """The state of ``item``; ``None`` where it is no test of ours."""
+        return self.active if self.item is item else None
+
+
+_STATE: pytest.StashKey[PluginState] = pytest.StashKey()
+
+
+def state_of(config: pytest.Config) -> PluginState:
+    """The state of the run."""
+    return config.stash.setdefault(_STATE, PluginState())
 
 
 def settings_of(config: pytest.Config) -> Settings:
-    """The run's settings, made when they are first asked for.
+    """The run's settings.
 
     Raises:
         SettingError: What the command line or the ini file says is not allowed.
     """
-    settings = config.stash.get(SETTINGS, None)
-    if settings is None:
+    state = state_of(config)
+    if state.settings is None:
         from pytest_repro.settings import settings_from
 
-        config.stash[SETTINGS] = settings = settings_from(*config.stash[GIVEN])
-    return settings
+        state.settings = settings_from(*state.given)
+    return state.settings
 
 
 def session_of(config: pytest.Config) -> Session:
-    """The run's session, made at the first repro test; the heavy imports happen here."""
-    session = config.stash.get(SESSION, None)
-    if session is None:
+    """The run's session, made at the first test of ours; the heavy imports happen here.
+
+    Everything that judges and records is imported now: a test may replace modules.
+
+    Raises:
+        ReproError: The facts, the baselines folder or the policy are wrong.
+    """
+    state = state_of(config)
+    if state.session is None:
         from pytest_repro.checking.session import open_session
         from pytest_repro.model.words import UpdateMode
-        from pytest_repro.plugin import subtests
+        from pytest_repro.report import failure  # noqa: F401
 
-        config.pluginmanager.register(subtests, "repro-subtests")
-
-        facts = config.hook.pytest_repro_environment(config=config)
-        asks = {}
         settings = settings_of(config)
+        asks = {}
         if settings.update is UpdateMode.ASK:
             from pytest_repro.plugin.ask import terminal_question
 
             asks = {"wants": terminal_question(config)}
-        config.stash[SESSION] = session = open_session(
+        state.session = open_session(
             settings,
             root=config.rootpath,
-            extra_facts=facts,
-            isolated=ISOLATED in config.stash,
+            extra_facts=config.hook.pytest_repro_environment(config=config),
+            isolated=state.keeper is not None,
             **asks,
         )
-    return session
+    return state.session

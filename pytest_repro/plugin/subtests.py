@@ -12,31 +12,19 @@ from typing import Any
 
 import pytest
 
-from pytest_repro.plugin.active import ACTIVE
-
-_FAILURE: pytest.StashKey[tuple[object, BaseException]] = pytest.StashKey()
-"""The attempt at a test (its `ActiveTest`), and what its first failing subtest raised."""
+from pytest_repro.plugin.state import state_of
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
     """Note a subtest that failed: while a body runs pytest asks for no other report."""
-    if call.excinfo is not None and ACTIVE.get() is not None:
+    if call.excinfo is not None:
         _note(item, call.excinfo.value)
-
-
-def noted_failure(item: pytest.Item, attempt: object) -> BaseException | None:
-    """What the first failing subtest of this attempt raised; noted once, given once."""
-    if _FAILURE not in item.stash:
-        return None
-    whose, error = item.stash[_FAILURE]
-    del item.stash[_FAILURE]
-    return error if whose is attempt else None
 
 
 @contextmanager
 def unreported(item: Any) -> Iterator[None]:
     """Keep the subtests of a repeated run from pytest's reports; a failing one is noted."""
-    asked = getattr(item, "funcargs", {})
+    asked = getattr(item, "funcargs", None) or {}
     kept = asked.get("subtests")
     if kept is not None:
         asked["subtests"] = _Unreported(item)
@@ -51,7 +39,7 @@ def unreported(item: Any) -> Iterator[None]:
 
 
 class _Unreported:
-    """Stands in for the fixture ``subtests``."""
+    """Takes the place of the fixture ``subtests``."""
 
     def __init__(self, item: pytest.Item) -> None:
         self._item = item
@@ -68,8 +56,8 @@ class _Unreported:
 
 
 def _note(item: pytest.Item, error: BaseException | None) -> None:
-    if error is None or isinstance(error, (pytest.skip.Exception, pytest.xfail.Exception)):
+    active = state_of(item.config).active_of(item)
+    if active is None or error is None or not active.is_in_body:
         return
-    attempt = ACTIVE.get()
-    if _FAILURE not in item.stash or item.stash[_FAILURE][0] is not attempt:
-        item.stash[_FAILURE] = (attempt, error)
+    if not isinstance(error, (pytest.skip.Exception, pytest.xfail.Exception)):
+        active.note_subtest(error)

@@ -13,8 +13,8 @@ import pytest
 
 pytest.importorskip("mindone")
 
+from pytest_repro.checking import session
 from pytest_repro.environment import host
-from pytest_repro.environment import observe as environment
 from pytest_repro.frameworks.watch import watch
 from pytest_repro.model.ids import EnvironmentKey
 from pytest_repro.model.words import TraceLevel
@@ -237,12 +237,12 @@ def test_another_simd_level_is_the_environment_and_its_first_cell_is_named(proje
 
 
 def test_a_baseline_with_steps_only_still_gives_step_and_component(project, monkeypatch):
-    from pytest_repro.checking.session import Session
+    from pytest_repro.checking.context import RunContext
 
     ddim, place = planted.ddim(), Place("unet", "mid_block.resnets.0.conv1")
     with monkeypatch.context() as patch:
         # As in GRAPH mode, which has no hooks.
-        patch.setattr(Session, "can_trace_cells", lambda _: False)
+        patch.setattr(RunContext, "can_trace_cells", lambda _: False)
         record(project, test_of(_DDIM))
     planted.FAULT.append(lambda: moved_call(ddim, place, 2))
     began = row(project.run().failure.splitlines(), "began")
@@ -257,14 +257,14 @@ def test_a_baseline_with_steps_only_still_gives_step_and_component(project, monk
 @pytest.fixture
 def ascend(monkeypatch):
     """Every environment that is observed says that it is an Ascend device. None is at hand."""
-    observe = environment.observe_environment
+    observe = session.observe_environment
 
     def on_ascend(**keywords):
         seen = observe(**keywords)
         key = EnvironmentKey("ascend910b1", seen.key.framework)
         return type(seen)(key, seen.facts)
 
-    monkeypatch.setattr(environment, "observe_environment", on_ascend)
+    monkeypatch.setattr(session, "observe_environment", on_ascend)
 
 
 @pytest.mark.usefixtures("ascend")

@@ -16,6 +16,8 @@ import pytest
 import safetensors.numpy  # noqa: F401
 import yaml  # noqa: F401
 
+import pytest_repro.plugin.conclusion  # noqa: F401  nested runs share it: seconds each
+
 MODULE = "test_story.py"
 _PREAMBLE = "import random\nimport numpy as np\nimport pytest\nfrom pytest_repro import repro\n"
 _INI = "[pytest]\nrepro_framework = numpy\n"

@@ -144,8 +144,8 @@ def test_skip_and_xfail_are_left_alone(project):
 
         @pytest.mark.repro
         @pytest.mark.xfail(strict=True)
-        def test_known_drift(repro_check):
-            repro_check(np.zeros(2))
+        def test_known_failure(repro_check):
+            assert False
     """)
     ran = project.run()
     assert ran.exit_code == 0, ran.text
@@ -154,13 +154,16 @@ def test_skip_and_xfail_are_left_alone(project):
 
 
 def test_xfail_that_passes_is_reported_by_pytest(project):
-    project.write("""
+    source = """
         @pytest.mark.repro
-        @pytest.mark.xfail(strict=True)
+        {mark}
         def test_known(repro_check):
             repro_check(np.zeros(2))
-    """)
-    ran = project.run("--repro-update")
+    """
+    project.write(source.format(mark=""))
+    project.record()
+    project.write(source.format(mark="@pytest.mark.xfail(strict=True)"))
+    ran = project.run()
     assert ran.exit_code == 1
     assert "XPASS(strict)" in ran.failure
 

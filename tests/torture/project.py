@@ -77,7 +77,7 @@ if HOW:
     sys.addaudithook(fault)
 if os.environ.get("TORTURE_CLOCK"):
     import datetime
-    import pytest_repro.checking.session as run
+    import pytest_repro.checking.context as run
 
     class Backwards(datetime.datetime):
         now_s = 2_000_000_000

@@ -1,0 +1,67 @@
+"""What one run knows: settings, key, environment, baselines, policy and clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from pytest_repro.checking.references import References
+from pytest_repro.frameworks.framework import FrameworkAdapter
+from pytest_repro.frameworks.installed import package_version
+from pytest_repro.model.artefact import Candidate
+from pytest_repro.model.baseline import Environment
+from pytest_repro.model.ids import CheckId, EnvironmentKey
+from pytest_repro.settings import Settings
+from pytest_repro.store.store import Store
+from pytest_repro.tolerance.policy import Policy, Resolved, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What judging, recording and reporting ask about the run.
+
+    Attributes:
+        settings: The run's settings.
+        key: Our environment's key.
+        environment: Every fact about this machine and its software.
+        store: The baselines.
+        references: Finds baselines for our key.
+        framework: Reads tensors and the global state of the framework.
+        policy: ``policy.yaml``; empty where there is none.
+        wants: Asks whether a value shall be recorded; asked with `UpdateMode.ASK` only.
+        is_isolated: Whether this process makes one trial for another process, which judges it.
+        clock: Gives the UTC time.
+    """
+
+    settings: Settings
+    key: EnvironmentKey
+    environment: Environment
+    store: Store
+    references: References
+    framework: FrameworkAdapter
+    policy: Policy
+    wants: Callable[[Candidate], bool] = lambda candidate: True
+    is_isolated: bool = False
+    clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+    tool: str = field(
+        default_factory=lambda: f"pytest-repro {package_version('pytest-repro') or 'unknown'}"
+    )
+
+    def now(self) -> str:
+        """UTC, ISO 8601 to the second."""
+        return self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def resolve(self, check: CheckId) -> Resolved:
+        """What the policy says about a check."""
+        return resolve(self.policy, str(check))
+
+    def shown(self, place: str) -> str:
+        """A ``file:line`` as messages show it."""
+        path, _, line = place.rpartition(":")
+        return f"{self.store.shown(Path(path))}:{line}" if path else place
+
+    def can_trace_cells(self) -> bool:
+        """Whether cells can be hooked: MindSpore's GRAPH mode has no hooks."""
+        return self.framework.mode() == "PYNATIVE"

@@ -1,0 +1,440 @@
+"""One test from its first run to the outcomes of its checks: judge, repeat, perturb, conclude."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from pytest_repro.checking.accept import changes_of
+from pytest_repro.checking.context import RunContext
+from pytest_repro.checking.disturb import DisturbedRun, Disturbing
+from pytest_repro.checking.isolated import IsolatedTrial
+from pytest_repro.checking.judging import Judging
+from pytest_repro.checking.recording import Recording, Writing
+from pytest_repro.checking.repeat import Raised, name_run, parting, raised_by
+from pytest_repro.checking.spec import TestSpec
+from pytest_repro.checking.trial import CheckCall, Trial
+from pytest_repro.errors import BaselineError
+from pytest_repro.model.artefact import Candidate
+from pytest_repro.model.baseline import Baseline
+from pytest_repro.model.ids import IndexEntry
+from pytest_repro.model.outcome import Observation, Outcome
+from pytest_repro.model.words import Cause, Gate, NoiseMode, TraceLevel, UpdateMode, Verdict
+from pytest_repro.noise.sources import Disturbed, Fresh, NoiseSource
+from pytest_repro.tolerance.measured import runs_wanted
+
+
+class Runner(Protocol):
+    """Runs a test again."""
+
+    def again(self, source: NoiseSource, level: TraceLevel) -> tuple[Trial, BaseException | None]:
+        """One more run in this process, with fixtures set up anew, and what it raised."""
+        ...
+
+    def in_fresh_process(self) -> IsolatedTrial:
+        """One more run in a process of its own.
+
+        Raises:
+            IsolationError: It did not come to its end there.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the first run of a test ended.
+
+    Attributes:
+        raised: What ended its body; ``None`` where the body came to its end.
+        why_not_recorded: Why nothing may be recorded; ``""`` where it may.
+    """
+
+    raised: BaseException | None = None
+    why_not_recorded: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to become of one check: an outcome, or a recording of this verdict."""
+
+    call: CheckCall
+    outcome: Outcome | None
+    recording: Verdict | None = None
+
+    @property
+    def needs_repeat(self) -> bool:
+        if self.recording is not None:
+            return True
+        return self.outcome is not None and self.outcome.verdict is Verdict.DRIFT
+
+    @property
+    def is_acceptable(self) -> bool:
+        """Whether a reader of the report may want to accept it."""
+        verdict = None if self.outcome is None else self.outcome.verdict
+        return self.needs_repeat or verdict in (Verdict.MISSING, Verdict.WITHIN)
+
+
+Plans = Mapping[str, Plan]
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Every clean run of one test.
+
+    Attributes:
+        first: The run that is judged.
+        repeats: Further runs of this process.
+        isolated: Runs in a fresh process.
+        differing: By check name, where a further run differs from the first.
+    """
+
+    first: Trial
+    repeats: tuple[Trial, ...] = ()
+    isolated: tuple[IsolatedTrial, ...] = ()
+    differing: Mapping[str, str] | None = None
+
+    @property
+    def count(self) -> int:
+        return 1 + len(self.isolated) + len(self.repeats)
+
+    def traced(self, name: str) -> Trial:
+        """The run that recorded most of what a check's pipelines did."""
+        last = self.repeats[-1] if self.repeats else self.first
+        return last if name in last.calls else self.first
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a test came to.
+
+    Attributes:
+        outcomes: One a check, in the order of the calls.
+        runs: The runs behind them.
+        disturbing: The runs with perturbed noise.
+        adopted: By check name, baselines with the same bits of another framework version.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    runs: Runs
+    disturbing: Disturbing
+    adopted: Mapping[str, Baseline]
+
+    def agreed_runs(self, name: str) -> int:
+        """How many runs saw a check bitwise alike; 1 where it was not repeated, or differed."""
+        return 1 if name in (self.runs.differing or {}) else self.runs.count
+
+    def recording(self, context: RunContext, name: str) -> Recording:
+        """Makes the baseline of a check from the runs that agree on it."""
+        agreed = self.agreed_runs(name) > 1
+        return _recording(context, self.runs, self.disturbing, self.adopted, agreed=agreed)
+
+
+def evaluate(
+    trial: Trial, runner: Runner | None, context: RunContext, ending: Ending, writing: Writing
+) -> Evaluation:
+    """Judge the checks of a test, running it again where a gate asks for it.
+
+    Args:
+        trial: The first run.
+        runner: Runs the test again; ``None`` where the whole run is about to end.
+        context: The run.
+        ending: How the first run ended.
+        writing: Takes what is to be recorded.
+
+    Raises:
+        IsolationError: The test could not be run in a fresh process.
+    """
+    plans = _judge(trial, context, ending)
+    runs = Runs(trial)
+    if runner is not None:
+        runs = _repeat(plans, runs, runner, context, ending)
+    adopted = _adoptable(plans, context)
+    disturbing = Disturbing(trial, (), context.settings)
+    if runner is not None and not runs.differing:
+        plans = _ask(plans, runs, disturbing, adopted, context)
+        disturbing = _perturb(plans, trial, adopted, runner, context)
+    outcomes = _conclude(plans, runs, context)
+    if not any(one.verdict is Verdict.NONDETERMINISTIC for one in outcomes):
+        recording = _recording(context, runs, disturbing, adopted)
+        outcomes = _record(plans, outcomes, recording, writing)
+    return Evaluation(outcomes, runs, disturbing, adopted)
+
+
+def clean_source(spec: TestSpec, context: RunContext) -> NoiseSource:
+    """Where the noise of a clean run comes from.
+
+    Raises:
+        CorruptBaseline: Noise is to be replayed, and it was not stored or cannot be read.
+    """
+    if context.settings.noise is not NoiseMode.REPLAY:
+        return Fresh()
+    return context.references.recorded_noise(spec.module, spec.test, context.settings.reference)
+
+
+# --- judge --------------------------------------------------------------------------------------
+
+
+def _judge(trial: Trial, context: RunContext, ending: Ending) -> Plans:
+    judging = Judging(context)
+    return {
+        name: _plan(trial, call, judging, ending, context) for name, call in trial.calls.items()
+    }
+
+
+def _plan(
+    trial: Trial, call: CheckCall, judging: Judging, ending: Ending, context: RunContext
+) -> Plan:
+    if context.settings.update is UpdateMode.NONE:
+        return Plan(call, judging.judge(trial.spec, call))
+    if ending.why_not_recorded:
+        outcome = judging.judge(trial.spec, call)
+        if not outcome.verdict.passes:
+            why = f"not recorded: {ending.why_not_recorded}"
+            outcome = replace(outcome, detail=(*outcome.detail, why))
+        return Plan(call, outcome)
+    return _plan_recording(trial, call, judging, context)
+
+
+def _plan_recording(trial: Trial, call: CheckCall, judging: Judging, context: RunContext) -> Plan:
+    update = context.settings.update
+    try:
+        own = context.references.own(call.observation.check)
+    except BaselineError as error:
+        return Plan(call, judging.corrupt(call, error))
+    observed = IndexEntry(call.observation.digest, call.observation.ledger.digest)
+    if own is None:
+        return Plan(call, None, Verdict.RECORDED)
+    if update is UpdateMode.MISSING:
+        return Plan(call, judging.judge(trial.spec, call))
+    if own != observed:
+        return Plan(call, None, Verdict.UPDATED)
+    if update is UpdateMode.ALL or context.settings.noise is NoiseMode.STORE:
+        return Plan(call, None, Verdict.UNCHANGED)
+    return Plan(call, _outcome(Verdict.UNCHANGED, call, context))
+
+
+def _outcome(verdict: Verdict, call: CheckCall, context: RunContext) -> Outcome:
+    return Outcome(
+        check=call.observation.check,
+        verdict=verdict,
+        gate=Gate.REPEATABLE,
+        reference=context.references.own_reference(call.observation.check.module),
+        observation=call.observation,
+        called_at=call.called_at,
+    )
+
+
+# --- repeat -------------------------------------------------------------------------------------
+
+
+def _repeat(plans: Plans, runs: Runs, runner: Runner, context: RunContext, ending: Ending) -> Runs:
+    """Run the test again until as many runs agree as it asked for, or one differs."""
+    has_report = bool(context.settings.report)
+    if not any(one.is_acceptable if has_report else one.needs_repeat for one in plans.values()):
+        return runs
+    before = raised_by(ending.raised)
+    if context.settings.isolate:
+        isolated = runner.in_fresh_process()
+        runs = replace(runs, isolated=(isolated,))
+        run = name_run(runs.count, isolated=True)
+        differing = _differing(plans, before, isolated.observations, isolated.raised, run)
+        runs = replace(runs, differing=differing)
+    while not runs.differing and len(runs.repeats) < runs.first.spec.asked.runs - 1:
+        source = clean_source(runs.first.spec, context)
+        trial, error = runner.again(source, _repeated_level(runs.first, context))
+        runs = replace(runs, repeats=(*runs.repeats, trial))
+        seen = {name: call.observation for name, call in trial.calls.items()}
+        differing = _differing(plans, before, seen, raised_by(error), name_run(runs.count))
+        runs = replace(runs, differing=differing)
+    return runs
+
+
+def _repeated_level(first: Trial, context: RunContext) -> TraceLevel:
+    """The repeated run records every cell: only cells tell where a drift began."""
+    level = _watched_level(first)
+    if level is TraceLevel.OFF:
+        return level
+    return TraceLevel.CELLS if context.can_trace_cells() else level
+
+
+def _watched_level(first: Trial) -> TraceLevel:
+    return first.spec.asked.trace if first.watching.is_watching else TraceLevel.OFF
+
+
+def _differing(
+    plans: Plans,
+    before: Raised | None,
+    seen: Mapping[str, Observation],
+    raised: Raised | None,
+    run: str,
+) -> dict[str, str]:
+    """By check name, where a run differs from the first."""
+    if raised is not None and (before is None or raised.kind != before.kind):
+        return dict.fromkeys(plans, f"{run} raised {raised.shown}")
+    sentences = {
+        name: parting(plan.call.observation, seen.get(name), run) for name, plan in plans.items()
+    }
+    return {name: sentence for name, sentence in sentences.items() if sentence}
+
+
+# --- perturb ------------------------------------------------------------------------------------
+
+
+def _adoptable(plans: Plans, context: RunContext) -> dict[str, Baseline]:
+    """By check name, baselines of another framework version whose envelopes serve here."""
+    if context.settings.update is UpdateMode.ALL or not context.settings.envelope:
+        return {}
+    found = {}
+    for name in _recorded(plans):
+        seen = plans[name].call.observation
+        entry = IndexEntry(seen.digest, seen.ledger.digest)
+        equal = context.references.equal_release(seen.check, entry)
+        if equal is not None and all(one.envelope for one in equal.tensors):
+            found[name] = equal
+    return found
+
+
+def _recorded(plans: Plans) -> list[str]:
+    return [name for name, plan in plans.items() if plan.recording is not None]
+
+
+def _perturb(
+    plans: Plans,
+    first: Trial,
+    adopted: Mapping[str, Baseline],
+    runner: Runner,
+    context: RunContext,
+) -> Disturbing:
+    """Run the test with perturbed noise as often as the checks to be recorded take."""
+    recorded = _recorded(plans)
+    made: tuple[DisturbedRun, ...] = ()
+    disturbing = Disturbing(first, made, context.settings)
+    if not recorded or not first.is_noisy or all(name in adopted for name in recorded):
+        return disturbing
+    # Disturbed runs record steps, from which the envelope of each is measured.
+    level = TraceLevel.OFF if _watched_level(first) is TraceLevel.OFF else TraceLevel.STEPS
+    while len(made) < _runs_wanted(recorded, plans, disturbing, len(made), context):
+        if made and all(map(disturbing.absence, recorded)):
+            break  # no check can have an envelope any more, and a run may take minutes
+        source = Disturbed(
+            seed=context.settings.envelope_seed + len(made),
+            computing_dtype=first.spec.asked.computing_dtype,
+        )
+        made = (*made, DisturbedRun(*runner.again(source, level)))
+        disturbing = Disturbing(first, made, context.settings)
+    return disturbing
+
+
+def _runs_wanted(
+    recorded: Iterable[str], plans: Plans, disturbing: Disturbing, made: int, context: RunContext
+) -> int:
+    """How many disturbed runs the checks to be recorded take, by those that were made."""
+    asked = context.settings.envelope
+    if not asked or made < asked:
+        return asked
+    moved: list[tuple[float, ...]] = []
+    for name in recorded:
+        moved += disturbing.movements(name, context.resolve(plans[name].call.observation.check))
+    return runs_wanted(moved, asked)
+
+
+# --- conclude -----------------------------------------------------------------------------------
+
+
+def _ask(
+    plans: Plans,
+    runs: Runs,
+    disturbing: Disturbing,
+    adopted: Mapping[str, Baseline],
+    context: RunContext,
+) -> Plans:
+    """Ask about what is to be recorded; a check that nobody wants is judged instead."""
+    if context.settings.update is not UpdateMode.ASK:
+        return plans
+    recording = _recording(context, runs, disturbing, adopted)
+    asked = dict(plans)
+    for name in _recorded(plans):
+        call = plans[name].call
+        if not context.wants(_candidate(plans[name], recording.baseline(name), context)):
+            asked[name] = Plan(call, Judging(context).judge(runs.first.spec, call))
+    return asked
+
+
+def _candidate(plan: Plan, seen: Baseline, context: RunContext) -> Candidate:
+    if plan.recording is Verdict.RECORDED:
+        return Candidate(context.key, seen, None, "", is_stored=False, changes=())
+    stored = context.store.baseline(context.key, seen.check)
+    held = {record.digest: record for _, record in plan.call.observation.tensors}
+    changes = tuple(changes_of(stored, context.store.tensor, seen, held.get))
+    return Candidate(context.key, seen, stored, "", is_stored=False, changes=changes)
+
+
+def _conclude(plans: Plans, runs: Runs, context: RunContext) -> tuple[Outcome, ...]:
+    outcomes = tuple(_concluded(name, plans, runs, context) for name in plans)
+    if any(one.verdict is Verdict.NONDETERMINISTIC for one in outcomes):
+        return tuple(map(_without_recording, outcomes))
+    return outcomes
+
+
+def _concluded(name: str, plans: Plans, runs: Runs, context: RunContext) -> Outcome:
+    plan, differing = plans[name], runs.differing or {}
+    asked = any(one.needs_repeat for one in plans.values())
+    if plan.outcome is not None and plan.outcome.verdict is Verdict.WITHIN and not asked:
+        # Repeated for the report alone, which must not turn a passing check into a failing one.
+        return plan.outcome
+    if differing and (name in differing or plan.needs_repeat):
+        return _nondeterministic(plan.call, differing.get(name) or next(iter(differing.values())))
+    if plan.outcome is not None:
+        return Judging(context).explain(plan.outcome, runs.traced(name))
+    assert plan.recording is not None
+    return _outcome(plan.recording, plan.call, context)
+
+
+def _nondeterministic(call: CheckCall, sentence: str) -> Outcome:
+    return Outcome(
+        check=call.observation.check,
+        verdict=Verdict.NONDETERMINISTIC,
+        gate=Gate.REPEATABLE,
+        observation=call.observation,
+        cause=Cause.NONDETERMINISM,
+        detail=(sentence,),
+        called_at=call.called_at,
+    )
+
+
+def _without_recording(outcome: Outcome) -> Outcome:
+    """A test is recorded whole or not at all."""
+    if outcome.verdict not in (Verdict.RECORDED, Verdict.UPDATED):
+        return outcome
+    return replace(
+        outcome,
+        verdict=Verdict.NONDETERMINISTIC,
+        cause=Cause.NONDETERMINISM,
+        detail=("another check of this test differs from run to run; nothing was recorded",),
+    )
+
+
+def _recording(
+    context: RunContext,
+    runs: Runs,
+    disturbing: Disturbing,
+    adopted: Mapping[str, Baseline],
+    *,
+    agreed: bool = True,
+) -> Recording:
+    repeats, count = (list(runs.repeats), runs.count) if agreed else ([], 1)
+    return Recording(context, runs.first, repeats, count, disturbing, adopted)
+
+
+def _record(
+    plans: Plans, outcomes: tuple[Outcome, ...], recording: Recording, writing: Writing
+) -> tuple[Outcome, ...]:
+    recorded = list(outcomes)
+    for position, (name, plan) in enumerate(plans.items()):
+        if plan.recording is not None:
+            verdict = recording.record(name, plan.recording, writing)
+            said = recording.absence(name)
+            detail = (said,) if said and verdict is not Verdict.UNCHANGED else ()
+            recorded[position] = replace(outcomes[position], verdict=verdict, detail=detail)
+    return tuple(recorded)

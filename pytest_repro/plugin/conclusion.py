@@ -1,0 +1,304 @@
+"""A test of ours from its beginning to its report: judged, worded, and written once it has passed.
+
+Imported with the first test of ours, before its fixtures: a test may replace modules.
+"""
+
+from __future__ import annotations
+
+import unittest
+from typing import Any
+
+import pytest
+
+from pytest_repro.checking.evaluation import Ending
+from pytest_repro.errors import CheckFailed, ReproError, UsageError, printable
+from pytest_repro.guard.misuse import explain_misuse
+from pytest_repro.model.words import Verdict
+from pytest_repro.pipelines.calls import import_pipelines
+from pytest_repro.plugin import pytest_private as private
+from pytest_repro.plugin.active import ActiveTest
+from pytest_repro.plugin.ask import without_capture
+from pytest_repro.plugin.equipment import is_test_case
+from pytest_repro.plugin.fixtures import GENERATORS
+from pytest_repro.plugin.identity import demand_inside_root, own_id
+from pytest_repro.plugin.reporting import entries_of_test, invocation_of
+from pytest_repro.plugin.rerunning import ItemRunner
+from pytest_repro.plugin.state import session_of, state_of
+from pytest_repro.plugin.suite import suite_mark
+from pytest_repro.plugin.terminal import describe_failure
+from pytest_repro.report.failure import failure_text, nothing_checked
+from pytest_repro.report.summary import exact_row, rows_from
+
+_SKIPS = (pytest.skip.Exception, unittest.SkipTest)
+_STOPS = (KeyboardInterrupt, pytest.exit.Exception)
+"""What ends the whole run: nothing runs again."""
+
+
+# --- begin --------------------------------------------------------------------------------------
+
+
+def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
+    """Start the first execution of a test that asks for something of ours."""
+    try:
+        active = _activate(item, marks)
+        if _may_draw(item):
+            _say_at_once(item.config, active.session.stream_note(active.spec.module))
+        active.begin()
+    except ReproError as error:
+        raise _fault(item, error) from None
+    return active
+
+
+def _activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
+    demand_inside_root(item)
+    session = session_of(item.config)
+    module, _, test = own_id(item).partition("::")
+    arguments: dict[str, object] = {}
+    for mark in reversed(_nearest_first(item) if len(marks) > 1 else marks):
+        if mark.args:
+            raise UsageError(f"{item.nodeid}: the arguments of `repro` have names")
+        arguments.update(mark.kwargs)
+    suite = suite_mark(item)
+    if suite is not None:
+        import_pipelines()  # before the test's own state is set: importing may draw
+    marked = any(mark is not suite for mark in marks)
+    spec = session.spec(module, test, arguments, marked=marked, suite=suite is not None)
+    if getattr(item, "execution_count", 1) > 1:
+        # pytest-rerunfailures counts over all workers: another may have died of the first.
+        session.attempt(spec)
+    return ActiveTest(session, spec)
+
+
+def _nearest_first(item: pytest.Item) -> list[pytest.Mark]:
+    """The marks of a test; a parameter is nearer than its function, a class than its base.
+
+    pytest gives a function's marks before those of its parameters, and a base class's before those
+    of the class derived from it.
+    """
+    groups: dict[Any, list[pytest.Mark]] = {}
+    for node, mark in item.iter_markers_with_node("repro"):
+        groups.setdefault(node, []).append(mark)
+    of_parameters = getattr(getattr(item, "callspec", None), "marks", ())
+    nearest: list[pytest.Mark] = []
+    for node, marks in groups.items():
+        if isinstance(node, pytest.Class):
+            marks.reverse()
+        elif node is item:
+            marks.sort(key=lambda mark: mark not in of_parameters)
+        nearest += marks
+    return nearest
+
+
+def _may_draw(item: pytest.Item) -> bool:
+    """Whether a test asks for our generators; a ``TestCase`` is given them unasked."""
+    return not GENERATORS.isdisjoint(getattr(item, "fixturenames", ())) or is_test_case(item)
+
+
+def _say_at_once(config: pytest.Config, note: str) -> None:
+    """Write a note to the terminal before the test runs, and keep it for the closing lines."""
+    if not note:
+        return
+    state_of(config).notes.append(note)
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal is not None and not hasattr(config, "workerinput"):
+        with without_capture(config):
+            terminal.ensure_newline()
+            terminal.write_line(printable(f"repro: {note}"))
+
+
+# --- conclude -----------------------------------------------------------------------------------
+
+
+def conclude(item: pytest.Item, active: ActiveTest, ended: BaseException | None) -> None:
+    """Judge what a test checked, however its body ended; called while that is being handled.
+
+    Raises what pytest shall report instead of the body's own end.
+
+    Args:
+        item: The test, whose body has ended.
+        active: Its state.
+        ended: What ended the body, a skip included; ``None`` where it came to its end.
+    """
+    ended = ended or private.item_failure(item)
+    failure = ended or active.subtest
+    state = state_of(item.config)
+    if state.keeper is not None:
+        state.keeper.keep(active, failure)
+    elif isinstance(ended, _STOPS):
+        _judge_stopped(item, active, ended)
+    else:
+        _judge(item, active, ended)
+
+
+def _judge(item: pytest.Item, active: ActiveTest, ended: BaseException | None) -> None:
+    _take_suite(item, active)
+    if not active.settle():
+        # Judged when its fixtures are gone: they may have replaced files, modules or the clock.
+        active.teardown_error = private.tear_down(item)
+        ending = Ending(ended or active.subtest, _why_not_recorded(item, active, ended))
+        try:
+            active.judge(ending, ItemRunner(item, active))
+        except ReproError as error:
+            raise _fault(item, error) from None
+    _add_properties(item, active)
+    excuse = isinstance(ended, (*_SKIPS, pytest.xfail.Exception))
+    if ended is not None and not excuse:
+        _add(item, active, ended)
+        return
+    failure = _failure(item, active, ended)
+    if failure is not None:
+        private.forget_failure(item)
+        raise failure
+
+
+def _take_suite(item: pytest.Item, active: ActiveTest) -> None:
+    """What suite mode could not check, or only in part."""
+    suite = active.trial.suite
+    if suite is not None:
+        active.refused = active.refused or suite.refused
+        state_of(item.config).notes.extend(
+            f"{active.spec.place}: {name} took no step, so its output alone is compared"
+            for name in suite.without_steps
+        )
+
+
+def _judge_stopped(item: pytest.Item, active: ActiveTest, ended: BaseException) -> None:
+    """Judge a test that stops the run; pytest makes no report of it, so its rows go in here."""
+    if not active.settle():
+        why = f"the run was stopped by {type(ended).__name__}"
+        active.judge(Ending(ended, why), None)
+    state_of(item.config).rows += _rows(active)
+
+
+def _why_not_recorded(item: pytest.Item, active: ActiveTest, ended: BaseException | None) -> str:
+    if isinstance(ended, _SKIPS):
+        return "the test was skipped"
+    if private.is_marked_xfail(item):
+        return "the test is marked xfail"
+    if ended is not None or active.subtest is not None:
+        return "the test itself failed"
+    if active.refused is not None:
+        return "another check of the test could not be made"
+    return "" if active.teardown_error is None else "a fixture failed in its teardown"
+
+
+def _add_properties(item: pytest.Item, active: ActiveTest) -> None:
+    if active.settled:
+        verdicts = [(call.observation.check.name, "exact") for call in active.settled]
+    else:
+        verdicts = [(one.check.name, str(one.verdict)) for one in active.outcomes]
+    item.user_properties.extend([(f"repro {name}", verdict) for name, verdict in verdicts])
+
+
+def _add(item: pytest.Item, active: ActiveTest, failure: BaseException) -> None:
+    """Say beside the test's own failure what did not pass and what explains it."""
+    explanation = explain_misuse(failure)
+    said = _failure_text(item, active), "" if explanation is None else str(explanation)
+    for section in filter(None, said):
+        item.add_report_section("call", "repro", printable(section))
+
+
+def _failure(
+    item: pytest.Item, active: ActiveTest, ended: BaseException | None
+) -> BaseException | None:
+    """Why a test fails that did not fail by itself."""
+    if active.refused is not None and active.subtest is None:
+        # The test caught what it was told; what it did not compare must not be green.
+        return _fault(item, active.refused)
+    if not all(one.verdict.passes for one in active.outcomes):
+        return _failed(_failure_text(item, active))
+    checked_nothing = not active.settled and not active.outcomes
+    if checked_nothing and ended is None and _must_check(item, active):
+        active.idle = True
+        return _failed(nothing_checked(active.spec.place, marked=active.spec.marked))
+    return None
+
+
+def _failure_text(item: pytest.Item, active: ActiveTest) -> str:
+    return failure_text(active.outcomes, invocation_of(item.config))
+
+
+def _must_check(item: pytest.Item, active: ActiveTest) -> bool:
+    """Whether checking nothing is a fault: of a marked test, or one that names the assertion."""
+    return active.spec.marked or "repro_check" in private.asked_names(item)
+
+
+class _Failed(CheckFailed, pytest.fail.Exception):  # type: ignore[name-defined, misc]
+    """A failed check that pytest shows as its text alone: no frame of the test explains it."""
+
+
+# What the short summary shows before the first line of the text.
+_Failed.__name__ = _Failed.__qualname__ = "CheckFailed"
+_Failed.__module__ = "pytest_repro"
+
+
+def _failed(text: str) -> _Failed:
+    error = _Failed(text)
+    error.msg, error.pytrace = text, False
+    return error
+
+
+def _fault(item: pytest.Item, error: BaseException) -> BaseException:
+    """A fault that no line of the test explains, shown as its text alone."""
+    what = error.what if isinstance(error, ReproError) else ""
+    shown = str(error) if isinstance(error, ReproError) else f"a check raised {error!r}"
+    text = shown if item.nodeid in what else f"{item.nodeid}: {shown}"
+    failure: BaseException = pytest.fail.Exception(text, pytrace=False)
+    return failure
+
+
+# --- report -------------------------------------------------------------------------------------
+
+
+def report_phase(item: pytest.Item, active: ActiveTest, report: Any) -> None:
+    """Put what a test came to on its report, with which it travels from an xdist worker."""
+    if report.when == "call":
+        active.has_passed = report.passed
+        if not report.passed:
+            _take_back(active, "the test failed after its checks")
+        report.repro = _rows(active)
+        if active.outcomes:
+            describe_failure(report, active.outcomes)
+        if state_of(item.config).reporting is not None:
+            report.repro_entries = entries_of_test(active)
+    elif report.when == "teardown":
+        if _write(item, active, report):
+            report.repro_taken_back = [str(one) for one in active.recorded.checks()]
+        active.settled = active.outcomes = active.artefacts = ()
+
+
+def _rows(active: ActiveTest) -> list[dict[str, Any]]:
+    if active.settled:
+        rows = [exact_row(one.observation.check, one.exact) for one in active.settled if one.exact]
+    else:
+        rows = rows_from(active.spec.place, active.idle, active.outcomes)
+    return [row.plain() for row in rows]
+
+
+_UNWRITTEN = {Verdict.RECORDED: Verdict.MISSING, Verdict.UPDATED: Verdict.DRIFT}
+
+
+def _take_back(active: ActiveTest, why: str) -> None:
+    """Nothing is recorded of a test that did not pass, whoever failed it."""
+    from dataclasses import replace
+
+    active.outcomes = tuple(
+        replace(one, verdict=_UNWRITTEN[one.verdict], detail=(f"not recorded: {why}",))
+        if one.verdict in _UNWRITTEN
+        else one
+        for one in active.outcomes
+    )
+
+
+def _write(item: pytest.Item, active: ActiveTest, report: Any) -> bool:
+    """Write what a test recorded; returns whether that has to be taken back."""
+    if not active.recorded or not active.has_passed:
+        return False
+    if not report.passed:
+        return True
+    try:
+        active.session.commit(active.recorded)
+    except ReproError as error:
+        state_of(item.config).faults.append(str(error))
+        return True
+    return False

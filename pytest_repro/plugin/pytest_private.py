@@ -1,0 +1,103 @@
+"""The only place that uses private names of pytest.
+
+pytest has no public way to run an item again inside its call phase. pytest-rerunfailures has relied
+on ``_setupstate`` and ``_initrequest`` since 2015. Running inside the call phase keeps one report
+for each test, and works beside plugins that own the run-test protocol (xdist, rerunfailures,
+timeout). `tests/plugin/test_pytest_private.py` fails first when one of these names changes.
+"""
+# ruff: noqa: SLF001  private names are this module's purpose
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from _pytest.logging import caplog_handler_key, caplog_records_key
+from _pytest.skipping import evaluate_xfail_marks
+from _pytest.tmpdir import tmppath_result_key
+
+
+def tear_down(item: Any) -> BaseException | None:
+    """Tear the item's own fixtures down; those of wider scope stay. Returns what that raised."""
+    # `tmp_path` deletes this at its end, and a report puts it back only after the last run.
+    item.stash.setdefault(tmppath_result_key, {})
+    return caught(lambda: item.session._setupstate.teardown_exact(item.parent))
+
+
+def set_up(item: Any) -> None:
+    """Set the item's own fixtures up anew. A class instance is made anew, as for each test."""
+    if getattr(item, "cls", None) is not None:
+        item.__dict__.pop("_instance", None)
+        item._obj = None
+    item._initrequest()
+    item.session._setupstate.setup(item)
+
+
+def caught(step: Callable[[], object]) -> BaseException | None:
+    """What a step raised; what ends the whole run passes through."""
+    try:
+        step()
+    except (KeyboardInterrupt, pytest.exit.Exception):
+        raise
+    except BaseException as error:  # noqa: BLE001  SystemExit and CancelledError end a test, too
+        return error
+    return None
+
+
+def item_failure(item: Any) -> BaseException | None:
+    """What a ``unittest.TestCase`` method raised; pytest keeps it aside instead of raising it."""
+    kept = getattr(item, "_excinfo", None)
+    if not kept:
+        return None
+    error: BaseException = kept[0].value
+    return error
+
+
+def forget_failure(item: Any) -> list[Any] | None:
+    """Drop what a ``TestCase`` method raised, so that another failure is reported."""
+    kept: list[Any] | None = item.__dict__.pop("_excinfo", None)
+    return kept
+
+
+def restore_failure(item: Any, kept: list[Any] | None) -> None:
+    """Put back what `forget_failure` dropped."""
+    item.__dict__.pop("_excinfo", None)
+    if kept is not None:
+        item._excinfo = kept
+
+
+def is_marked_xfail(item: Any) -> bool:
+    """Whether an ``xfail`` mark is in force, also one that was added while the test ran."""
+    return not item.config.getoption("runxfail") and evaluate_xfail_marks(item) is not None
+
+
+def asked_names(item: Any) -> tuple[str, ...]:
+    """The fixtures that the test function itself names."""
+    return tuple(getattr(getattr(item, "_fixtureinfo", None), "argnames", ()))
+
+
+@contextmanager
+def without_traces(item: Any) -> Iterator[None]:
+    """Put back what a further run left in the item: properties, report sections, log records."""
+    properties, sections = list(item.user_properties), list(item._report_sections)
+    handler = item.stash.get(caplog_handler_key, None)
+    records = dict(item.stash.get(caplog_records_key, {}))
+    logged = None if handler is None else (handler.records, handler.stream)
+    try:
+        yield
+    finally:
+        item.user_properties[:], item._report_sections[:] = properties, sections
+        if logged is not None:
+            handler.records, handler.stream = logged
+            item.stash[caplog_records_key].clear()
+            item.stash[caplog_records_key].update(records)
+
+
+def begin_phase(item: Any, when: str) -> None:
+    """Begin a phase of a further run with no captured log records, as pytest does."""
+    handler = item.stash.get(caplog_handler_key, None)
+    if handler is not None:
+        handler.reset()
+        item.stash[caplog_records_key][when] = handler.records

@@ -1,0 +1,129 @@
+"""Runs a pytest item again, so that every run starts alike and only the first one shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from pytest_repro.checking.isolated import IsolatedTrial
+from pytest_repro.checking.trial import Trial
+from pytest_repro.errors import IsolationError
+from pytest_repro.model.words import TraceLevel
+from pytest_repro.noise.sources import NoiseSource
+from pytest_repro.plugin import pytest_private as private
+from pytest_repro.plugin.active import ActiveTest
+from pytest_repro.plugin.equipment import equip
+from pytest_repro.plugin.isolate import run_isolated
+from pytest_repro.plugin.state import state_of
+from pytest_repro.plugin.subtests import unreported
+
+
+class ItemRunner:
+    """The runner of one item, whose fixtures are torn down before and after each run.
+
+    Args:
+        item: The test; its call phase runs.
+        active: Its state.
+    """
+
+    def __init__(self, item: pytest.Item, active: ActiveTest) -> None:
+        self._item = item
+        self._active = active
+        self._first_run_s = active.age_s
+
+    def again(self, source: NoiseSource, level: TraceLevel) -> tuple[Trial, BaseException | None]:
+        """One more run in this process, and what its fixtures or its body raised."""
+        item, active = self._item, self._active
+        kept = private.forget_failure(item)
+        active.begin_again(source, level)
+        trial = active.trial
+        try:
+            with _unnoticed(item):
+                error = private.caught(self._run) or private.tear_down(item)
+                return trial, error or private.item_failure(item) or active.subtest
+        finally:
+            private.restore_failure(item, kept)
+
+    def _run(self) -> None:
+        item, active = self._item, self._active
+        private.begin_phase(item, "setup")
+        with active.fixtures():
+            active.release_globals()
+            private.set_up(item)
+        private.begin_phase(item, "call")
+        equip(item, active)
+        with unreported(item), active.body():
+            active.release_globals()
+            item.runtest()
+
+    def in_fresh_process(self) -> IsolatedTrial:
+        """One more run in a process of its own.
+
+        Raises:
+            IsolationError: It did not come to its end there.
+        """
+        origin = state_of(self._item.config).origin
+        if origin is None:
+            raise IsolationError(f"{self._item.nodeid}: --repro-isolate was not given at the start")
+        return run_isolated(self._item, self._active, origin, self._first_run_s)
+
+
+@contextmanager
+def _unnoticed(item: pytest.Item) -> Iterator[None]:
+    """Let a further run leave nothing behind in pytest and in plugins that are widely used."""
+    with ExitStack() as stack:
+        stack.enter_context(private.without_traces(item))
+        stack.enter_context(_own_output(item))
+        stack.enter_context(_own_timer(item))
+        stack.enter_context(_own_benchmarks(item))
+        yield
+
+
+@contextmanager
+def _own_output(item: pytest.Item) -> Iterator[None]:
+    """Keep the output of a further run out of the report; that of the first run stays."""
+    capture = item.config.pluginmanager.getplugin("capturemanager")
+    if capture is None or not capture.is_globally_capturing():
+        yield
+        return
+    out, err = capture.read_global_capture()
+    try:
+        yield
+    finally:
+        capture.read_global_capture()
+        item.add_report_section("call", "stdout", out)
+        item.add_report_section("call", "stderr", err)
+
+
+@contextmanager
+def _own_timer(item: Any) -> Iterator[None]:
+    """Give a further run a timer of its own, by the hooks of pytest-timeout."""
+    plugin = item.config.pluginmanager.getplugin("timeout")
+    settings = None if plugin is None else plugin._get_item_settings(item)  # noqa: SLF001
+    if not settings or not settings.timeout or settings.timeout <= 0:
+        yield
+        return
+    hook = item.ihook
+    hook.pytest_timeout_cancel_timer(item=item)
+    hook.pytest_timeout_set_timer(item=item, settings=settings)
+    try:
+        yield
+    finally:
+        hook.pytest_timeout_cancel_timer(item=item)
+
+
+@contextmanager
+def _own_benchmarks(item: Any) -> Iterator[None]:
+    """Keep a further run out of the table of pytest-benchmark."""
+    table = getattr(getattr(item.config, "_benchmarksession", None), "benchmarks", None)
+    if table is None:
+        yield
+        return
+    kept = list(table)
+    try:
+        yield
+    finally:
+        table[:] = kept
