@@ -67,9 +67,12 @@ def one_check(store: Store, text: str, keys: Iterable[EnvironmentKey]) -> CheckI
     Raises:
         UsageError: None or several; they are named.
     """
+    keys, named = tuple(keys), check_id(text)
+    is_whole = "::" in named.entry and named.module.endswith(".py")
+    if is_whole and any(named.entry in index_of(store, key, named.module) for key in keys):
+        return named  # one module's indexes were read, not all of them
     known = sorted({entry.check for entry in entries(store, keys)})
-    chosen = [check for check in known if str(check) == text]
-    chosen = chosen or [check for check in known if selects(text, str(check))]
+    chosen = [check for check in known if selects(text, str(check))]
     if not chosen:
         raise _nothing("check", text, map(str, known), store)
     if len(chosen) > 1:
