@@ -61,7 +61,3 @@ class RunContext:
         """A ``file:line`` as messages show it."""
         path, _, line = place.rpartition(":")
         return f"{self.store.shown(Path(path))}:{line}" if path else place
-
-    def can_trace_cells(self) -> bool:
-        """Whether cells can be hooked: MindSpore's GRAPH mode has no hooks."""
-        return self.framework.mode() == "PYNATIVE"

@@ -15,7 +15,7 @@ from pytest_repro.checking.recording import Recording, Writing
 from pytest_repro.checking.repeat import Raised, name_run, parting, raised_by
 from pytest_repro.checking.spec import TestSpec
 from pytest_repro.checking.trial import CheckCall, Trial
-from pytest_repro.errors import BaselineError
+from pytest_repro.errors import BaselineError, WatchError
 from pytest_repro.model.artefact import Candidate
 from pytest_repro.model.baseline import Baseline
 from pytest_repro.model.ids import IndexEntry
@@ -242,7 +242,7 @@ def _repeat(plans: Plans, runs: Runs, runner: Runner, context: RunContext, endin
         runs = replace(runs, differing=differing)
     while not runs.differing and len(runs.repeats) < runs.first.spec.asked.runs - 1:
         source = clean_source(runs.first.spec, context)
-        trial, error = runner.again(source, _repeated_level(runs.first, context))
+        trial, error = _again(runner, source, _repeated_level(runs.first))
         runs = replace(runs, repeats=(*runs.repeats, trial))
         seen = {name: call.observation for name, call in trial.calls.items()}
         differing = _differing(plans, before, seen, raised_by(error), name_run(runs.count))
@@ -250,12 +250,24 @@ def _repeat(plans: Plans, runs: Runs, runner: Runner, context: RunContext, endin
     return runs
 
 
-def _repeated_level(first: Trial, context: RunContext) -> TraceLevel:
+def _again(
+    runner: Runner, source: NoiseSource, level: TraceLevel
+) -> tuple[Trial, BaseException | None]:
+    """One more run.
+
+    Raises:
+        WatchError: Our own recording failed, which is no verdict about the test.
+    """
+    trial, error = runner.again(source, level)
+    if isinstance(error, WatchError):
+        raise error
+    return trial, error
+
+
+def _repeated_level(first: Trial) -> TraceLevel:
     """The repeated run records every cell: only cells tell where a drift began."""
     level = _watched_level(first)
-    if level is TraceLevel.OFF:
-        return level
-    return TraceLevel.CELLS if context.can_trace_cells() else level
+    return level if level is TraceLevel.OFF else TraceLevel.CELLS
 
 
 def _watched_level(first: Trial) -> TraceLevel:
@@ -321,7 +333,7 @@ def _perturb(
             seed=context.settings.envelope_seed + len(made),
             computing_dtype=first.spec.asked.computing_dtype,
         )
-        made = (*made, DisturbedRun(*runner.again(source, level)))
+        made = (*made, DisturbedRun(*_again(runner, source, level)))
         disturbing = Disturbing(first, made, context.settings)
     return disturbing
 

@@ -44,8 +44,11 @@ class FrameworkAdapter(TensorFramework, Protocol):
     def facts(self) -> tuple[tuple[str, str], ...]:
         """Names and values of its switches, sorted by name; imports it."""
 
-    def mode(self) -> str:
-        """The execution mode, ``PYNATIVE`` or ``GRAPH``; imports it."""
+    def context(self) -> tuple[tuple[str, str], ...]:
+        """The switches of one test that are not at their default (mode, jit level), by name.
+
+        Empty while it is not imported.
+        """
 
     def enable_determinism(self) -> None:
         """Switch deterministic computation on, before the first kernel; imports it."""

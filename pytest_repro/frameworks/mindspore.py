@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.errors import EnvironmentFault, UsageError
+from pytest_repro.errors import EnvironmentFault
 from pytest_repro.frameworks.framework import CallListener
 from pytest_repro.frameworks.installed import package_version
 
@@ -112,20 +112,25 @@ class MindSporeAdapter:
         ms = _imported()
         return "GRAPH" if ms.get_context("mode") == ms.GRAPH_MODE else "PYNATIVE"
 
+    def context(self) -> tuple[tuple[str, str], ...]:
+        """Mode and jit level where a test set them; empty while MindSpore is not imported."""
+        ms = sys.modules.get("mindspore")
+        if ms is None:
+            return ()
+        found = (("jit_level", str(ms.get_context("jit_level"))), ("mode", self.mode()))
+        return tuple(pair for pair in found if pair[1] not in ("", "PYNATIVE"))
+
     def enable_determinism(self) -> None:
         """Switch deterministic computation on; any number of times, before the first kernel.
 
         It is never undone: MindSpore fixes the switch when the first operator is dispatched, and
-        raises when `mindspore.set_deterministic` is called twice, even with the same value. Later
-        calls in tests are answered by us: ``True`` does nothing, ``False`` is an error. As a side
-        effect MindSpore sets ``HCCL_DETERMINISTIC`` and ``TE_PARALLEL_COMPILER``.
+        raises when `mindspore.set_deterministic` is called twice, even with the same value. As a
+        side effect MindSpore sets ``HCCL_DETERMINISTIC`` and ``TE_PARALLEL_COMPILER``.
 
         Raises:
             EnvironmentFault: It is still off afterwards.
         """
         ms = _imported()
-        if ms.set_deterministic is _set_deterministic:
-            return
         if not _is_determinism_configured(ms):
             try:
                 ms.set_deterministic(True)
@@ -142,7 +147,6 @@ class MindSporeAdapter:
                 facts=(f"MindSpore {ms.__version__} answers {ms.get_context('deterministic')!r}",),
                 next_step="remove calls of mindspore.set_deterministic(False)",
             )
-        ms.set_deterministic = _set_deterministic  # type: ignore[attr-defined]
 
     def is_tensor(self, value: object) -> bool:
         """Whether ``value`` is a MindSpore Tensor or Parameter; never imports MindSpore."""
@@ -316,16 +320,6 @@ class _CellCalls:
 
 _CALLS = _CellCalls()
 ADAPTER = MindSporeAdapter()
-
-
-def _set_deterministic(deterministic: bool) -> None:
-    """Takes the place of `mindspore.set_deterministic` once the switch is on."""
-    if not deterministic:
-        raise UsageError(
-            "mindspore.set_deterministic(False) in a run that computes deterministically",
-            facts=("pytest-repro switches deterministic computation on before the first test",),
-            next_step="remove the call, or run this test without pytest-repro (-p no:repro)",
-        )
 
 
 def _imported() -> ModuleType:

@@ -63,12 +63,12 @@ class Recorder:
         """A listener for a `StepHook` on the scheduler of that name."""
 
         def began(arguments: Mapping[str, Any]) -> Callable[[Any], None]:
-            with _own_fault(scheduler):
+            with own_fault(scheduler):
                 timestep = _timestep(arguments)
                 signals = self._named_signals(_in_order(arguments))
 
             def ended(result: Any) -> None:
-                with _own_fault(scheduler):
+                with own_fault(scheduler):
                     self._end_step(scheduler, timestep, signals, _previous_sample(result))
 
             return ended
@@ -94,7 +94,7 @@ class Recorder:
 
     def call_began(self, name: str, cell: Any, args: Sequence[Any], kwargs: Any) -> None:
         """A cell is about to compute; its inputs are hashed before it can change them."""
-        with _own_fault(name):
+        with own_fault(name):
             inputs = self._signals((*args, *kwargs.values()), sketched=False)
         self._open.append(_Open(cell, self._call_count, len(self._steps), inputs))
         self._call_count += 1
@@ -105,7 +105,7 @@ class Recorder:
         while self._open:
             begun = self._open.pop()
             if begun.cell is cell:
-                with _own_fault(name):
+                with own_fault(name):
                     outputs = self._signals(output, sketched=True)
                 self._cells.append(partial(_cell_record, begun, name, outputs))
                 return
@@ -129,7 +129,7 @@ class Recorder:
 
 
 @contextmanager
-def _own_fault(name: str) -> Iterator[None]:
+def own_fault(name: str) -> Iterator[None]:
     """Name an error of our own as ours, so that it is never taken for the model's."""
     try:
         yield
@@ -160,7 +160,7 @@ class _RootCalls:
 
     def call_began(self, name: str, cell: Any, args: Sequence[Any], kwargs: Any) -> None:
         """The cell is about to compute."""
-        with _own_fault(name):
+        with own_fault(name):
             arguments = inspect.signature(cell.construct).bind(*args, **kwargs).arguments
         self._ends.append(self._recorder.step_listener(name)(arguments))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pytest_repro.errors import UsageError
 from pytest_repro.frameworks.framework import FrameworkAdapter, default_framework
-from pytest_repro.frameworks.recorder import Recorder
+from pytest_repro.frameworks.recorder import Recorder, own_fault
 from pytest_repro.model.baseline import WeightsDigest
 from pytest_repro.model.ids import Digest
 from pytest_repro.model.trace import SignalRecord, Trace
@@ -139,12 +139,20 @@ class Watch:
         return tuple(found)
 
     def configurations(self) -> tuple[Configuration, ...]:
-        """The configuration of each component that has one, as it is now."""
-        return tuple(
+        """The configuration of each component that has one, as it is now.
+
+        The execution mode and the jit level are entries of a component ``mindspore`` where they
+        are not at their default: a test sets them, so they are no fact of the run.
+        """
+        found = [
             Configuration(name, type(part).__name__, _entries(part.config))
             for name, part in self._components.items()
             if isinstance(getattr(part, "config", None), Mapping)
-        )
+        ]
+        context = self._framework.context()
+        if context:
+            found.append(Configuration("mindspore", "context", context))
+        return tuple(found)
 
     def _cells(self) -> Iterator[tuple[str, Any]]:
         cells = ((n, part) for n, part in self._components.items() if self._framework.is_cell(part))
@@ -152,7 +160,9 @@ class Watch:
 
     def _arrays(self, cell: Any) -> Iterator[tuple[str, NDArray[Any]]]:
         for path, parameter in self._framework.parameters_of(cell):
-            yield path, self._framework.peek(parameter)
+            with own_fault(path):
+                array = self._framework.peek(parameter)
+            yield path, array
 
     def _add_hooks(self) -> None:
         if self.level is TraceLevel.OFF:

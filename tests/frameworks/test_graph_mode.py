@@ -163,4 +163,29 @@ def test_it(repro_check):
     )
     text = project.run("--repro-update").text
     assert ("1 recorded" in text) is passes
-    assert ("remove the call" in text) is not passes
+    assert ("deterministic computation off" in text) is not passes
+
+
+def test_an_error_of_our_own_in_a_further_run_is_no_verdict(project):
+    project.write(
+        _HEAD
+        + """
+from pytest_repro.frameworks.mindspore import MindSporeAdapter
+
+RUNS = []
+
+
+@pytest.mark.repro(seed=0)
+def test_it(repro_generator, repro_watch, repro_check, monkeypatch):
+    RUNS.append(1)
+    if len(RUNS) == 2:
+        monkeypatch.setattr(MindSporeAdapter, "peek", lambda *_: 1 / 0)
+    repro_check(repro_watch(Pipeline(Block))(noise(repro_generator)).asnumpy())
+"""
+    )
+    ran = project.run("--repro-update")
+    assert ran.exit_code == 1
+    assert "nondeterministic" not in ran.text
+    assert "pytest-repro failed to record" in ran.failure
+    assert "run with --repro-trace=off" in ran.failure
+    assert project.files() == {}

@@ -505,6 +505,20 @@ class Blocks(Pair):
         self.net = ms.nn.SequentialCell(Jitted(), Net())
 
 
+def test_mode_and_jit_level_are_settings_where_a_test_sets_them(pipeline):
+    default = watch(pipeline).configurations()
+    ms.set_context(mode=ms.GRAPH_MODE, jit_level="O0")
+    try:
+        compiled = watch(pipeline).configurations()
+    finally:
+        ms.set_context(mode=ms.PYNATIVE_MODE, jit_level="")
+    changes = compare_configurations(default, compiled)
+    found = {(one.component, one.name): one.observed for one in changes}
+    assert found[("mindspore", "mode")] == "GRAPH"
+    assert found[("mindspore", "jit_level")] == "O0"
+    assert watch(pipeline).configurations() == default
+
+
 def names_of(trace):
     return sorted({call.name for call in trace.cells})
 

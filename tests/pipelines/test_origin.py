@@ -237,12 +237,11 @@ def test_another_simd_level_is_the_environment_and_its_first_cell_is_named(proje
 
 
 def test_a_baseline_with_steps_only_still_gives_step_and_component(project, monkeypatch):
-    from pytest_repro.checking.context import RunContext
+    from pytest_repro.checking import evaluation
 
     ddim, place = planted.ddim(), Place("unet", "mid_block.resnets.0.conv1")
     with monkeypatch.context() as patch:
-        # As in GRAPH mode, which has no hooks.
-        patch.setattr(RunContext, "can_trace_cells", lambda _: False)
+        patch.setattr(evaluation, "_repeated_level", lambda _: TraceLevel.STEPS)
         record(project, test_of(_DDIM))
     planted.FAULT.append(lambda: moved_call(ddim, place, 2))
     began = row(project.run().failure.splitlines(), "began")
