@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import io
 import json
@@ -128,6 +129,11 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 )
 
 
+_READ_ONLY = os.O_RDONLY
+for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
+    _READ_ONLY |= getattr(os, _name, 0)  # each system has only some of them
+
+
 class NotAFile(OSError):
     """What lies there is no plain file; the text says what it is."""
 
@@ -142,7 +148,7 @@ def open_regular(path: Path) -> BinaryIO:
     # Asked before it is opened, because opening a device can do something to it ...
     _refuse_others(path.stat().st_mode)
     # ... and again after that, without waiting, in case it was exchanged in between.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    handle = os.open(path, _READ_ONLY)
     try:
         _refuse_others(os.fstat(handle).st_mode)
         return os.fdopen(handle, "rb")
@@ -177,9 +183,9 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         # mkstemp makes private files; baselines are shared like any file of the checkout.
         temporary.chmod(0o666 & ~_umask())
-        _sync(temporary)
+        _sync_file(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -211,22 +217,40 @@ def _umask() -> int:
     return mask
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _sync_file(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+_CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename durable, on systems and disks that can sync a folder."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folder
+        return
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
     finally:
         os.close(handle)
 
 
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the folder itself, so that no lock file is left behind."""
-    import fcntl
+    """Hold an exclusive lock on a folder, by a file in it that is removed at the end."""
+    from filelock import FileLock, UnixFileLock
 
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    path = folder / ".lock.tmp"
+    lock = FileLock(path)
+    with lock:
+        try:
+            yield
+        finally:
+            if isinstance(lock, UnixFileLock):  # the others remove it themselves
+                # Still held: who gets the removed file sees that, and makes another.
+                path.unlink(missing_ok=True)
