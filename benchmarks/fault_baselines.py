@@ -84,7 +84,7 @@ def recorded_run(folder: Path, place: Place, run: Run) -> CleanRun | None:
 def stored_drifts(folder: Path) -> tuple[StoredDrift, ...]:
     """Every tensor of every check that two SIMD levels hold; empty where there are no baselines.
 
-    A key whose manifest cannot be read (somebody records) is left out.
+    A key whose manifest cannot be read (a recording is running) is left out.
     """
     store = Store(folder, root=folder.parent)
     found: dict[tuple[CheckId, str], list[_Apart]] = {}

@@ -1,4 +1,4 @@
-"""The part of docs/fault_score.md about drift between SIMD levels; words only."""
+"""The part of docs/evidence/fault_score.md about drift between SIMD levels; words only."""
 
 from __future__ import annotations
 

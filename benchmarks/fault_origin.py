@@ -3,7 +3,7 @@
 ``python -m benchmarks.fault_origin`` from the root of the checkout, in one process. A baseline of
 DDIM and one of UnCLIP are recorded; then each fault is put into its pipeline and the check runs in
 the objects that ``pytest`` drives: session, trial, examination with its repeated run, failure text.
-What the text names is counted beside the catalogue. Writes docs/fault_origin.md.
+What the text names is counted beside the catalogue. Writes docs/evidence/fault_origin.md.
 """
 
 from __future__ import annotations
@@ -142,7 +142,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fault_origin", description=__doc__)
     parser.add_argument("--runs", default="ddim-2,unclip-3")
     parser.add_argument("--fault", action="append", default=[], help="repeat; default: all")
-    parser.add_argument("--output", type=Path, default=_ROOT / "docs" / "fault_origin.md")
+    parser.add_argument(
+        "--output", type=Path, default=_ROOT / "docs" / "evidence" / "fault_origin.md"
+    )
     chosen = parser.parse_args()
     launch_one_by_one()
     found: list[Found] = []

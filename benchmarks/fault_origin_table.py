@@ -1,4 +1,4 @@
-"""The words of docs/fault_origin.md; counts, and judges nothing."""
+"""The words of docs/evidence/fault_origin.md; counts, and judges nothing."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def _head(score: OriginScore) -> Iterator[str]:
         "Negative controls of the failure message. A baseline of each run was recorded under "
         f"`{score.key}`; then every fault of the list (`tests/faults/`) was put into its "
         "pipeline, one at a time, and the test ran in the objects that `pytest` drives, with the "
-        "repeated run that a drift asks for. What the text of the failure names stands beside what "
-        "the list says is true. Before the first fault and after the last the clean test passed "
-        "bit for bit."
+        "repeated run that a drift asks for. What the text of the failure names is shown beside "
+        "what the list says is true. Before the first fault and after the last the clean test "
+        "passed bit for bit."
     )
     yield ""
 

@@ -98,7 +98,7 @@ class Kept:
 
 
 def kept_in(folder: Path, run: str, what: str) -> Path:
-    """Where ``what`` (``clean``, ``again``, ``disturbed-0``, ``fault-<name>``) of a run lies."""
+    """Where ``what`` (``clean``, ``again``, ``disturbed-0``, ``fault-<name>``) of a run is."""
     return folder / run / f"{what}.npz"
 
 

@@ -3,7 +3,7 @@
 ``python -m benchmarks.fault_score --work DIR --python PATH --python PATH ...`` from the root of the
 checkout. Runs are kept in ``--work``, so that an interrupted benchmark goes on where it stopped
 (empty it when a fault or a pipeline changes); the table is made from them and the baselines alone.
-A recorded baseline stands for the clean run of its environment, with its own envelope.
+A recorded baseline represents the clean run of its environment, with its own envelope.
 """
 
 from __future__ import annotations
@@ -247,7 +247,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", default=",".join(run.name for run in RUNS))
     parser.add_argument("--fault", action="append", default=[], help="repeat; default: all")
     parser.add_argument("--baselines", type=Path, default=_ROOT / "baselines")
-    parser.add_argument("--output", type=Path, default=_ROOT / "docs" / "fault_score.md")
+    parser.add_argument(
+        "--output", type=Path, default=_ROOT / "docs" / "evidence" / "fault_score.md"
+    )
     parser.add_argument("--table-only", action="store_true", help="from what --work holds")
     return parser
 

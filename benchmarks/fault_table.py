@@ -1,4 +1,4 @@
-"""The words of docs/fault_score.md; counts nothing and judges nothing."""
+"""The words of docs/evidence/fault_score.md; counts nothing and judges nothing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Damaged bytes to every reader, led by coverage: what came of it goes into docs/fuzzing.md.
+"""Damaged bytes to every reader, led by coverage; writes docs/evidence/fuzzing.md.
 
 ``python benchmarks/fuzz.py [--inputs N] [READER ...]``: so many inputs to each of these readers, or
-of all. Needs atheris. A find ends with exit code 1, and its input lies in the current folder.
+of all. Needs atheris. A find ends with exit code 1, and its input is in the current folder.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from page import table, write_section  # noqa: E402
 
 from tests.torture.readers import READERS, Reader  # noqa: E402
 
-PAGE = ROOT / "docs" / "fuzzing.md"
+PAGE = ROOT / "docs" / "evidence" / "fuzzing.md"
 HEAD = """# Fuzzing
 
 Written by `benchmarks/fuzz.py` (`tox -e fuzz`); nothing here is typed. Every reader of bytes that
-somebody else may have written gets whole inputs damaged at random; atheris keeps those that reach
+others may have written gets whole inputs damaged at random; atheris keeps those that reach
 code which none before had reached. A reader must answer, or refuse with an error of ours; it must
 never take damaged bytes for the tensor or the digest they were (`tests/torture/readers.py`). The
 first that does ends the run, and no section is written. Inputs are counted 256 at a time.

@@ -42,7 +42,7 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One fault: where it is, what stood there and what stands there now.
+    """One fault: where it is, what was there and what is there now.
 
     ``number`` and ``variant`` tell which node of ``source`` is changed into what.
     """

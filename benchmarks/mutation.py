@@ -4,7 +4,7 @@
 modules of `ROOMS` and `ALONE`, or these (``tensors/compare``); with ``--every``, each N-th mutant
 of a module; with ``--tests``, by fewer tests, which is quicker and lists what only others kill as a
 survivor. Needs coverage.
-docs/mutation.md gets the figures, and the survivors with what `mutation_reasons.json` says.
+docs/evidence/mutation.md gets the figures and survivors, with what `mutation_reasons.json` says.
 
 What counts:
 
@@ -26,7 +26,7 @@ Why not mutmut or cosmic-ray: mutmut 3.8 was tried and runs here. It makes none 
 or in a decorated one (properties, what is cached), where limits and tables stand: one in nine of
 ours. Its mutants have numbers that shift with every edit, so that
 a reason cannot be held to one, and most are of texts or of left-out arguments (421 in `compare`,
-to 115 here), which cannot be chosen. cosmic-ray starts pytest anew for every mutant.
+to 115 here), which cannot be chosen. cosmic-ray starts pytest again for every mutant.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ ALONE = (
     *("errors", "settings", "analysis/agreement", "analysis/sensitivity"),
     *("environment/devices", "environment/facts", "environment/key", "environment/simd"),
 )
-PAGE = ROOT / "docs" / "mutation.md"
+PAGE = ROOT / "docs" / "evidence" / "mutation.md"
 REASONS = Path(__file__).with_name("mutation_reasons.json")
 HEAD = """# Mutation testing
 
@@ -218,7 +218,9 @@ class _Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(self._codes[module.__name__], module.__dict__)
 
 
-def anew(trees: Mapping[str, ast.Module], tests: Sequence[str], took_s: Mapping[str, float]) -> str:
+def from_scratch(
+    trees: Mapping[str, ast.Module], tests: Sequence[str], took_s: Mapping[str, float]
+) -> str:
     """What tests say of these modules in a process that has loaded nothing of ours."""
     planted, limit_s = _Planted(trees), _limit_s(tests, took_s)
     status = _status(planted, tests, limit_s)
@@ -560,7 +562,7 @@ def _check_without_fault(covered: Mapping[str, Covering], collected: Collected) 
     trees = {name: ast.parse(_file(name).read_text(encoding="utf-8")) for name in covered}
     there = collected.outcome("", "", tests, _limit_s(tests, took_s))
     # The quicker half is enough to see that modules can be planted.
-    found = there, anew(trees, tests[: len(tests) // 2], took_s)
+    found = there, from_scratch(trees, tests[: len(tests) // 2], took_s)
     if found != (SURVIVED, SURVIVED):
         raise SystemExit(f"the tests fail without any fault: {found}")
 
@@ -597,7 +599,7 @@ def outcome_of(
     # A function that another makes may have been made on import.
     made_on_import = mutant.line in covering.outside or "<locals>" in mutant.place
     if outcome is None or (outcome == SURVIVED and made_on_import):
-        return anew({module: mutant.tree()}, covering.every_test(), took_s)
+        return from_scratch({module: mutant.tree()}, covering.every_test(), took_s)
     return outcome
 
 

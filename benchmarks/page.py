@@ -11,7 +11,7 @@ from pathlib import Path
 
 __all__ = ["GOALS", "mark", "replace_section", "table", "write_section"]
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "evidence" / "benchmarks.md"
 _HEAD = """# Benchmarks
 
 Written by the scripts in `benchmarks/` (`tox -e bench`); nothing here is typed. Variants run
@@ -58,7 +58,7 @@ def write_section(
 
 
 def replace_section(page: Path, name: str, lines: Sequence[str]) -> None:
-    """Replace what stands between the marks of ``name`` in ``page``, or add it at the end."""
+    """Replace what is between the marks of ``name`` in ``page``, or add it at the end."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     section = "\n".join([begin, *lines, end])
     text = page.read_text(encoding="utf-8")

@@ -107,7 +107,7 @@ def one_large(rounds: int, start_s: float) -> list[str]:
 
 
 def best_s(work: Callable[[], object], times: int = 5) -> float:
-    """The shortest CPU time of several: what the work costs when nobody disturbs it."""
+    """The shortest CPU time of several: what the work costs when nothing disturbs it."""
     taken = []
     for _ in range(times):
         began = time.process_time()

@@ -1,4 +1,4 @@
-"""Writes docs/torture.md from what the tortures counted.
+"""Writes docs/evidence/torture.md from what the tortures counted.
 
 ``python benchmarks/torture.py LOG``: the file that PYTEST_REPRO_TORTURE_LOG named.
 """
@@ -14,11 +14,11 @@ from typing import Any
 
 from page import table, write_section
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "torture.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "evidence" / "torture.md"
 HEAD = """# Torture
 
 Written by `benchmarks/torture.py` from what `tox -e torture` counted; nothing here is typed. A
-suite whose every value has changed is recorded anew (`--repro-update`) while something goes wrong.
+suite whose every value has changed is recorded again (`--repro-update`) while something goes wrong.
 After each fault every manifest and tensor is read back and its digest taken: each baseline must be
 the old or the new one, or the test fails and counts nothing. Some of the runs are followed by an
 undisturbed update and a check, without any repair ("next run").

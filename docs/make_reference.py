@@ -104,7 +104,7 @@ def _tolerances() -> str:
         f"| --- | --- |\n{rows}\n"
         f"| {statistics} | that statistic of the array: a number is its `rtol`, "
         "`{atol: ..., rtol: ...}` is both |\n\n"
-        "NaN and infinity must stand where they stood, unless their counts are bounded. "
+        "NaN and infinity must be in the same places, unless their counts are bounded. "
         "The nearest tolerance wins: the call, the marker, `policy.yaml`, the default of the "
         "distance."
     )
@@ -112,7 +112,7 @@ def _tolerances() -> str:
 
 def _policy() -> str:
     fields = {
-        "check": "which checks: a glob over whole ids, `*` stands for anything",
+        "check": "which checks: a glob over whole ids, `*` matches anything",
         "tolerance": "as above",
         "reference": "how far away a reference may be: own, release or any",
         "factor": "how many envelopes a measured tolerance allows (4)",

@@ -59,7 +59,7 @@ def rail_share(image: Image) -> float:
 def on_rails(image: NDArray[Any]) -> NDArray[np.bool_]:
     """Which values lie within 1e-3 of one of the image's two commonest values; the image's shape.
 
-    What clipping holds fast lies there, also where a last step moves the clipped values together.
+    What clipping holds fast is there, also where a last step moves the clipped values together.
     """
     cells = np.floor(image.ravel() / _RAIL_WIDTH).astype(np.int64)
     values, counts = np.unique(cells, return_counts=True)

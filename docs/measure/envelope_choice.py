@@ -4,7 +4,7 @@ Run: ``python -m docs.measure.envelope_choice --work DIR`` from the root of the 
 and a CPU with AVX2. DDIM of two steps with seeded weights, of ten with trained ones, and UnCLIP from
 text are recorded under every SIMD level by so many disturbed runs of every seed, into one folder
 each; what the model tests recorded of the same under every level (``baselines/``) is judged against
-every one of them. Writes docs/envelope.md; what lies in DIR is not computed again.
+every one of them. Writes docs/evidence/envelope.md; what is in DIR is not computed again.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ SEEDS = (DISTURBANCE_SEED, 1_000, 2_000)
 """Further apart than the most runs, so that no disturbed run is in two of them."""
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "envelope.md"
+PAGE = ROOT / "docs" / "evidence" / "envelope.md"
 MODULE = "docs/measure/envelope_choice.py"
 _UNCLIP: dict[str, Any] = {
     "prompt": "a photo of a red panda",

@@ -1,4 +1,4 @@
-"""Measures how far pipelines move when their noise moves by one ULP; writes docs/sensitivity.md.
+"""Measures how far pipelines move when their noise moves by one ULP; writes docs/evidence/sensitivity.md.
 
 Run: ``python -m docs.measure.sensitivity --work DIR`` from the root of the checkout; needs mindone.
 What was measured is kept in ``DIR``, so that an interrupted run goes on where it stopped. About half
@@ -38,7 +38,7 @@ from pytest_repro.tolerance.measured import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-_PAGE = ROOT / "docs" / "sensitivity.md"
+_PAGE = ROOT / "docs" / "evidence" / "sensitivity.md"
 _TRAINED = ROOT / "tests" / "models" / "digits"
 _SIZE = "input_rel_l2"
 Arrays = dict[str, NDArray[Any]]
@@ -154,7 +154,7 @@ def sensitivity(case: Case, kept: Kept, name: str) -> Sensitivity:
         input_rel_l2=kept.input_rel_l2,
     )
     summary = replace(summary_of(name, record), envelope=envelope)
-    # The work folder is of one environment, which stands above the table.
+    # The work folder is of one environment, which is named above the table.
     check = CheckId("docs/measure/sensitivity.py", case.name, name)
     found = sensitivity_of(check, _NO_KEY, summary)
     assert found is not None

@@ -2,7 +2,7 @@
 
 Run: ``python docs/measure/step_faults.py --work DIR``; needs mindone and a CPU with AVX2. DDIM of ten
 steps is recorded under AVX2 and computed under SSE4.1, clean and with the model's output of one
-step scaled. Writes docs/step_envelope.md; what lies in DIR already is not computed again.
+step scaled. Writes docs/evidence/step_envelope.md; what is in DIR already is not computed again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PLANTED = (0, 3, 6, 9)
 SIZES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 DISTURBED_RUNS = 4
 MADE = {"record": "recorded", "observe": "observed"}
-PAGE = Path(__file__).resolve().parent.parent / "step_envelope.md"
+PAGE = Path(__file__).resolve().parent.parent / "evidence" / "step_envelope.md"
 
 
 def _trace(pipeline: Any, source: NoiseSource, planted: int = -1, size: float = 0.0) -> Trace:

@@ -92,25 +92,25 @@ class Questions:
     """Asks about one candidate after another, until the answer is for all of the rest.
 
     Args:
-        read: Gives the next line that was typed, with its end; ``""`` when nobody is there.
+        read: Gives the next line that was typed, with its end; ``""`` at the end of input.
         write: Shows text.
     """
 
     def __init__(self, read: Callable[[], str], write: Callable[[str], object]) -> None:
         self._read = read
         self._write = write
-        self._standing = ""
+        self._settled = ""
 
     @property
     def is_settled(self) -> bool:
-        """Whether an answer stands for all of the rest."""
-        return bool(self._standing)
+        """Whether one answer holds for all of the rest."""
+        return bool(self._settled)
 
     def wants(self, one: Candidate) -> bool:
         """Whether this candidate is to be accepted."""
-        answer = self._standing or self._answer(f"accept {one.observed.check} under {one.key}?")
+        answer = self._settled or self._answer(f"accept {one.observed.check} under {one.key}?")
         if answer in ("a", "q"):
-            self._standing = answer
+            self._settled = answer
         return answer in ("y", "a")
 
     def _answer(self, question: str) -> str:

@@ -95,12 +95,12 @@ def read_report(text: str, *, where: str) -> ReadReport:
     try:
         document = json.loads(text)
         if not isinstance(document, dict) or document.get("kind") != _KIND:
-            raise ValueError("it is no report of pytest-repro")
+            raise ValueError("it is not a report of pytest-repro")
     except (ValueError, RecursionError) as error:
         raise _corrupt(where, str(error)) from error
     _require_schema(document.get("schema"), where)
     if document.get("digest") != seal(document):
-        raise _corrupt(where, "it was changed after the run: its digest is another")
+        raise _corrupt(where, "it was changed after the run: its digest does not match")
     try:
         return _read(document)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -151,5 +151,5 @@ def _corrupt(where: str, fact: str) -> CorruptBaseline:
         "a report cannot be used",
         facts=(fact[:300],),
         where=where,
-        next_step="fetch the report again, or make it anew: pytest --repro-report DIR",
+        next_step="fetch the report again, or write it again: pytest --repro-report DIR",
     )

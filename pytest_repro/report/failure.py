@@ -236,7 +236,7 @@ def _used(outcome: Outcome) -> str:
     if math.isfinite(worst.share):
         return f"; used {worst.share:.3g} of 1.0 ({worst.measure})"
     if worst.measure == "exact":
-        return ""  # the word stands there already, and how many elements differ above
+        return ""  # the word is there already, and how many elements differ is above
     return f"; {worst.measure} {worst.observed:.3g}, allowed {worst.allowed:.3g}"
 
 

@@ -142,7 +142,7 @@ def _array(digest: str, tensors: Tensors) -> Any:
 
 
 def _embedded(data: object) -> str:
-    """JSON that cannot end the script element it stands in, whatever a test put into a name."""
+    """JSON that cannot end the script element around it, whatever a test put into a name."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     # Lone surrogates of an undecodable name cannot be written as UTF-8.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")

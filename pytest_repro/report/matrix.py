@@ -138,7 +138,7 @@ def _pattern(row: MatrixRow, matrix: Matrix) -> tuple[str, ...]:
 
 
 def _marks(row: MatrixRow) -> dict[int | None, str]:
-    """What stands behind the letter of a group that is not within the tolerance of the first."""
+    """The mark after the letter of a group that is not within the tolerance of the first."""
     from_first = (one for one in row.distances if one.first == 0)
     return {one.second: _MARK[one.standing] for one in from_first}
 

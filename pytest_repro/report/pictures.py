@@ -53,7 +53,7 @@ class TensorView:
     Attributes:
         path: Place inside the checked value.
         pictures: In the order in which they stand side by side.
-        largest: What the brightest place of the difference stands for.
+        largest: The difference that the brightest place shows.
         histogram: Of the difference, over places finite on both sides; ``None`` without any.
         note: Why something is not shown, or what is shown of more; ``""`` when it is all of it.
         has_odd: Whether places that are NaN or infinite on one side only stand in the map.

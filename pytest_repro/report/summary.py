@@ -83,7 +83,7 @@ class Row(NamedTuple):
         verdict: The verdict's word; ``""`` for a marked test that checked nothing.
         distance: ``own``, ``release``, ``any`` or ``""``.
         key: Key of the reference, or ``""``.
-        share: Used share of the tolerance; -1.0 stands for infinity.
+        share: Used share of the tolerance; -1.0 means infinity.
         no_envelope: Why it was recorded without an envelope; ``""`` otherwise.
         value: Digest of what is to be written; ``""`` where nothing is.
     """

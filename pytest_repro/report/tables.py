@@ -18,7 +18,7 @@ _GAP = "  "
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The head of a column; numbers stand to the right."""
+    """The head of a column; numbers are aligned to the right."""
 
     title: str
     right: bool = False
@@ -116,5 +116,5 @@ def _plain(value: object) -> object:
 
 
 def shell_word(text: str) -> str:
-    """``text`` in single quotes, as a POSIX shell reads it back, whatever stands in it."""
+    """``text`` in single quotes, as a POSIX shell reads it back, whatever it contains."""
     return "'" + text.replace("'", "'\\''") + "'"

@@ -62,8 +62,13 @@ class DType:
 @cache
 def _numpy_dtype(letter: str, itemsize: int) -> np.dtype[Any]:
     if letter == "V":
-        # Only now, since few suites ever hold a bfloat16.
-        import ml_dtypes
+        try:  # only now, since few suites ever hold a bfloat16
+            import ml_dtypes
+        except ModuleNotFoundError as error:
+            raise ValueRefused(
+                "a bfloat16 value needs the package ml_dtypes",
+                next_step="pip install 'pytest-repro[mindspore]'",
+            ) from error
 
         bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
         return bfloat16

@@ -22,8 +22,8 @@ DEFAULT_FACTOR = 4.0
 
 Source: between the SIMD levels of 16 recorded environments the model tests (DDIM with seeded and
 trained weights, UnCLIP) were apart by at most 3.1 envelopes (of the largest difference; 2.5 of
-rel_l2), so that four leaves 1.3x. What it catches and misses is counted in docs/fault_score.md,
-which holds these figures, too.
+rel_l2), so that four leaves 1.3x. docs/evidence/fault_score.md holds these figures and counts what
+it catches and misses.
 """
 
 COUNT_NAMES = ("nan_count", "posinf_count", "neginf_count")

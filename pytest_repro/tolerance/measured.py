@@ -2,7 +2,7 @@
 
 Every constant here comes from DDIM and tiny UnCLIP of mindone 0.2.0 with random weights on a
 two-core x86-64 CPU. A small trained DDIM, and DDIM in float16, were seen to stay within them under
-other SIMD levels (docs/fault_score.md); Ascend was not measured.
+other SIMD levels (docs/evidence/fault_score.md); Ascend was not measured.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def runs_wanted(moved_rel_l2: Sequence[Sequence[float]], asked: int) -> int:
     alike. With a few (UnCLIP: 1.6 to 4.7, all of it in two directions) the largest of four runs may
     be small by chance: with one, a result that moves as the runs do is beyond four times the
     largest in 0.4 % of recordings, by this rule in 0.003 %. ``docs/measure/envelope_choice.py``
-    measures and computes these figures; they stand in docs/envelope.md.
+    measures and computes these figures; they stand in docs/evidence/envelope.md.
 
     Args:
         moved_rel_l2: A sequence a tensor: its movement in each run, in any order.

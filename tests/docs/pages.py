@@ -1,6 +1,6 @@
 """Reads the code blocks of a page and runs them, in order, in one folder, as a reader would.
 
-What a block is stands after its language, where GitHub and PyPI do not show it::
+The words after the language say what a block is; GitHub and PyPI do not show them::
 
     ```python file=test_noise.py     writes the file
     ```console run                   runs each line that begins with `$ `; the lines below it must
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 _DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *_DOCS)
 
-# A block may stand in a list, and is then indented as its fence is.
+# A block in a list is indented as its fence is.
 _BLOCK = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 # What another machine, another day or another numpy may show otherwise.
 _CHANGING = (
@@ -77,7 +77,9 @@ class Command:
 
 def blocks_of(text: str) -> tuple[Block, ...]:
     """Every fenced block of a page."""
-    return tuple(_block(text, found) for found in _BLOCK.finditer(text))
+    fenced = _BLOCK.finditer(text)
+    # `{toctree}` and its like are directives to Sphinx, which its own build checks.
+    return tuple(_block(text, found) for found in fenced if not found[3].startswith("{"))
 
 
 def _block(text: str, found: re.Match[str]) -> Block:
@@ -113,7 +115,7 @@ def normal(line: str, *, figures: bool) -> str:
 def absent(shown: Sequence[str], seen: str, *, figures: bool) -> str:
     """The first shown line that the output lacks, in order; ``""`` when it has all.
 
-    A line of ``...`` stands for any lines; ``...`` at the end of a line for its rest.
+    A line of ``...`` matches any lines; ``...`` at the end of a line matches its rest.
     """
     lines: Iterator[str] = iter([normal(one, figures=figures) for one in seen.splitlines()])
     for line in shown:

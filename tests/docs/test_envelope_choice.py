@@ -1,4 +1,4 @@
-"""The page behind docs/envelope.md, on made-up measurements whose answer is known."""
+"""The page behind docs/evidence/envelope.md, on made-up measurements whose answer is known."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def project(tmp_path):
     for name in ("mutation.py", "mutants.py", "page.py"):
         (tmp_path / "benchmarks").mkdir(exist_ok=True)
         shutil.copy(SCRIPTS / name, tmp_path / "benchmarks")
-    for folder in ("pytest_repro/tensors", "tests", "docs"):
+    for folder in ("pytest_repro/tensors", "tests", "docs/evidence"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "pytest_repro" / "__init__.py").touch()
     (tmp_path / "pytest_repro" / "tensors" / "__init__.py").touch()
@@ -142,7 +142,7 @@ def run(project):
         check=False,
         timeout=300,
     )
-    page = project / "docs" / "mutation.md"
+    page = project / "docs" / "evidence" / "mutation.md"
     return ended.returncode, ended.stdout + ended.stderr, page.read_text() if page.exists() else ""
 
 

@@ -10,6 +10,7 @@ from tests.docs.pages import PAGES, ROOT, Reader, blocks_of, has_mindone
 
 _NEEDS = re.compile(r"^```.*\bneeds=mindspore", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+_OURS = re.compile(r"\]\(https://github\.com/pytest-repro/pytest-repro/blob/main/([^)#]+)")
 
 
 def _text(page: str) -> str:
@@ -29,7 +30,30 @@ def test_a_page_holds(page, tmp_path):
 def test_links_lead_somewhere(page):
     folder = (ROOT / page).parent
     missing = [link for link in _LINK.findall(_text(page)) if not (folder / link).exists()]
+    missing += [link for link in _OURS.findall(_text(page)) if not (ROOT / link).exists()]
     assert missing == []
+
+
+def test_the_readme_is_short_and_its_links_work_where_pypi_shows_them():
+    text = _text("README.md")
+    assert len(text.splitlines()) <= 90
+    assert _LINK.findall(text) == []
+    assert len(_OURS.findall(text)) >= 8
+    assert _LINK.findall("[relative](docs/index.md)") == ["docs/index.md"]
+
+
+def _named_in_toctrees(page):
+    """The pages that the toctrees of a page name, and all that theirs name."""
+    found = {page}
+    for block in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        names = [line for line in block.splitlines() if line and not line.startswith(":")]
+        for name in names:
+            found |= _named_in_toctrees(page.parent / f"{name}.md")
+    return found
+
+
+def test_every_page_is_reachable_from_the_first():
+    assert _named_in_toctrees(ROOT / "docs" / "index.md") == set((ROOT / "docs").rglob("*.md"))
 
 
 GOOD = """
@@ -64,7 +88,7 @@ def test_a_true_page_has_no_faults(tmp_path):
         ("repro_check(repro", "repro_chek(repro", "lacks"),
     ],
 )
-def test_a_page_that_lies_is_caught(tmp_path, old, new, fault):
+def test_a_page_that_is_wrong_is_caught(tmp_path, old, new, fault):
     assert old in GOOD
     faults = Reader(tmp_path).follow(GOOD.replace(old, new))
     assert fault in "".join(faults)

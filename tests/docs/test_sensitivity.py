@@ -1,4 +1,4 @@
-"""The measurement behind docs/sensitivity.md, on pipelines whose answer is known."""
+"""The measurement behind docs/evidence/sensitivity.md, on pipelines whose answer is known."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Run: ``python tests/package/install_and_run.py DIST``; `tox -e package` does. The folder of the
 story is empty and outside the checkout. Where this interpreter has mindone, the environment may see
-it, and the story is the DDIM test; else it is the README's story without MindSpore.
+it, and the story is the README's DDIM test; else it is the story of the page without MindSpore.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-README = Path(__file__).parents[2] / "README.md"
+_ROOT = Path(__file__).parents[2]
+PAGES = (_ROOT / "README.md", _ROOT / "docs" / "how-to" / "without-mindspore.md")
 _FILE = re.compile(r"^```python file=(\S+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LOCAL_WEIGHTS = """
 import shutil
@@ -31,7 +32,7 @@ shutil.copytree(source_folder(DDIM, parse_source("seeded")), "google/ddpm-cifar1
 
 @dataclass(frozen=True)
 class Story:
-    """A test file of the README."""
+    """A test file of a page."""
 
     file: str
     source: str
@@ -48,18 +49,17 @@ class Scene:
     says: str = ""
 
 
-MISSING = Scene((), 1, "1 check: 1 missing", "never recorded")
+MISSING = Scene((), 1, "1 check: 1 missing", "missing (gate value)")
 RECORDED = Scene(("--repro-update",), 0, "1 check: 1 recorded")
 EXACT = Scene((), 0, "1 check: 1 exact")
 DRIFT = Scene((), 1, "1 check: 1 drift", "seed 0 became 1")
 UPDATED = Scene(("--repro-update",), 0, "1 check: 1 updated")
 
 
-def stories(readme: str) -> tuple[Story, ...]:
-    """The test files of the README, in its order."""
+def stories(text: str) -> tuple[Story, ...]:
+    """The test files of the pages, in their order."""
     return tuple(
-        Story(name, source, "needs=mindspore" in rest)
-        for name, rest, source in _FILE.findall(readme)
+        Story(name, source, "needs=mindspore" in rest) for name, rest, source in _FILE.findall(text)
     )
 
 
@@ -133,12 +133,13 @@ def main() -> None:
     folder = Path(sys.argv[1]).resolve()
     (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
     mindone = find_spec("mindone") is not None
-    story = chosen(stories(README.read_text(encoding="utf-8")), mindone=mindone)
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    story = chosen(stories(text), mindone=mindone)
     for built in (wheel, sdist):
         with tempfile.TemporaryDirectory() as place:
             python = make_environment(Path(place) / "env", built, mindone=mindone)
             run_story(python, Path(place) / "story", story)
-        print(f"{story.file}: the README's story holds against {built.name}")
+        print(f"{story.file}: the story holds against {built.name}")
 
 
 if __name__ == "__main__":

@@ -33,12 +33,23 @@ def _numbers(version):
 
 def test_the_lower_bounds_are_those_that_are_tested():
     assert _promised() == _tested()
-    assert len(_promised()) >= 9
+    assert len(_promised()) >= 8
 
 
-@pytest.mark.parametrize("name", ["numpy", "ml_dtypes"])
-def test_a_dependency_that_numpy_decides_keeps_numpy_1_26(name):
-    """mindone 0.2.0 needs numpy below 2; ml_dtypes 0.6 needs one from 2 on."""
+def _section(name):
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    bound = {"numpy": '"numpy>=1.26"', "ml_dtypes": '"ml_dtypes>=0.4,<0.6"'}[name]
-    assert bound in text
+    return re.search(rf"^{name} = \[(.*?)\]$", text, re.M | re.S)[1]
+
+
+def test_the_base_dependencies_have_no_upper_bound():
+    """An upper bound would downgrade what a user has installed for other packages."""
+    assert re.findall(r'"[^"]*<[^"]*"', _section("dependencies")) == []
+    assert re.findall(r'"[^"]*<[^"]*"', _section("mindone")) != []
+
+
+@pytest.mark.parametrize("extra", ["mindspore", "mindone"])
+def test_an_extra_that_takes_numpy_1_26_bounds_what_would_replace_it(extra):
+    """mindone 0.2.0 needs numpy below 2; ml_dtypes 0.6 needs numpy 2."""
+    assert '"ml_dtypes>=0.4,<0.6"' in _section(extra)
+    assert '"numpy>=1.26"' in _section("dependencies")
+    assert "ml_dtypes" not in _section("dependencies")

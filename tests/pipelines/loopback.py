@@ -59,6 +59,9 @@ def _handler(hub):
             if path == f"/api/models/{REPOSITORY}/revision/{COMMIT}":
                 self._send(_listing(hub), {"Content-Type": "application/json"}, with_body)
                 return
+            if path == f"/api/models/{REPOSITORY}/tree/{COMMIT}":  # huggingface_hub 2 asks for it
+                self._send(_tree(hub), {"Content-Type": "application/json"}, with_body)
+                return
             name = path.removeprefix(f"/{REPOSITORY}/resolve/{COMMIT}/")
             if name == path or name not in hub.files or name in hub.absent:
                 self._refuse()
@@ -93,3 +96,16 @@ def _listing(hub):
         for name, content in sorted(hub.files.items())
     ]
     return json.dumps({"id": REPOSITORY, "sha": COMMIT, "siblings": siblings}).encode()
+
+
+def _tree(hub):
+    files = [
+        {
+            "type": "file",
+            "path": name,
+            "size": hub.listed_sizes.get(name, len(content)),
+            "oid": hashlib.sha1(content).hexdigest(),
+        }
+        for name, content in sorted(hub.files.items())
+    ]
+    return json.dumps(files).encode()

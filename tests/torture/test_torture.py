@@ -36,7 +36,7 @@ def suite(request, tmp_path_factory):
 
 @pytest.fixture
 def tally(request):
-    """Counts what a test did, by the words of its row in docs/torture.md."""
+    """Counts what a test did, by the words of its row in docs/evidence/torture.md."""
     with Tally(os.environ.get("PYTEST_REPRO_TORTURE_LOG", os.devnull)) as counted:
         yield counted
 

@@ -29,7 +29,7 @@ const farOf = (check) => (check.gate === "value" ? Infinity : numberOf(check.rel
 const larger = (of, one, two) => of(two.check) - of(one.check) || 0;
 const quoted = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
 
-// Opened from a disk the page knows its folder, and the command can be copied as it stands.
+// Opened from a disk the page knows its folder, and the command can be copied unchanged.
 const FOLDER = location.protocol === "file:" ? decodeURIComponent(location.pathname).replace(/\/[^/]*$/, "") : "";
 
 const order = DATA.checks.map((check, position) => ({ check, position }));
