@@ -38,6 +38,7 @@ ROOMS = (
 LEVELS = {name: level for level, name in enumerate(ROOMS)}
 
 OWNERS = {
+    "filelock": {"store/files.py"},
     "ml_dtypes": {"tensors/dtypes.py", "frameworks/mindspore.py", "pipelines/weights.py"},
     "yaml": {"store/manifest.py", "store/policy_file.py"},
     "safetensors": {"store/files.py", "pipelines/"},
