@@ -167,7 +167,10 @@ def _judge_stopped(item: pytest.Item, active: ActiveTest, ended: BaseException) 
     if not active.settle():
         why = f"the run was stopped by {type(ended).__name__}"
         active.judge(Ending(ended, why), None)
-    state_of(item.config).rows += _rows(active)
+    rows, state = _rows(active), state_of(item.config)
+    state.rows += rows
+    failed = [row for row in rows if row["verdict"] and not Verdict(row["verdict"]).passes]
+    state.faults += [f"{row['verdict']}: {row['check']} (the run was stopped)" for row in failed]
 
 
 def _why_not_recorded(item: pytest.Item, active: ActiveTest, ended: BaseException | None) -> str:

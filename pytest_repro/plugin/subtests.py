@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pytest_repro.plugin import pytest_private as private
 from pytest_repro.plugin.state import state_of
 
 
@@ -29,13 +30,21 @@ def unreported(item: Any) -> Iterator[None]:
     if kept is not None:
         asked["subtests"] = _Unreported(item)
     if hasattr(item, "addSubTest"):
-        item.addSubTest = lambda case, subtest, raised: _note(item, raised and raised[1])
+        item.addSubTest = lambda case, subtest, raised: _take(item, raised)
     try:
         yield
     finally:
         if kept is not None:
             asked["subtests"] = kept
         vars(item).pop("addSubTest", None)
+
+
+def _take(item: Any, raised: Any) -> None:
+    """Take what a subtest of a ``TestCase`` raised, in the place of pytest's report of it."""
+    if isinstance(raised, tuple):
+        _note(item, raised[1])
+    elif raised is not None:  # a skip, which pytest keeps on the item until it reports the subtest
+        private.forget_failure(item)
 
 
 class _Unreported:
