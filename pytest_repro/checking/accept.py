@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pytest_repro.environment.kernels import digest_kernels, kernels_from_rows, named_kernels
 from pytest_repro.environment.key import parse_key
 from pytest_repro.errors import CorruptBaseline, EnvironmentFault, StoreError
 from pytest_repro.model.artefact import Candidate, Change, Claim
@@ -122,6 +123,9 @@ def _named_rows(store: Store, baseline: Baseline) -> Iterable[tuple[Digest, Sequ
     wanted = baseline.step_envelope
     if wanted is not None and (rows := store.rows(wanted)) is not None:
         yield _checked(store, wanted, digest_step_envelope(step_envelope_from_rows(rows)), rows)
+    wanted = named_kernels(baseline.provenance.environment)
+    if wanted is not None and (rows := store.rows(wanted)) is not None:
+        yield _checked(store, wanted, digest_kernels(kernels_from_rows(rows)), rows)
     for one in baseline.weights:
         if (rows := store.rows(one.digest)) is not None:
             yield _checked(store, one.digest, _weights_digest(one, rows), rows)

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from pytest_repro.checking.references import References
+from pytest_repro.environment.kernels import Kernels, kernels_here
 from pytest_repro.frameworks.framework import FrameworkAdapter
 from pytest_repro.frameworks.installed import package_version
 from pytest_repro.model.artefact import Candidate
@@ -52,6 +53,10 @@ class RunContext:
     def now(self) -> str:
         """UTC, ISO 8601 to the second."""
         return self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def kernels(self) -> Kernels:
+        """The bits of this machine's kernels, for a recording or after a drift."""
+        return kernels_here(self.key.framework.partition("-")[0], self.framework)
 
     def resolve(self, check: CheckId) -> Resolved:
         """What the policy says about a check."""

@@ -169,6 +169,7 @@ CODE_FACTS = (
 
 _SHOWN_TENSORS = 4
 _SHOWN_FACTS = 8
+_SHOWN_KERNELS = 6
 _DIGEST_DIGITS = 12
 
 
@@ -182,6 +183,7 @@ class Evidence:
         weights: Components whose weights differ (`components.compare_weights`).
         settings: Entries of configurations that differ (`components.compare_configurations`).
         facts: Facts that differ.
+        kernels: Kernels that compute other bits here; ``None`` where they were not recorded.
         baseline, observed: Both environments, as far as known.
     """
 
@@ -190,6 +192,7 @@ class Evidence:
     weights: tuple[WeightsChange, ...] = ()
     settings: tuple[SettingChange, ...] = ()
     facts: tuple[FactDifference, ...] = ()
+    kernels: tuple[str, ...] | None = None
     baseline: Environment | None = None
     observed: Environment | None = None
 
@@ -286,6 +289,8 @@ def _environment_changed(known: Evidence) -> bool:
     old, new = known.baseline, known.observed
     if old is not None and new is not None and old.key != new.key:
         return True
+    if known.kernels:
+        return True
     return any(fact.changes_bits and not _is_code(fact.name) for fact in known.facts)
 
 
@@ -304,8 +309,24 @@ def _environment(known: Evidence) -> CauseFinding:
     named = ", ".join(_became(fact) for fact in strong[:3])
     if not named and known.baseline is not None and known.observed is not None:
         named = f"{known.baseline.key} became {known.observed.key}"
+    if not named and known.kernels:
+        named = f"{_few(known.kernels)} compute other bits"
     sentence = f"the environment is not the baseline's: {named}"
-    return CauseFinding(Cause.ENVIRONMENT, sentence, _fact_lines(facts, known))
+    lines = (*_kernel_lines(known.kernels), *_fact_lines(facts, known))
+    return CauseFinding(Cause.ENVIRONMENT, sentence, lines)
+
+
+def _kernel_lines(kernels: Sequence[str] | None) -> tuple[str, ...]:
+    if kernels is None:
+        return ()
+    if not kernels:
+        return ("kernels  all that were probed compute the baseline's bits",)
+    return (f"kernels  other bits in {len(kernels)}: {_few(kernels)}",)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN_KERNELS
+    return ", ".join(names[:_SHOWN_KERNELS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_keyed(fact: FactDifference, known: Evidence) -> bool:

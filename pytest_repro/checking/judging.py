@@ -11,7 +11,13 @@ from pytest_repro.checking.spec import TestSpec
 from pytest_repro.checking.trial import CheckCall, Trial
 from pytest_repro.environment.key import HardwareKind, compare_facts, parse_hardware
 from pytest_repro.errors import BaselineError
-from pytest_repro.model.baseline import Baseline, Difference, LedgerDifference, TensorSummary
+from pytest_repro.model.baseline import (
+    Baseline,
+    Difference,
+    Environment,
+    LedgerDifference,
+    TensorSummary,
+)
 from pytest_repro.model.ids import IndexEntry
 from pytest_repro.model.outcome import Outcome, Reference
 from pytest_repro.model.words import Distance, Gate, Verdict
@@ -231,6 +237,7 @@ class Judging:
                 weights=anatomy.weights_changes(seen.weights),
                 settings=anatomy.setting_changes(),
                 facts=facts,
+                kernels=self._kernels(before),
                 baseline=before,
                 observed=now,
             )
@@ -246,6 +253,14 @@ class Judging:
             began=begun,
             operators=anatomy.dump_lines(seen.trace, slack) if is_ascend else (),
         )
+
+    def _kernels(self, recorded: Environment) -> tuple[str, ...] | None:
+        """The kernels that compute other bits here; ``None`` where none were recorded."""
+        from pytest_repro.environment.kernels import differing, kernels_from_rows, named_kernels
+
+        digest = named_kernels(recorded)
+        rows = None if digest is None else self._context.store.rows(digest)
+        return None if rows is None else differing(kernels_from_rows(rows), self._context.kernels())
 
     def _slack(self, outcome: Outcome, trial: Trial) -> Slack | None:
         if outcome.reference is None or outcome.reference.distance is Distance.OWN:

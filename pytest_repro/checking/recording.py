@@ -11,6 +11,7 @@ from time import monotonic
 from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.disturb import Disturbing
 from pytest_repro.checking.trial import Anatomy, Trial
+from pytest_repro.environment.kernels import digest_kernels, kernel_rows, with_kernels
 from pytest_repro.model.baseline import Baseline, Envelope, Provenance, TensorSummary
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, TensorRecord
 from pytest_repro.model.outcome import Observation
@@ -97,7 +98,8 @@ class Recording:
     def records(self, name: str) -> dict[Digest, tuple[Row, ...]]:
         """What a check's pipelines are made of, what they did, and how far each step moves."""
         trace, configuration = self._trace(name), self._configuration()
-        records: dict[Digest, tuple[Row, ...]] = {}
+        kernels = self._context.kernels()
+        records: dict[Digest, tuple[Row, ...]] = {digest_kernels(kernels): kernel_rows(kernels)}
         if trace is not None:
             records[trace.digest] = trace_rows(trace)
         if configuration is not None:
@@ -141,7 +143,7 @@ class Recording:
             provenance=Provenance(
                 recorded_at=self._context.now(),
                 runs=self._runs,
-                environment=self._context.environment,
+                environment=with_kernels(self._context.environment, self._context.kernels()),
                 tool=self._context.tool,
             ),
         )

@@ -13,6 +13,9 @@ from pytest_repro.errors import EnvironmentFault
 from pytest_repro.model.baseline import Fact
 from pytest_repro.model.ids import EnvironmentKey
 
+KERNELS = "kernels"
+"""The fact of a recorded environment that names the record of its kernel probe."""
+
 PROJECT_PREFIX = "project."
 """What the names of facts from the hook ``pytest_repro_environment`` begin with."""
 
@@ -52,6 +55,7 @@ _CODE = "a new version is what a regression test is for: its drift is called cod
 # The first rule that fits decides, so names stand before patterns.
 FACTS: tuple[FactRule, ...] = (
     FactRule("canary.*", _ALWAYS, "the noise itself: fixed draws of the stream"),
+    FactRule(KERNELS, _NEVER, "a digest of results; the probe itself names what differs"),
     FactRule("cann.version", _NPU, "CANN documents: not equal between CANN versions or NPU models"),
     FactRule(
         "driver.version", _NPU, "carries AICPU kernels of its own (aicpu_version in its file)"

@@ -6,30 +6,26 @@ each repeats itself on this machine.
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_repro.environment.facts import KERNELS
 from pytest_repro.errors import CorruptBaseline
 from pytest_repro.frameworks.framework import FrameworkAdapter
 from pytest_repro.frameworks.kernels import Kernel, Shape, mindspore_kernels, numpy_kernels
+from pytest_repro.model.baseline import Environment, Fact
 from pytest_repro.model.ids import Digest
 from pytest_repro.tensors.digest import digest_text
+from pytest_repro.tensors.dtypes import DTYPES
 from pytest_repro.tensors.record import make_record
 
-FACT = "kernels"
-"""The fact of a recorded environment that names the record with its kernels."""
-
-_DTYPES: Mapping[str, Any] = {
-    "float32": np.float32,
-    "float16": np.float16,
-    "bfloat16": ml_dtypes.bfloat16,
-}
+_CPU_DTYPES = ("float32", "float16")
 _UNSUPPORTED = (RuntimeError, TypeError, ValueError, AttributeError)
 """How MindSpore says that a device has no kernel for a dtype."""
 
@@ -48,7 +44,7 @@ class Probe:
     """
 
     kernels: tuple[Kernel, ...]
-    dtypes: tuple[str, ...] = ("float32", "float16")
+    dtypes: tuple[str, ...] = _CPU_DTYPES
     adapter: FrameworkAdapter | None = None
 
     def measure(self) -> Kernels:
@@ -64,7 +60,7 @@ class Probe:
 
     def _digest(self, kernel: Kernel, dtype: str) -> Digest | None:
         arrays = [
-            _input(kernel.name, number, shape).astype(_DTYPES[dtype])
+            _input(kernel.name, number, shape).astype(DTYPES[dtype].numpy)
             for number, shape in enumerate(kernel.shapes)
         ]
         try:
@@ -88,14 +84,39 @@ def probe_of(framework: str, adapter: FrameworkAdapter) -> Probe:
     """The probe of ``mindspore`` or ``numpy``; imports the framework."""
     if framework == "mindspore":
         # MindSpore's CPU kernels know bfloat16 for little more than additions.
-        dtypes = ("float32", "float16") if adapter.device()[0] == "CPU" else tuple(_DTYPES)
+        on_cpu = adapter.device()[0] == "CPU"
+        dtypes = _CPU_DTYPES if on_cpu else (*_CPU_DTYPES, "bfloat16")
         return Probe(mindspore_kernels(), dtypes, adapter)
     return Probe(numpy_kernels())
+
+
+@functools.cache
+def kernels_here(framework: str, adapter: FrameworkAdapter) -> Kernels:
+    """The kernels of this process, measured once."""
+    return probe_of(framework, adapter).measure()
 
 
 def differing(first: Kernels, second: Kernels) -> tuple[str, ...]:
     """The operators that both sides have and whose bits differ, sorted."""
     return tuple(sorted(name for name in first if second.get(name, first[name]) != first[name]))
+
+
+def with_kernels(environment: Environment, kernels: Kernels) -> Environment:
+    """The environment with a fact that names its kernels, where there are any."""
+    if not kernels:
+        return environment
+    fact = Fact(KERNELS, str(digest_kernels(kernels)))
+    return replace(environment, facts=tuple(sorted((*environment.facts, fact), key=_by_name)))
+
+
+def _by_name(fact: Fact) -> str:
+    return fact.name
+
+
+def named_kernels(environment: Environment) -> Digest | None:
+    """The digest of the record with the kernels of a recorded environment, if it has one."""
+    text = environment.value(KERNELS)
+    return Digest(text) if text else None
 
 
 def kernel_rows(kernels: Kernels) -> tuple[tuple[str, str], ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from pytest_repro.environment.facts import KERNELS
 from pytest_repro.errors import EnvironmentFault
 from pytest_repro.model.ids import EnvironmentKey
 from pytest_repro.model.words import Distance
@@ -178,10 +179,10 @@ def compare_facts(baseline: Environment, observed: Environment) -> tuple[FactDif
     """The facts that differ, those that change bits first, then by name.
 
     A fact that only one side has was not looked for on the other: it is shown, with ``""`` there,
-    but never counts as changing bits.
+    but never counts as changing bits. Kernels are compared one by one, where they are measured.
     """
-    before = {fact.name: fact for fact in baseline.facts}
-    now = {fact.name: fact for fact in observed.facts}
+    before = {fact.name: fact for fact in baseline.facts if fact.name != KERNELS}
+    now = {fact.name: fact for fact in observed.facts if fact.name != KERNELS}
     differing = (
         _difference(name, before.get(name), now.get(name)) for name in before.keys() | now.keys()
     )

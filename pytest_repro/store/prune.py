@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_repro.environment.facts import KERNELS
 from pytest_repro.errors import UsageError
 from pytest_repro.model.baseline import Baseline
 from pytest_repro.model.ids import CheckId, EnvironmentKey
@@ -130,7 +131,8 @@ def _named_by(baseline: Baseline) -> set[str]:
     digests = {str(one.digest) for one in baseline.tensors}
     digests |= {str(draw.digest) for draw in baseline.ledger.draws}
     digests |= {str(one.digest) for one in baseline.weights}
-    records = (baseline.trace, baseline.configuration, baseline.step_envelope)
+    kernels = baseline.provenance.environment.value(KERNELS)
+    records = (baseline.trace, baseline.configuration, baseline.step_envelope, kernels)
     return digests | {str(one) for one in records if one}
 
 
