@@ -89,6 +89,16 @@ def _convolutions() -> tuple[Kernel, ...]:
             lambda x, w: ops.conv2d(x, w, pad_mode="pad", padding=1),
         ),
         Kernel(
+            "conv_3x3_128_channels",
+            ((1, 128, 32, 32), (128, 128, 3, 3)),
+            lambda x, w: ops.conv2d(x, w, pad_mode="pad", padding=1),
+        ),
+        Kernel(
+            "conv_3x3_two_images",
+            ((2, 64, 16, 16), (64, 64, 3, 3)),
+            lambda x, w: ops.conv2d(x, w, pad_mode="pad", padding=1),
+        ),
+        Kernel(
             "conv_3x3_stride2",
             (_IMAGE, (64, 64, 3, 3)),
             lambda x, w: ops.conv2d(x, w, stride=2, pad_mode="pad", padding=1),
