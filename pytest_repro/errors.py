@@ -118,6 +118,10 @@ class CorruptBaseline(BaselineError):
     """A manifest or tensor is truncated, garbled, has a wrong digest or is a git-lfs pointer."""
 
 
+class OlderSchema(BaselineError):
+    """A stored manifest has a layout that has to be migrated first."""
+
+
 class NewerSchema(BaselineError):
     """A manifest was written by a later pytest-repro than this one."""
 

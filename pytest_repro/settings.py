@@ -204,8 +204,9 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "reference",
         "any",
-        "How far away a reference may be: `own` (this key), `release` (same hardware, another "
-        "framework version) or `any` (other hardware of the same kind).",
+        "How far away a reference may be: `own` (this key), `variant` (same hardware and framework "
+        "version, another L2 size, CANN or suffix), `release` (another framework version) or "
+        "`any` (other hardware of the same kind).",
         metavar="DISTANCE",
         kind="Distance",
     ),

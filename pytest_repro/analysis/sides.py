@@ -24,7 +24,7 @@ from pytest_repro.model.artefact import Judged
 from pytest_repro.model.baseline import Baseline, TensorSummary
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, TensorRecord
 from pytest_repro.model.words import Distance, Word
-from pytest_repro.store.select import Entry, check_id, entries, entries_by_check, index_of
+from pytest_repro.store.select import Entry, check_id, entries, entries_by_check
 from pytest_repro.store.store import Store
 from pytest_repro.tolerance.choose import Chosen, choose_tolerance
 from pytest_repro.tolerance.policy import Policy, resolve
@@ -185,7 +185,7 @@ def stored_baselines(
     return tuple(
         (key, store.baseline(key, check))
         for key in keys
-        if check.entry in index_of(store, key, check.module)
+        if check.entry in store.index(key, check.module)
     )
 
 

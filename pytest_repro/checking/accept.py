@@ -15,13 +15,12 @@ from pytest_repro.model.baseline import Baseline, Envelope, TensorSummary, Weigh
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, TensorRecord
 from pytest_repro.model.words import Verdict
 from pytest_repro.store.files import Row, read_regular
-from pytest_repro.store.select import index_of
 from pytest_repro.store.store import Store
 from pytest_repro.store.verify import verify
 from pytest_repro.tensors.compare import compare_records, compare_summaries
 from pytest_repro.trace.components import (
     configurations_from_rows,
-    digest_configurations,
+    digest_settings,
     digest_weights,
     weights_from_rows,
 )
@@ -118,7 +117,7 @@ def _named_rows(store: Store, baseline: Baseline) -> Iterable[tuple[Digest, Sequ
         yield _checked(store, baseline.trace, trace_from_rows(rows).digest, rows)
     wanted = baseline.configuration
     if wanted is not None and (rows := store.rows(wanted)) is not None:
-        found = digest_configurations(configurations_from_rows(rows))
+        found = digest_settings(configurations_from_rows(rows)) or wanted
         yield _checked(store, wanted, found, rows)
     wanted = baseline.step_envelope
     if wanted is not None and (rows := store.rows(wanted)) is not None:
@@ -216,7 +215,7 @@ def _refusal(claim: Claim, seen: Baseline) -> str:
 
 
 def _stored(target: Store, key: EnvironmentKey, check: CheckId) -> Baseline | None:
-    if check.entry not in index_of(target, key, check.module):
+    if check.entry not in target.index(key, check.module):
         return None
     return target.baseline(key, check)
 

@@ -18,7 +18,6 @@ from pytest_repro.checking.trial import CheckCall, Trial
 from pytest_repro.errors import BaselineError, WatchError
 from pytest_repro.model.artefact import Candidate
 from pytest_repro.model.baseline import Baseline
-from pytest_repro.model.ids import IndexEntry
 from pytest_repro.model.outcome import Observation, Outcome
 from pytest_repro.model.words import Cause, Gate, NoiseMode, TraceLevel, UpdateMode, Verdict
 from pytest_repro.noise.sources import Disturbed, Fresh, NoiseSource
@@ -202,7 +201,7 @@ def _plan_recording(trial: Trial, call: CheckCall, judging: Judging, context: Ru
         own = context.references.own(call.observation.check)
     except BaselineError as error:
         return Plan(call, judging.corrupt(call, error))
-    observed = IndexEntry(call.observation.digest, call.observation.ledger.digest)
+    observed = call.observation.index
     if own is None:
         return Plan(call, None, Verdict.RECORDED)
     if update is UpdateMode.MISSING:
@@ -300,8 +299,7 @@ def _adoptable(plans: Plans, context: RunContext) -> dict[str, Baseline]:
     found = {}
     for name in _recorded(plans):
         seen = plans[name].call.observation
-        entry = IndexEntry(seen.digest, seen.ledger.digest)
-        equal = context.references.equal_release(seen.check, entry)
+        equal = context.references.equal_elsewhere(seen.check, seen.index)
         if equal is not None and all(one.envelope for one in equal.tensors):
             found[name] = equal
     return found

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pytest_repro.checking.trial import Anatomy, Trial
-from pytest_repro.environment.facts import is_in_key
+from pytest_repro.checking.trial import Trial
 from pytest_repro.errors import BaselineError
-from pytest_repro.model.baseline import Baseline, Environment, LedgerDifference, WeightsDigest
+from pytest_repro.model.baseline import (
+    Baseline,
+    Configuration,
+    Environment,
+    LedgerDifference,
+    WeightsDigest,
+)
 from pytest_repro.model.ids import FactDifference
 from pytest_repro.model.trace import SignalRecord, Trace
 from pytest_repro.model.words import Cause
@@ -22,6 +27,7 @@ from pytest_repro.trace.components import (
     compare_configurations,
     compare_weights,
     configurations_from_rows,
+    digest_settings,
     weights_from_rows,
 )
 from pytest_repro.trace.divergence import (
@@ -57,6 +63,19 @@ def _uniform(slack: Slack) -> Within | None:
     return within if slack.otherwise_rel_l2 > 0 else None
 
 
+def setting_changes(
+    store: Store, baseline: Baseline, observed: Sequence[Configuration]
+) -> tuple[SettingChange, ...]:
+    """The entries by which the settings of a baseline differ from those observed.
+
+    Empty where a side was not watched, or the baseline's record was not pulled.
+    """
+    if baseline.configuration in (None, digest_settings(observed)):
+        return ()
+    rows = store.rows(baseline.configuration)
+    return () if rows is None else compare_configurations(configurations_from_rows(rows), observed)
+
+
 class Anatomies:
     """The pipelines of a baseline beside those of a trial.
 
@@ -82,17 +101,12 @@ class Anatomies:
             before,
             observed,
             baseline_tensors=[table for one in before if (table := self._table(one)) is not None],
-            observed_tensors=self._anatomy.weights,
+            observed_tensors=self._trial.watching.weight_tensors(),
         )
 
-    def setting_changes(self) -> tuple[SettingChange, ...]:
-        """The entries of configurations that differ."""
-        if self._baseline.configuration is None:
-            return ()
-        rows = self._store.rows(self._baseline.configuration)
-        if rows is None:
-            return ()
-        return compare_configurations(configurations_from_rows(rows), self._anatomy.configurations)
+    def setting_changes(self, observed: Sequence[Configuration]) -> tuple[SettingChange, ...]:
+        """The entries of configurations that differ, those of one side alone too."""
+        return setting_changes(self._store, self._baseline, observed)
 
     def divergence_sentences(self, observed: Trace | None, slack: Slack | None) -> tuple[str, ...]:
         """Where the trace parts from the baseline's, in words; nothing where either is absent.
@@ -153,10 +167,6 @@ class Anatomies:
         rows = self._store.rows(self._baseline.trace)
         return None if rows is None else trace_from_rows(rows)
 
-    @cached_property
-    def _anatomy(self) -> Anatomy:
-        return self._trial.watching.anatomy()
-
     def _table(self, one: WeightsDigest) -> ComponentWeights | None:
         rows = self._store.rows(one.digest)
         return None if rows is None else weights_from_rows(one.component, rows)
@@ -165,7 +175,7 @@ class Anatomies:
 CODE_FACTS = (
     *("mindone.version", "mindone.commit", "code.commit", "code.dirty", "mindspore.version"),
 )
-"""Facts that are shown then and now when the code is the cause."""
+"""Facts that are shown then and now when the code is the cause, where they differ."""
 
 _SHOWN_TENSORS = 4
 _SHOWN_FACTS = 8
@@ -185,6 +195,7 @@ class Evidence:
         facts: Facts that differ.
         kernels: Kernels that compute other bits here; ``None`` where they were not recorded.
         baseline, observed: Both environments, as far as known.
+        value_passed: Whether dtype, shape, structure and the places of NaN and inf are equal.
     """
 
     nondeterminism: str = ""
@@ -195,6 +206,7 @@ class Evidence:
     kernels: tuple[str, ...] | None = None
     baseline: Environment | None = None
     observed: Environment | None = None
+    value_passed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +221,9 @@ class CauseFinding:
 def decide_cause(known: Evidence) -> CauseFinding:
     """The first of the causes that applies, in this order.
 
-    ``nondeterminism``, ``noise``, ``weights``; ``environment`` when a fact that changes bits
-    differs, or the key; else ``code``. Facts that are not known to change bits decide nothing (two
-    machines of one key give equal bits), and neither does what belongs to the code itself
-    (``code.*``, ``mindone.version``); both are listed. Causes later in the order that apply as well
-    are named in the evidence.
+    ``nondeterminism``, ``noise``, ``weights``, ``settings``; ``environment`` when the value gate
+    passed and a fact that changes bits or the key differs; else ``code``. Other facts decide
+    nothing, but are listed. Causes later in the order that apply as well are named in the evidence.
     """
     findings = _findings(known)
     first, *others = findings
@@ -232,9 +242,12 @@ def _findings(known: Evidence) -> list[CauseFinding]:
         found.append(_noise(known.noise))
     if known.weights:
         found.append(_weights(known.weights))
+    changed = [change for change in known.settings if not change.is_one_sided]
+    if changed:
+        found.append(_settings(changed))
     if _environment_changed(known):
         found.append(_environment(known))
-    if not found or _code_changed(known):
+    if not found or any(_is_code(fact.name) for fact in known.facts):
         found.append(_code(known, alone=not found))
     return found
 
@@ -275,6 +288,9 @@ def _weights_lines(change: WeightsChange) -> tuple[str, ...]:
 
 def _tensor_line(change: TensorChange) -> str:
     old, new = change.baseline, change.observed
+    if old is not None and new is None and change.digest:
+        was, seen = old.digest[:_DIGEST_DIGITS], change.digest[:_DIGEST_DIGITS]
+        return f"{change.name}: {old.dtype} {old.shape}, digest {was} became {seen}"
     if old is None or new is None:
         return f"{change.name}: only in {'this run' if old is None else 'the baseline'}"
     if (old.dtype, old.shape) != (new.dtype, new.shape):
@@ -286,6 +302,8 @@ def _tensor_line(change: TensorChange) -> str:
 
 
 def _environment_changed(known: Evidence) -> bool:
+    if not known.value_passed:
+        return False  # no hardware gives another dtype, shape or structure
     old, new = known.baseline, known.observed
     if old is not None and new is not None and old.key != new.key:
         return True
@@ -299,20 +317,14 @@ def _is_code(name: str) -> bool:
 
 
 def _environment(known: Evidence) -> CauseFinding:
-    # A stable sort, so that facts keep the order of their names within each group. What the key
-    # holds comes first: a SIMD level or a framework is why the key holds it.
-    facts = sorted(
-        known.facts, key=lambda fact: (not _is_keyed(fact, known), not fact.changes_bits)
-    )
-    strong = [fact for fact in facts if fact.changes_bits or _is_keyed(fact, known)]
-    strong = [fact for fact in strong if not _is_code(fact.name)]
+    strong = [fact for fact in known.facts if fact.changes_bits and not _is_code(fact.name)]
     named = ", ".join(_became(fact) for fact in strong[:3])
     if not named and known.baseline is not None and known.observed is not None:
         named = f"{known.baseline.key} became {known.observed.key}"
     if not named and known.kernels:
         named = f"{_few(known.kernels)} compute other bits"
     sentence = f"the environment is not the baseline's: {named}"
-    lines = (*_kernel_lines(known.kernels), *_fact_lines(facts, known))
+    lines = (*_kernel_lines(known.kernels), *_fact_lines(known.facts))
     return CauseFinding(Cause.ENVIRONMENT, sentence, lines)
 
 
@@ -329,45 +341,44 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN_KERNELS]) + (f" and {more} more" if more > 0 else "")
 
 
-def _is_keyed(fact: FactDifference, known: Evidence) -> bool:
-    """Whether the fact is one by which the two keys differ, as far as the keys are known."""
-    old, new = known.baseline, known.observed
-    return is_in_key(fact.name) and old is not None and new is not None and old.key != new.key
-
-
 def _became(fact: FactDifference) -> str:
     return f"{fact.name} {fact.baseline or 'nothing'} became {fact.observed or 'nothing'}"
 
 
-def _fact_lines(facts: Sequence[FactDifference], known: Evidence) -> tuple[str, ...]:
+def _fact_lines(facts: Sequence[FactDifference]) -> tuple[str, ...]:
     lines = [
-        _became(fact)
-        + ("" if fact.changes_bits or _is_keyed(fact, known) else " (not known to change bits)")
+        _became(fact) + ("" if fact.changes_bits else " (not known to change bits)")
         for fact in facts[:_SHOWN_FACTS]
     ]
     more = len(facts) - _SHOWN_FACTS
     return (*lines, f"and {more} more facts") if more > 0 else tuple(lines)
 
 
-def _code_changed(known: Evidence) -> bool:
-    return bool(known.settings) or any(_is_code(fact.name) for fact in known.facts)
+def _settings(changes: Sequence[SettingChange]) -> CauseFinding:
+    named = ", ".join(str(change) for change in changes[:3])
+    lines = tuple(str(change) for change in changes)
+    return CauseFinding(Cause.SETTINGS, f"the settings are not the baseline's: {named}", lines)
 
 
 def _code(known: Evidence, *, alone: bool) -> CauseFinding:
     changed = [_became(fact) for fact in known.facts if _is_code(fact.name)]
-    changed += [_setting(change) for change in known.settings[:3]]
-    sentence = f"the code changed: {', '.join(changed)}"
-    if not changed:
-        sentence = "the code computes something else: nothing else that is known has changed"
+    sentence = f"the code changed: {', '.join(changed)}" if changed else _unexplained(known)
     others = [fact for fact in known.facts if not _is_code(fact.name)] if alone else []
-    settings = [_setting(change) for change in known.settings]
-    lines = (*settings, *_then_and_now(known), *_fact_lines(others, known))
+    one_sided = [
+        f"{change} (only one side has it)" for change in known.settings if change.is_one_sided
+    ]
+    lines = (*one_sided, *_then_and_now(known), *_fact_lines(others))
     return CauseFinding(Cause.CODE, sentence, lines)
 
 
-def _setting(change: SettingChange) -> str:
-    old, new = change.baseline or "nothing", change.observed or "nothing"
-    return f"{change.component}.{change.name} {old} became {new}"
+def _unexplained(known: Evidence) -> str:
+    if not known.value_passed:
+        return (
+            "dtype, shape, structure or the places of NaN and inf changed, which no environment "
+            "does; the code is the likely cause"
+        )
+    environment = "the facts that change bits" if known.facts else "environment"
+    return f"noise, weights and {environment} match the baseline; the code is the likely cause"
 
 
 def _then_and_now(known: Evidence) -> tuple[str, ...]:
@@ -377,5 +388,5 @@ def _then_and_now(known: Evidence) -> tuple[str, ...]:
     return tuple(
         f"{name}  then {old or 'unknown'}, now {new or 'unknown'}"
         for name, old, new in rows
-        if old or new
+        if old != new
     )

@@ -15,10 +15,14 @@ from pytest_repro.checking.repeat import Raised
 from pytest_repro.checking.trial import Trial
 from pytest_repro.errors import IsolationError
 from pytest_repro.model.baseline import Baseline, Environment, Provenance
-from pytest_repro.model.ids import IndexEntry
 from pytest_repro.model.outcome import Observation
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.compare import summary_of
+from pytest_repro.trace.components import (
+    configurations_from_rows,
+    configurations_rows,
+    digest_settings,
+)
 from pytest_repro.trace.rows import trace_from_rows, trace_rows
 
 _END = "end.json"
@@ -48,6 +52,8 @@ def keep_trial(context: RunContext, trial: Trial, raised: Raised | None, folder:
     provenance = Provenance(context.now(), 1, environment, context.tool)
     seen = [call.observation for call in trial.calls.values()]
     for one in seen:
+        if (settings := digest_settings(one.settings)) is not None:
+            store.write_rows({settings: configurations_rows(one.settings)})
         if one.trace is not None:
             store.write_rows({one.trace.digest: trace_rows(one.trace)})
     if seen:
@@ -70,12 +76,13 @@ def _end(folder: Path, raised: Raised | None, key: str) -> None:
 def _as_baseline(seen: Observation, provenance: Provenance) -> Baseline:
     return Baseline(
         check=seen.check,
-        index=IndexEntry(seen.digest, seen.ledger.digest),
+        index=seen.index,
         tensors=tuple(summary_of(path, record) for path, record in seen.tensors),
         ledger=seen.ledger,
         weights=seen.weights,
         provenance=provenance,
         trace=None if seen.trace is None else seen.trace.digest,
+        configuration=digest_settings(seen.settings),
         structure=seen.structure,
     )
 
@@ -112,6 +119,7 @@ def read_trial(folder: Path, environment: Environment) -> IsolatedTrial | None:
 def _as_observation(stored: Baseline, store: Store) -> Observation:
     found = ((one.path, store.tensor(one.digest)) for one in stored.tensors)
     rows = None if stored.trace is None else store.rows(stored.trace)
+    settings = None if stored.configuration is None else store.rows(stored.configuration)
     return Observation(
         check=stored.check,
         tensors=tuple((path, record) for path, record in found if record is not None),
@@ -119,5 +127,7 @@ def _as_observation(stored: Baseline, store: Store) -> Observation:
         ledger=stored.ledger,
         weights=stored.weights,
         trace=None if rows is None else trace_from_rows(rows),
+        settings=configurations_from_rows(settings or ()),
+        inputs=stored.index.inputs,
         structure=stored.structure,
     )

@@ -1,11 +1,17 @@
-"""Judging one check against its reference: the gates value, noise, exact and tolerance."""
+"""Judging one check against its reference: the gates value, inputs, exact and tolerance."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from pytest_repro.checking.context import RunContext
-from pytest_repro.checking.explain import Anatomies, Evidence, Slack, decide_cause
+from pytest_repro.checking.explain import (
+    Anatomies,
+    Evidence,
+    Slack,
+    decide_cause,
+    setting_changes,
+)
 from pytest_repro.checking.references import Found, narrower
 from pytest_repro.checking.spec import TestSpec
 from pytest_repro.checking.trial import CheckCall, Trial
@@ -18,7 +24,6 @@ from pytest_repro.model.baseline import (
     LedgerDifference,
     TensorSummary,
 )
-from pytest_repro.model.ids import IndexEntry
 from pytest_repro.model.outcome import Outcome, Reference
 from pytest_repro.model.words import Distance, Gate, Verdict
 from pytest_repro.noise.ledger import compare_ledgers
@@ -35,6 +40,7 @@ from pytest_repro.tolerance.choose import (
     value_faults,
 )
 from pytest_repro.tolerance.judge import EXACT, passing_tolerance
+from pytest_repro.trace.components import SettingChange, compare_weights
 
 
 class Judging:
@@ -51,7 +57,7 @@ class Judging:
             found = self._context.references.find(check, reach)
             if found is None:
                 return self._missing(call, reach)
-            return self._against(spec, call, found, reach)
+            return self._against(spec, call, found)
         except BaselineError as error:
             return self.corrupt(call, error)
 
@@ -97,13 +103,11 @@ class Judging:
             called_at=call.called_at,
         )
 
-    def _against(self, spec: TestSpec, call: CheckCall, found: Found, reach: Distance) -> Outcome:
+    def _against(self, spec: TestSpec, call: CheckCall, found: Found) -> Outcome:
         observation = call.observation
-        if found.entry == IndexEntry(observation.digest, observation.ledger.digest):
+        if found.entry == observation.index:
             return self._exact(call, found)
         baseline, reference = self._context.references.load(found, observation.check)
-        if narrower(reference.distance, reach) is not reference.distance:
-            return self._too_far(call, reference)
         faults = structure_faults(
             Structured(tuple(one.path for one in baseline.tensors), baseline.structure),
             Structured(tuple(path for path, _ in observation.tensors), observation.structure),
@@ -111,34 +115,30 @@ class Judging:
         faults += value_faults(baseline.tensors, observation.tensors)
         facts = compare_facts(baseline.provenance.environment, self._context.environment)
         noise = compare_ledgers(baseline.ledger, observation.ledger, facts)
-        if faults or noise is not None:
+        weights = compare_weights(baseline.weights, observation.weights)
+        weights = tuple(one for one in weights if one.baseline and one.observed)
+        settings = self._settings(call, baseline)
+        is_equal = found.entry.value == observation.digest
+        if faults or noise is not None or weights or (settings and not is_equal):
             return self._drift_early(call, baseline, reference, faults, noise)
+        if is_equal:
+            said = tuple(f"{one}, and the result is equal" for one in settings)
+            return replace(self._exact(call, found), detail=said)
         return self._tolerance(spec, call, baseline, reference)
 
+    def _settings(self, call: CheckCall, baseline: Baseline) -> tuple[SettingChange, ...]:
+        """The entries of settings that both sides have and that differ."""
+        changes = setting_changes(self._context.store, baseline, call.observation.settings)
+        return tuple(one for one in changes if not one.is_one_sided)
+
     def _exact(self, call: CheckCall, found: Found) -> Outcome:
-        context = self._context
-        manifest = context.store.manifest_path(found.key, call.observation.check.module)
+        check = call.observation.check
         return Outcome(
-            check=call.observation.check,
+            check=check,
             verdict=Verdict.EXACT,
             gate=Gate.EXACT,
-            reference=Reference(found.key, found.distance, context.store.shown(manifest)),
+            reference=self._context.references.reference(found, check.module),
             observation=call.observation,
-            called_at=call.called_at,
-        )
-
-    def _too_far(self, call: CheckCall, reference: Reference) -> Outcome:
-        changed = ", ".join(
-            f"{fact.name} {fact.baseline or 'absent'} -> {fact.observed or 'absent'}"
-            for fact in reference.reasons
-        )
-        return Outcome(
-            check=call.observation.check,
-            verdict=Verdict.MISSING,
-            gate=Gate.VALUE,
-            reference=reference,
-            observation=call.observation,
-            detail=(f"the baseline under {reference.key} counts as `release`: {changed}",),
             called_at=call.called_at,
         )
 
@@ -153,7 +153,7 @@ class Judging:
         return Outcome(
             check=call.observation.check,
             verdict=Verdict.DRIFT,
-            gate=Gate.VALUE if faults else Gate.NOISE,
+            gate=Gate.VALUE if faults else Gate.INPUTS,
             reference=reference,
             observation=call.observation,
             baseline=baseline,
@@ -235,11 +235,12 @@ class Judging:
             Evidence(
                 noise=outcome.noise,
                 weights=anatomy.weights_changes(seen.weights),
-                settings=anatomy.setting_changes(),
+                settings=anatomy.setting_changes(seen.settings),
                 facts=facts,
                 kernels=self._kernels(before),
                 baseline=before,
                 observed=now,
+                value_passed=outcome.gate is not Gate.VALUE,
             )
         )
         slack = self._slack(outcome, trial)

@@ -10,10 +10,10 @@ from time import monotonic
 
 from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.disturb import Disturbing
-from pytest_repro.checking.trial import Anatomy, Trial
+from pytest_repro.checking.trial import Trial
 from pytest_repro.environment.kernels import digest_kernels, kernel_rows, with_kernels
 from pytest_repro.model.baseline import Baseline, Envelope, Provenance, TensorSummary
-from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, TensorRecord
+from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, TensorRecord
 from pytest_repro.model.outcome import Observation
 from pytest_repro.model.trace import Trace
 from pytest_repro.model.words import NoiseMode, Verdict
@@ -21,7 +21,12 @@ from pytest_repro.store.files import Row
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.compare import summary_of
 from pytest_repro.tensors.record import make_record
-from pytest_repro.trace.components import configurations_rows, digest_configurations, weights_rows
+from pytest_repro.trace.components import (
+    ComponentWeights,
+    configurations_rows,
+    digest_settings,
+    weights_rows,
+)
 from pytest_repro.trace.envelope import StepEnvelope, digest_step_envelope, step_envelope_rows
 from pytest_repro.trace.rows import trace_rows
 
@@ -87,28 +92,25 @@ class Recording:
     def _adopts(self, name: str) -> Baseline | None:
         return None if self._disturbing.was_done else self._adopted.get(name)
 
-    def _configuration(self) -> Digest | None:
-        found = self._anatomy.configurations
-        return digest_configurations(found) if found else None
-
     @cached_property
-    def _anatomy(self) -> Anatomy:
-        return self._first.watching.anatomy()
+    def _weight_tensors(self) -> tuple[ComponentWeights, ...]:
+        return self._first.watching.weight_tensors()
 
     def records(self, name: str) -> dict[Digest, tuple[Row, ...]]:
         """What a check's pipelines are made of, what they did, and how far each step moves."""
-        trace, configuration = self._trace(name), self._configuration()
+        trace, seen = self._trace(name), self._first.calls[name].observation
+        configuration = digest_settings(seen.settings)
         kernels = self._context.kernels()
         records: dict[Digest, tuple[Row, ...]] = {digest_kernels(kernels): kernel_rows(kernels)}
         if trace is not None:
             records[trace.digest] = trace_rows(trace)
         if configuration is not None:
-            records[configuration] = configurations_rows(self._anatomy.configurations)
+            records[configuration] = configurations_rows(seen.settings)
         envelope = self._step_envelope(name)
         if envelope is not None:
             records[digest_step_envelope(envelope)] = step_envelope_rows(envelope)
-        digests = {one.component: one.digest for one in self._first.calls[name].observation.weights}
-        for table in self._anatomy.weights:
+        digests = {one.component: one.digest for one in seen.weights}
+        for table in self._weight_tensors:
             if table.component in digests:
                 records[digests[table.component]] = weights_rows(table)
         return records
@@ -129,14 +131,14 @@ class Recording:
         observation = self._first.calls[name].observation
         return Baseline(
             check=observation.check,
-            index=IndexEntry(observation.digest, observation.ledger.digest),
+            index=observation.index,
             tensors=tuple(
                 self._summary(name, path, record) for path, record in observation.tensors
             ),
             ledger=observation.ledger,
             weights=observation.weights,
             trace=None if (trace := self._trace(name)) is None else trace.digest,
-            configuration=self._configuration(),
+            configuration=digest_settings(observation.settings),
             step_envelope=self._step_envelope_digest(name),
             no_envelope=self.absence(name),
             structure=observation.structure,

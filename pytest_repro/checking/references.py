@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_repro.environment.key import apart, order_references
 from pytest_repro.errors import CorruptBaseline
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, Ledger, TensorRecord
 from pytest_repro.model.outcome import Reference
@@ -17,11 +18,8 @@ from pytest_repro.tensors.dtypes import DTYPES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_repro.model.baseline import Baseline, Environment
+    from pytest_repro.model.baseline import Baseline
     from pytest_repro.noise.sources import Replay
-
-
-_REACH = {Distance.OWN: 0, Distance.RELEASE: 1, Distance.ANY: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +41,20 @@ class Index:
 
 def narrower(*reaches: Distance) -> Distance:
     """The nearest of several reaches."""
-    return min(reaches, key=lambda reach: _REACH[reach])
+    return min(reaches, key=tuple(Distance).index)
 
 
 class References:
-    """Finds references in a store for one environment.
+    """Finds references in a store for one key.
 
     Args:
         store: The baselines.
         key: Our key.
-        environment: Gives our environment; asked only where facts are compared.
     """
 
-    def __init__(
-        self, store: Store, key: EnvironmentKey, environment: Callable[[], Environment]
-    ) -> None:
+    def __init__(self, store: Store, key: EnvironmentKey) -> None:
         self._store = store
         self._key = key
-        self._environment = environment
         self._own: dict[str, Reference] = {}
         self._orders: dict[Distance, tuple[tuple[EnvironmentKey, Distance], ...]] = {}
 
@@ -111,50 +105,28 @@ class References:
         """The entry under our own key, if there is one."""
         return self._store.index(self._key, check.module).get(check.entry)
 
-    def equal_release(self, check: CheckId, entry: IndexEntry) -> Baseline | None:
-        """The nearest baseline of another framework version with bitwise this value and noise."""
+    def equal_elsewhere(self, check: CheckId, entry: IndexEntry) -> Baseline | None:
+        """The nearest baseline of a variant or release with bitwise this value and these inputs."""
         for key, distance in self._order(Distance.RELEASE):
             stored = self._store.index(key, check.module).get(check.entry)
-            if distance is Distance.RELEASE and stored == entry:
+            if distance is not Distance.OWN and stored == entry:
                 return self._store.baseline(key, check)
         return None
 
     def load(self, found: Found, check: CheckId) -> tuple[Baseline, Reference]:
-        """The baseline behind an entry, and the reference with its true distance.
-
-        A baseline under our own key counts as ``release`` where a fact that changes bits differs.
+        """The baseline behind an entry, and the reference.
 
         Raises:
-            CorruptBaseline: The check's line of the index is not the one of its block; nothing can
-                be judged then, for a value may equal the one and not the other.
+            CorruptBaseline: The manifest cannot be used.
         """
-        from pytest_repro.environment.key import compare_facts
+        return self._store.baseline(found.key, check), self.reference(found, check.module)
 
-        baseline = self._store.baseline(found.key, check)
-        self._demand_intact(baseline, found, check)
-        differing = compare_facts(baseline.provenance.environment, self._environment())
-        reasons = tuple(fact for fact in differing if fact.changes_bits)
-        distance = found.distance
-        if distance is Distance.OWN and reasons:
-            distance = Distance.RELEASE
-        manifest = self._store.shown(self._store.manifest_path(found.key, check.module))
-        return baseline, Reference(found.key, distance, manifest, reasons)
-
-    def _demand_intact(self, baseline: Baseline, found: Found, check: CheckId) -> None:
-        from pytest_repro.store.manifest import index_of
-
-        held = index_of(baseline)
-        if held != found.entry:
-            where = self._store.shown(self._store.manifest_path(found.key, check.module))
-            raise CorruptBaseline(
-                f"index and block of {check} disagree",
-                facts=(
-                    f"index  value {found.entry.value}, noise {found.entry.noise}",
-                    f"block  value {held.value}, noise {held.noise}",
-                ),
-                where=where,
-                next_step=f"git checkout -- {where}   (pytest-repro verify lists every fault)",
-            )
+    def reference(self, found: Found, module: str) -> Reference:
+        """Where the baseline behind an entry is, how far away, and what sets a variant apart."""
+        manifest = self._store.shown(self._store.manifest_path(found.key, module))
+        is_variant = found.distance is Distance.VARIANT
+        words = apart(self._key, found.key) if is_variant else ""
+        return Reference(found.key, found.distance, manifest, words)
 
     def recorded_noise(self, module: str, test: str, reach: Distance) -> Replay:
         """The draws of a test as its nearest baseline recorded them.
@@ -206,7 +178,5 @@ class References:
 
     def _order(self, reach: Distance) -> tuple[tuple[EnvironmentKey, Distance], ...]:
         if reach not in self._orders:
-            from pytest_repro.environment.key import order_references
-
             self._orders[reach] = order_references(self._key, self._store.keys(), reach)
         return self._orders[reach]

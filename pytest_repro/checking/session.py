@@ -23,7 +23,7 @@ from pytest_repro.errors import BaselineError
 from pytest_repro.frameworks.framework import default_framework
 from pytest_repro.guard.guard import Isolation, guard_randomness
 from pytest_repro.model.artefact import Artefact, Candidate
-from pytest_repro.model.ids import CheckId, Digest
+from pytest_repro.model.ids import CheckId, IndexEntry
 from pytest_repro.model.outcome import Reference
 from pytest_repro.model.words import Distance, Framework, NoiseMode, TraceLevel, UpdateMode
 from pytest_repro.noise.canary import noise_canary
@@ -118,17 +118,17 @@ class Session:
         """Looks a value up in the indices as they are now, before the test runs."""
         context = self.context
         if context.is_isolated or context.settings.update is not UpdateMode.NONE:
-            return lambda check, value, noise: (False, None)
+            return lambda check, entry: (False, None)
         reach = narrower(context.settings.reference, spec.asked.reference)
         try:
             indices = context.references.indices(spec.module, spec.test, reach)
             own = context.references.own_reference(spec.module)
         except BaselineError:
-            return lambda check, value, noise: (False, None)  # said when the test is judged
+            return lambda check, entry: (False, None)  # said when the test is judged
 
-        def find(check: CheckId, value: Digest, noise: Digest) -> tuple[bool, Reference | None]:
+        def find(check: CheckId, entry: IndexEntry) -> tuple[bool, Reference | None]:
             found = next((one for one in indices if check.entry in one.entries), None)
-            if found is None or found.entries[check.entry] != (value, noise):
+            if found is None or found.entries[check.entry] != entry:
                 return False, None
             return True, own if found.distance is Distance.OWN else None
 
@@ -213,7 +213,7 @@ def open_session(
         key=environment.key,
         environment=environment,
         store=store,
-        references=References(store, environment.key, lambda: environment),
+        references=References(store, environment.key),
         framework=framework,
         policy=_policy_of(policy, store),
         wants=wants,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,8 +15,8 @@ from pytest_repro.errors import SettingError, UsageError
 from pytest_repro.frameworks.framework import FrameworkAdapter
 from pytest_repro.frameworks.values import value_from
 from pytest_repro.frameworks.watch import Watch, watch
-from pytest_repro.model.baseline import WeightsDigest
-from pytest_repro.model.ids import CheckId, Digest, Ledger
+from pytest_repro.model.baseline import Configuration, WeightsDigest
+from pytest_repro.model.ids import CheckId, IndexEntry, Ledger
 from pytest_repro.model.outcome import Observation, Reference
 from pytest_repro.model.trace import CellRecord, Trace
 from pytest_repro.model.words import Distance, TraceLevel
@@ -24,7 +24,7 @@ from pytest_repro.noise.ledger import EMPTY_LEDGER
 from pytest_repro.settings import parse_choice, parse_count
 from pytest_repro.tensors.digest import digest_leaves
 from pytest_repro.tensors.record import owned
-from pytest_repro.trace.components import ComponentWeights, Configuration
+from pytest_repro.trace.components import ComponentWeights, digest_inputs, digest_settings
 from pytest_repro.trace.records import make_trace
 
 if TYPE_CHECKING:
@@ -53,10 +53,8 @@ class CheckCall(NamedTuple):
 class FindExact(Protocol):
     """Looks a value up while it is still at hand."""
 
-    def __call__(
-        self, check: CheckId, value: Digest, noise: Digest
-    ) -> tuple[bool, Reference | None]:
-        """Whether both digests are stored, and where if that is under our own key."""
+    def __call__(self, check: CheckId, entry: IndexEntry) -> tuple[bool, Reference | None]:
+        """Whether these digests are stored, and where if that is under our own key."""
 
 
 class Trial:
@@ -278,13 +276,24 @@ class Trial:
         leaves = [(path, record.digest) for path, record in seen.tensors]
         digest = digest_leaves(leaves, seen.structure)
         ledger = self.ledger
-        is_exact, reference = self._find_exact(check, digest, ledger.digest)
+        settings = () if self._watching is None else self._watching.configurations()
+        seen_so_far = Observation(
+            check,
+            (),
+            digest,
+            ledger,
+            self._weights,
+            settings=settings,
+            inputs=digest_inputs(self._weights, digest_settings(settings)),
+        )
+        is_exact, reference = self._find_exact(check, seen_so_far.index)
         if is_exact:
-            return Observation(check, (), digest, ledger, self._weights), reference
+            return seen_so_far, reference
         # The test may change its array in place after the check; what was checked must not move.
         kept = tuple((path, owned(record)) for path, record in seen.tensors)
         trace = None if self._watching is None else self._watching.trace()
-        return Observation(check, kept, digest, ledger, self._weights, trace, seen.structure), None
+        whole = replace(seen_so_far, tensors=kept, trace=trace, structure=seen.structure)
+        return whole, None
 
     def _tolerance(self, check: CheckId, tolerance: object) -> Tolerance:
         from pytest_repro.tolerance.bounds import tolerance_from
@@ -311,14 +320,6 @@ class Trial:
 def _is_text(name: object) -> bool:
     """Whether a name is text; tests are rarely typed."""
     return isinstance(name, str)
-
-
-@dataclass(frozen=True, slots=True)
-class Anatomy:
-    """What the watched pipelines are made of: parameters one by one, and configurations."""
-
-    weights: tuple[ComponentWeights, ...] = ()
-    configurations: tuple[Configuration, ...] = ()
 
 
 class Watching:
@@ -391,19 +392,20 @@ class Watching:
         traces = [watched.trace() for watched in self._watches]
         return traces[0] if len(traces) == 1 else _joined(traces)
 
-    def anatomy(self) -> Anatomy:
-        """Parameters and configurations as they are now; reads every weight."""
-        return Anatomy(
-            tuple(
-                ComponentWeights(f"{_prefix(number)}{one.component}", one.tensors)
-                for number, watched in enumerate(self._watches)
-                for one in watched.weight_tensors()
-            ),
-            tuple(
-                replace(one, component=f"{_prefix(number)}{one.component}")
-                for number, watched in enumerate(self._watches)
-                for one in watched.configurations()
-            ),
+    def configurations(self) -> tuple[Configuration, ...]:
+        """The configurations of the components as they are now."""
+        return tuple(
+            replace(one, component=f"{_prefix(number)}{one.component}")
+            for number, watched in enumerate(self._watches)
+            for one in watched.configurations()
+        )
+
+    def weight_tensors(self) -> tuple[ComponentWeights, ...]:
+        """Every parameter as it is now."""
+        return tuple(
+            ComponentWeights(f"{_prefix(number)}{one.component}", one.tensors)
+            for number, watched in enumerate(self._watches)
+            for one in watched.weight_tensors()
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_repro.cli import accept, arguments, renaming
+from pytest_repro.cli import accept, arguments, migrate, renaming
 from pytest_repro.cli import keep as keeping
 from pytest_repro.cli import look as looking
 from pytest_repro.cli.context import Command, Example
@@ -220,6 +220,20 @@ COMMANDS: tuple[Command, ...] = (
                 "A module was moved.",
             ),
             Example("pytest-repro rename tests/models tests/pipelines --yes", "A folder was."),
+        ),
+        ((ExitCode.OK, "done, or shown"), _UNREADABLE),
+    ),
+    Command(
+        "migrate",
+        "Move baselines of schema 1 to their complete keys.",
+        "Write every manifest of schema 1 anew under the complete key that its recorded facts\n"
+        "give. Tensors and records stay as they are. Shows first; --yes migrates.",
+        arguments.migrate,
+        migrate.migrate_,
+        (
+            Example("pytest-repro migrate", "Show what would be migrated."),
+            Example("pytest-repro migrate --yes", "Migrate it."),
+            Example("pytest-repro migrate --baselines tests/baselines --yes", "Another folder."),
         ),
         ((ExitCode.OK, "done, or shown"), _UNREADABLE),
     ),

@@ -143,6 +143,11 @@ def rename(parser: argparse.ArgumentParser) -> None:
     add_place(parser)
 
 
+def migrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="Migrate; without it nothing changes.")
+    add_place(parser)
+
+
 def gc(parser: argparse.ArgumentParser) -> None:
     _yes(parser)
     parser.add_argument(

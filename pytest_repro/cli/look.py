@@ -9,7 +9,7 @@ from pytest_repro.analysis import sides as upkeep
 from pytest_repro.analysis.agreement import LeafDistance, farthest
 from pytest_repro.cli.context import Context
 from pytest_repro.cli.reports import list_report, side_of
-from pytest_repro.cli.showing import baseline_lines, environment_table
+from pytest_repro.cli.showing import baseline_lines, environment_table, suffix_lines
 from pytest_repro.errors import ExitCode, StoreError, UsageError
 from pytest_repro.model.words import Framework
 from pytest_repro.report.matrix import matrix_html, matrix_json, matrix_lines, matrix_tables
@@ -37,7 +37,10 @@ def env(context: Context) -> ExitCode:
     if context.has("json"):
         context.output.line(json_text("env", key=environment.key, facts=environment.facts))
         return ExitCode.OK
-    context.output.line(f"key  {environment.key}\n")
+    context.output.line(f"key  {environment.key}")
+    for line in suffix_lines(environment):
+        context.output.line(f"     {line}")
+    context.output.line("")
     context.output.table(environment_table(environment))
     context.output.line("\n* a difference is known or documented to change results")
     return ExitCode.OK

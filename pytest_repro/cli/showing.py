@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from pytest_repro.environment.facts import default_of, not_at_default
 from pytest_repro.model.baseline import Baseline, Environment, TensorSummary
 from pytest_repro.model.ids import Draw, EnvironmentKey
 from pytest_repro.report.tables import Column, Table, count_text, number_text
@@ -20,6 +21,13 @@ def environment_table(environment: Environment) -> Table:
         for fact in environment.facts
     )
     return Table((Column(""), Column("fact"), Column("value")), rows)
+
+
+def suffix_lines(environment: Environment) -> Iterator[str]:
+    """What the suffix of the key means: a line for each fact that is not at its default."""
+    pairs = [(fact.name, fact.value) for fact in environment.facts]
+    for name, value in not_at_default(pairs, environment.key):
+        yield f"suffix  {name} is {value or 'not set'}, by default {default_of(name) or 'not set'}"
 
 
 def baseline_lines(key: EnvironmentKey, baseline: Baseline, manifest: str) -> Iterator[str]:
@@ -41,6 +49,7 @@ def baseline_lines(key: EnvironmentKey, baseline: Baseline, manifest: str) -> It
         yield f"  steps       {baseline.step_envelope} (envelope of each step)"
     if baseline.trace:
         yield f"  trace       {baseline.trace}"
+    yield from (f"  {line}" for line in suffix_lines(made.environment))
     facts = [fact for fact in made.environment.facts if fact.changes_bits and fact.value]
     for fact in facts:
         yield f"  fact        {fact.name} {fact.value}"

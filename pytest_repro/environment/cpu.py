@@ -1,4 +1,4 @@
-"""The part of a key that the CPU makes, and all of it where numpy alone computes."""
+"""The part of a key that the CPU makes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from pytest_repro.environment import host
-from pytest_repro.environment.key import cpu_key, framework_key
+from pytest_repro.environment.key import cpu_key
 from pytest_repro.environment.simd import simd_level, simd_of_mask
-from pytest_repro.model.ids import EnvironmentKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +40,7 @@ def see_cpu(
         ("cpu.simd", simd),
         ("cpu.simd_native", native),
     )
-    return SeenCpu(cpu_key(cpu.features.arch, simd, cores), facts)
-
-
-def numpy_key(variables: Mapping[str, str]) -> EnvironmentKey:
-    """The key of an environment without another framework, as `observe_environment` makes it."""
-    return EnvironmentKey(see_cpu(variables).hardware, framework_key("numpy", np.__version__))
+    return SeenCpu(cpu_key(cpu.features.arch, simd, cores, cpu.l2_per_core_bytes), facts)
 
 
 @dataclass(frozen=True, slots=True)

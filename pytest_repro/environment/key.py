@@ -28,14 +28,16 @@ class HardwareKind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """A hardware key taken apart.
+    """The hardware part of a key, taken apart.
 
     Attributes:
         kind: CPU, Ascend or GPU.
-        name: The key itself.
+        name: The part without the L2 size, e.g. ``cpu-x86_64-avx2-2c``.
         arch: Of a CPU, e.g. ``x86_64``; else ``""``.
         simd: Of a CPU, e.g. ``avx2``; else ``""``.
         core_count: Of a CPU, cores the process may run on; else 0.
+        l2: Of a CPU, the L2 size per core, e.g. ``512k`` or ``unknown``; ``""`` where the key has
+            none.
     """
 
     kind: HardwareKind
@@ -43,12 +45,40 @@ class Hardware:
     arch: str = ""
     simd: str = ""
     core_count: int = 0
+    l2: str = ""
 
 
-_CPU_TEXT = re.compile(r"cpu-(?P<arch>[a-z0-9_]+)-(?P<simd>[a-z0-9_]+)-(?P<cores>[1-9][0-9]*)c")
+@dataclass(frozen=True, slots=True)
+class Software:
+    """The framework part of a key, taken apart.
+
+    Attributes:
+        name: E.g. ``mindspore``.
+        version: E.g. ``2.10.0``.
+        cann: CANN's version, ``unknown``, or ``""`` where there is no Ascend device.
+        suffix: Hash of the facts that are not at their default; ``""`` where all are.
+    """
+
+    name: str
+    version: str
+    cann: str = ""
+    suffix: str = ""
+
+
+UNKNOWN = "unknown"
+"""What a key says in place of a fact that could not be read; it equals no known value."""
+
+_CPU_TEXT = re.compile(
+    r"(?P<name>cpu-(?P<arch>[a-z0-9_]+)-(?P<simd>[a-z0-9_]+)-(?P<cores>[1-9][0-9]*)c)"
+    r"(-l2_(?P<l2>[1-9][0-9]*[kb]|unknown))?"
+)
 _SOC_TEXT = re.compile(r"ascend[0-9]+[a-z0-9]*([_-][a-z0-9]+)*")
 _GPU_TEXT = re.compile(r"gpu-[a-z0-9]+(-[a-z0-9]+)*")
-_FRAMEWORK_TEXT = re.compile(r"(?P<name>[a-z][a-z_]*)-(?P<version>[0-9][0-9A-Za-z.+_!-]*)")
+_FRAMEWORK_TEXT = re.compile(
+    r"(?P<name>[a-z][a-z_]*)-(?P<version>[0-9][0-9A-Za-z.+_!-]*?)"
+    r"(\+cann_(?P<cann>[0-9a-z][0-9a-z._]*))?(~(?P<suffix>[0-9a-f]{6}))?"
+)
+_EXAMPLE = "cpu-x86_64-avx2-2c-l2_512k/mindspore-2.10.0"
 
 # Source: full name to family, transform.json of Ascend/RecSDK. "ascend910b" without a digit is the
 # first generation (910A), so a family never follows from how a name begins.
@@ -64,22 +94,27 @@ _FAMILIES = {
 _FAMILY_NAMES = frozenset({"ascend910", "ascend910_93", "ascend310p"})
 
 
-def cpu_key(arch: str, simd: str, core_count: int) -> str:
-    """The hardware key of a CPU: ``cpu-x86_64-avx2-2c``.
+def cpu_key(arch: str, simd: str, core_count: int, l2_bytes: int) -> str:
+    """The hardware key of a CPU: ``cpu-x86_64-avx2-2c-l2_512k``.
 
     Args:
         arch: As from `simd.normal_arch`.
         simd: As from `simd.simd_level`.
         core_count: Cores that the process may run on, at least 1.
+        l2_bytes: L2 size per core; 0 when it could not be read.
 
     Raises:
         EnvironmentFault: The parts do not make a key that can be read back.
     """
-    key = f"cpu-{arch}-{simd}-{core_count}c"
+    size = f"{l2_bytes // 1024}k" if l2_bytes % 1024 == 0 else f"{l2_bytes}b"
+    key = f"cpu-{arch}-{simd}-{core_count}c-l2_{size if l2_bytes else UNKNOWN}"
     if not _CPU_TEXT.fullmatch(key):
         raise EnvironmentFault(
             "this CPU cannot be named by a key",
-            facts=(f"architecture {arch!r}, instruction set {simd!r}, cores {core_count}",),
+            facts=(
+                f"architecture {arch!r}, instruction set {simd!r}, cores {core_count}, "
+                f"L2 {l2_bytes} bytes",
+            ),
         )
     return key
 
@@ -126,14 +161,21 @@ def gpu_key(name: str) -> str:
     return "gpu-" + "-".join(words)
 
 
-def framework_key(name: str, version: str) -> str:
-    """The framework key: ``mindspore-2.10.0``.
+def framework_key(name: str, version: str, *, cann: str | None = None) -> str:
+    """The framework key: ``mindspore-2.10.0``, on Ascend ``mindspore-2.7.1+cann_8.2.rc1``.
+
+    Args:
+        name: The framework.
+        version: Its version.
+        cann: CANN's version, ``""`` when it could not be read; ``None`` without an Ascend device.
 
     Raises:
         EnvironmentFault: The parts do not make a key that can be read back.
     """
     key = f"{name.strip().lower()}-{version.strip()}"
-    if not _FRAMEWORK_TEXT.fullmatch(key):
+    if cann is not None:
+        key += f"+cann_{re.sub('[^0-9a-z.]+', '_', cann.strip().lower()) or UNKNOWN}"
+    if _software_or_none(key) is None:
         raise EnvironmentFault(
             f"{name!r} in version {version!r} cannot be named by a key",
             next_step=f"reinstall {name}, so that its version can be read",
@@ -142,17 +184,16 @@ def framework_key(name: str, version: str) -> str:
 
 
 def parse_key(text: str) -> EnvironmentKey:
-    """Read ``cpu-x86_64-avx2-2c/mindspore-2.10.0`` back.
+    """Read ``cpu-x86_64-avx2-2c-l2_512k/mindspore-2.10.0`` back.
 
     Raises:
         EnvironmentFault: It is not such a text.
     """
     hardware, slash, framework = text.partition("/")
-    if not slash or not _FRAMEWORK_TEXT.fullmatch(framework):
-        raise EnvironmentFault(
-            f"{text!r} is not an environment key, such as cpu-x86_64-avx2-2c/mindspore-2.10.0"
-        )
-    return EnvironmentKey(parse_hardware(hardware).name, framework)
+    if not slash or _software_or_none(framework) is None:
+        raise EnvironmentFault(f"{text!r} is not an environment key, such as {_EXAMPLE}")
+    parse_hardware(hardware)
+    return EnvironmentKey(hardware, framework)
 
 
 def parse_hardware(text: str) -> Hardware:
@@ -164,7 +205,7 @@ def parse_hardware(text: str) -> Hardware:
     hardware = _hardware_or_none(text)
     if hardware is None:
         raise EnvironmentFault(
-            f"{text!r} is not a hardware key, such as cpu-x86_64-avx2-2c or ascend910b1"
+            f"{text!r} is not a hardware key, such as cpu-x86_64-avx2-2c-l2_512k or ascend910b1"
         )
     return hardware
 
@@ -175,11 +216,23 @@ def is_of_kind(key: EnvironmentKey, kind: HardwareKind) -> bool:
     return hardware is not None and hardware.kind is kind
 
 
+def parse_software(text: str) -> Software:
+    """Take a framework key apart.
+
+    Raises:
+        EnvironmentFault: It is none.
+    """
+    software = _software_or_none(text)
+    if software is None:
+        raise EnvironmentFault(f"{text!r} is not a framework key, such as mindspore-2.10.0")
+    return software
+
+
 def compare_facts(baseline: Environment, observed: Environment) -> tuple[FactDifference, ...]:
     """The facts that differ, those that change bits first, then by name.
 
-    A fact that only one side has was not looked for on the other: it is shown, with ``""`` there,
-    but never counts as changing bits. Kernels are compared one by one, where they are measured.
+    A fact that only one side has was not looked for on the other. It is shown, with ``""`` there,
+    but does not count as changing bits. Kernels are compared one by one, where they are measured.
     """
     before = {fact.name: fact for fact in baseline.facts if fact.name != KERNELS}
     now = {fact.name: fact for fact in observed.facts if fact.name != KERNELS}
@@ -190,18 +243,42 @@ def compare_facts(baseline: Environment, observed: Environment) -> tuple[FactDif
     return tuple(sorted(found, key=lambda one: (not one.changes_bits, one.name)))
 
 
-def distance(baseline: Environment, observed: Environment) -> Distance | None:
-    """How far the environment of a baseline is from this one.
+def distance(own: EnvironmentKey, other: EnvironmentKey) -> Distance | None:
+    """How far another key is from ours.
 
     Returns:
-        ``own`` for the same key with no differing fact that changes bits; ``release`` for the same
-        hardware; ``any`` for other hardware of the same kind; ``None`` where it is never a
-        reference (another framework or another kind of hardware).
+        ``own`` for the same key; ``variant`` for the same hardware name and framework version with
+        another L2 size, CANN or suffix; ``release`` for another framework version on that hardware;
+        ``any`` for other hardware of the same kind; ``None`` where it is never a reference (another
+        framework or another kind of hardware).
     """
-    far = _key_distance(observed.key, baseline.key)
-    if far is Distance.OWN and any(one.changes_bits for one in compare_facts(baseline, observed)):
-        return Distance.RELEASE
-    return far
+    if own == other:
+        return Distance.OWN
+    ours, theirs = _parts_or_none(own), _parts_or_none(other)
+    if ours is None or theirs is None:
+        return None
+    if ours[0].kind is not theirs[0].kind or ours[1].name != theirs[1].name:
+        return None
+    if ours[0].name != theirs[0].name:
+        return Distance.ANY
+    return Distance.VARIANT if ours[1].version == theirs[1].version else Distance.RELEASE
+
+
+def apart(own: EnvironmentKey, other: EnvironmentKey) -> str:
+    """What sets a variant of our key apart, in words: ``L2 1024k, here 512k``."""
+    ours, theirs = _parts_or_none(own), _parts_or_none(other)
+    if ours is None or theirs is None:
+        return ""
+    rows = (
+        ("L2", theirs[0].l2, ours[0].l2),
+        ("CANN", theirs[1].cann, ours[1].cann),
+        ("suffix", theirs[1].suffix, ours[1].suffix),
+    )
+    return "; ".join(
+        f"{what} {there or 'none'}, here {here or 'none'}"
+        for what, there, here in rows
+        if there != here
+    )
 
 
 def order_references(
@@ -209,9 +286,9 @@ def order_references(
 ) -> tuple[tuple[EnvironmentKey, Distance], ...]:
     """The keys in which a baseline is looked for, nearest first; a total order.
 
-    Our own key; then the same hardware, newest version not newer than ours downwards, then newer
-    ones from the oldest upwards; then other hardware of the same kind by the same rule, ties by
-    name. Another framework or another kind of hardware is never a reference.
+    By distance; on the same hardware those of our L2 size first; then by version, from ours
+    downwards and then from the oldest newer one upwards; then those of our L2 size, CANN and
+    suffix; then by name. Another framework or another kind of hardware is never a reference.
 
     Guarantees: the result does not depend on the order of ``available``; a further key moves no
     other; where our own key is available it is first.
@@ -219,52 +296,62 @@ def order_references(
     Args:
         own: Our key.
         available: Keys that have baselines; other folders among them are passed over.
-        reach: How far to go: ``own``, ``release`` or ``any``.
+        reach: How far to go.
     """
-    near = _REACH[reach]
-    found = [(key, far) for key in set(available) if (far := _key_distance(own, key)) in near]
-    groups = [
-        _by_version(own, [key for key, far in found if far is wanted]) for wanted in _REACH_ORDER
-    ]
-    return tuple((key, far) for far, keys in zip(_REACH_ORDER, groups, strict=True) for key in keys)
+    near = tuple(Distance)[: tuple(Distance).index(reach) + 1]
+    found = [(key, far) for key in set(available) if (far := distance(own, key)) in near]
+    return tuple(
+        (key, wanted)
+        for wanted in near
+        for key in _nearest_first(own, [key for key, far in found if far is wanted])
+    )
 
 
-_REACH_ORDER = (Distance.OWN, Distance.RELEASE, Distance.ANY)
-_REACH = {far: _REACH_ORDER[: place + 1] for place, far in enumerate(_REACH_ORDER)}
-
-
-def _by_version(own: EnvironmentKey, keys: list[EnvironmentKey]) -> list[EnvironmentKey]:
+def _nearest_first(own: EnvironmentKey, keys: list[EnvironmentKey]) -> list[EnvironmentKey]:
     ours = _rank(own)
-    named = sorted(keys)
-    older = sorted((key for key in named if _rank(key) <= ours), key=_rank, reverse=True)
-    newer = sorted((key for key in named if _rank(key) > ours), key=_rank)
-    return older + newer
+    # Stable sorts, the last one weighs most.
+    alike = sorted(sorted(keys), key=lambda key: _unlike(own, key))
+    older = sorted((key for key in alike if _rank(key) <= ours), key=_rank, reverse=True)
+    newer = sorted((key for key in alike if _rank(key) > ours), key=_rank)
+    return sorted(older + newer, key=lambda key: _has_other_l2(own, key))
+
+
+def _unlike(own: EnvironmentKey, other: EnvironmentKey) -> tuple[bool, bool, bool]:
+    """Whether L2 size, CANN and suffix differ."""
+    ours, theirs = _parts_or_none(own), _parts_or_none(other)
+    if ours is None or theirs is None:
+        return (False, False, False)
+    return (
+        ours[0].l2 != theirs[0].l2,
+        ours[1].cann != theirs[1].cann,
+        ours[1].suffix != theirs[1].suffix,
+    )
+
+
+def _has_other_l2(own: EnvironmentKey, other: EnvironmentKey) -> bool:
+    return distance(own, other) is not Distance.ANY and _unlike(own, other)[0]
 
 
 def _rank(key: EnvironmentKey) -> VersionRank:
+    software = _software_or_none(key.framework)
+    return version_rank(software.version if software else "")
 
-    found = _FRAMEWORK_TEXT.fullmatch(key.framework)
-    return version_rank(found["version"] if found else "")
+
+def _parts_or_none(key: EnvironmentKey) -> tuple[Hardware, Software] | None:
+    hardware, software = _hardware_or_none(key.hardware), _software_or_none(key.framework)
+    return None if hardware is None or software is None else (hardware, software)
 
 
-def _key_distance(own: EnvironmentKey, other: EnvironmentKey) -> Distance | None:
-    if own == other:
-        return Distance.OWN
-    ours, theirs = (_FRAMEWORK_TEXT.fullmatch(key.framework) for key in (own, other))
-    if ours is None or theirs is None or ours["name"] != theirs["name"]:
-        return None
-    if own.hardware == other.hardware:
-        return Distance.RELEASE
-    here, there = _hardware_or_none(own.hardware), _hardware_or_none(other.hardware)
-    if here is None or there is None or here.kind is not there.kind:
-        return None
-    return Distance.ANY
+def _software_or_none(text: str) -> Software | None:
+    found = _FRAMEWORK_TEXT.fullmatch(text)
+    return None if found is None else Software(**found.groupdict(default=""))
 
 
 def _hardware_or_none(text: str) -> Hardware | None:
     cpu = _CPU_TEXT.fullmatch(text)
     if cpu is not None:
-        return Hardware(HardwareKind.CPU, text, cpu["arch"], cpu["simd"], int(cpu["cores"]))
+        cores, l2 = int(cpu["cores"]), cpu["l2"] or ""
+        return Hardware(HardwareKind.CPU, cpu["name"], cpu["arch"], cpu["simd"], cores, l2)
     if _SOC_TEXT.fullmatch(text) and text not in _FAMILY_NAMES:
         return Hardware(HardwareKind.ASCEND, text)
     if _GPU_TEXT.fullmatch(text):

@@ -15,7 +15,7 @@ from pytest_repro.environment import ascend, host
 from pytest_repro.environment import cpu as onednn
 from pytest_repro.environment import key as environment
 from pytest_repro.environment.cpu import see_cpu
-from pytest_repro.environment.facts import make_fact, project_facts
+from pytest_repro.environment.facts import complete_key, make_fact, project_facts
 from pytest_repro.errors import EnvironmentFault
 from pytest_repro.frameworks import installed
 from pytest_repro.frameworks.framework import FrameworkAdapter, default_framework
@@ -30,10 +30,11 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A key's hardware and the facts that were read on the way to it."""
+    """A key's hardware and CANN (``None`` without Ascend), and the facts that were read for it."""
 
     hardware: str
     facts: Pairs
+    cann: str | None = None
 
 
 def observe_environment(
@@ -69,7 +70,8 @@ def observe_environment(
     switches = adapter.facts() if name == "mindspore" else ()
     seen = _see_device(name, adapter, known)
     version = adapter.version() if name == "mindspore" else np.__version__
-    key = EnvironmentKey(seen.hardware, environment.framework_key(name, version))
+    software = environment.framework_key(name, version, cann=seen.cann)
+    key = EnvironmentKey(seen.hardware, software)
     pairs = (
         *seen.facts,
         *switches,
@@ -85,7 +87,8 @@ def observe_environment(
     facts = [fact for fact in made if fact.value or fact.changes_bits or not _is_variable(fact)]
     facts += noise_canary()
     _refuse_twins([fact.name for fact in facts])
-    return Environment(key, tuple(sorted(facts, key=lambda fact: fact.name)))
+    facts.sort(key=lambda fact: fact.name)
+    return Environment(complete_key(key, [(f.name, f.value) for f in facts]), tuple(facts))
 
 
 def _framework_name(asked: str, adapter: FrameworkAdapter) -> str:
@@ -115,8 +118,9 @@ def own_kind(framework: str, adapter: FrameworkAdapter) -> environment.HardwareK
 def _see_device(name: str, adapter: FrameworkAdapter, variables: Mapping[str, str]) -> _Seen:
     target = adapter.device()[0] if name == "mindspore" else "CPU"
     if target == "CPU":
-        library = _onednn_of(adapter) if name == "mindspore" else None
-        return _see_cpu(library, variables)
+        if name != "mindspore":
+            return _see_cpu(None, {})  # oneDNN's limits do not reach numpy
+        return _see_cpu(_onednn_of(adapter), variables)
     # Beside a device the host's CPU is a fact, not the key.
     host_cpu = _see_cpu(None, variables).facts
     if target == "Ascend":
@@ -133,13 +137,14 @@ def _see_cpu(library: onednn.OneDnn | None, variables: Mapping[str, str]) -> _Se
 
 def _see_ascend(adapter: FrameworkAdapter, variables: Mapping[str, str], host_cpu: Pairs) -> _Seen:
     key = environment.soc_key(ascend.read_soc_name(adapter.device_name))
+    cann = ascend.cann_version(variables)
     facts = (
         ("ascend.family", environment.soc_family(key)),
-        ("cann.version", ascend.cann_version(variables)),
+        ("cann.version", cann),
         ("driver.version", ascend.driver_version()),
         ("firmware.version", ascend.firmware_version()),
     )
-    return _Seen(key, (*host_cpu, *facts))
+    return _Seen(key, (*host_cpu, *facts), cann)
 
 
 def _onednn_of(adapter: FrameworkAdapter) -> onednn.OneDnn | None:

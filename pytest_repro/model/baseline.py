@@ -6,7 +6,7 @@ words and `adapters` store. The words are those of the glossary in ARCHITECTURE.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_repro.model.ids import (
     CheckId,
@@ -25,8 +25,7 @@ class Fact:
     Attributes:
         name: Dotted lower-case name, e.g. ``cann.version``.
         value: Its text; ``""`` when it does not exist here.
-        changes_bits: Whether a difference is known or documented to change results, so that a
-            baseline under the same key counts as ``release`` instead of ``own``.
+        changes_bits: Whether a difference is known or documented to change results.
     """
 
     name: str
@@ -139,10 +138,24 @@ class LedgerDifference:
 
 @dataclass(frozen=True, slots=True)
 class WeightsDigest:
-    """The digest of all parameters of one component of a pipeline."""
+    """The digest of all parameters of one component of a pipeline.
+
+    Attributes:
+        tensors: Name and digest of each parameter, where they were just read; never stored.
+    """
 
     component: str
     digest: Digest
+    tensors: tuple[tuple[str, Digest], ...] = field(default=(), compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The configuration of a component: its entries as canonical text, sorted by name."""
+
+    component: str
+    class_name: str
+    entries: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

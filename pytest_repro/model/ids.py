@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, NewType
 
@@ -36,8 +37,8 @@ class CheckId:
 
 @dataclass(frozen=True, slots=True, order=True)
 class EnvironmentKey:
-    """The short part of an environment that picks a folder, e.g. ``cpu-x86_64-avx2-2c`` and
-    ``mindspore-2.10.0``.
+    """The part of an environment that selects a baseline, e.g. ``cpu-x86_64-avx2-2c-l2_512k`` and
+    ``mindspore-2.10.0``; it contains every fact that is known to change bits.
     """
 
     hardware: str
@@ -47,14 +48,22 @@ class EnvironmentKey:
         return f"{self.hardware}/{self.framework}"
 
 
-class IndexEntry(NamedTuple):
-    """All that an ``exact`` verdict needs: digest of the value and of the ledger.
+NO_INPUTS = Digest(hashlib.sha256().hexdigest())
+"""Digest of the inputs of a check that watched no pipeline."""
 
-    A tuple, because an index is read whole and holds thousands.
+
+class IndexEntry(NamedTuple):
+    """All that an ``exact`` verdict needs; a tuple, because an index may hold thousands.
+
+    Attributes:
+        value: Digest of the value.
+        noise: Digest of the draws.
+        inputs: Digest of the weights and settings of the watched pipelines.
     """
 
     value: Digest
     noise: Digest
+    inputs: Digest = NO_INPUTS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

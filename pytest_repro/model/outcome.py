@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_repro.model.ids import (
+    NO_INPUTS,
     CheckId,
     Digest,
     EnvironmentKey,
     FactDifference,
+    IndexEntry,
     Ledger,
     TensorRecord,
 )
@@ -18,6 +20,7 @@ from pytest_repro.model.words import Cause, Distance, Gate, Verdict
 if TYPE_CHECKING:
     from pytest_repro.model.baseline import (
         Baseline,
+        Configuration,
         Difference,
         LedgerDifference,
         ToleranceUse,
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
 class Observation:
     """What one call of `repro_check` saw: the value, and the noise up to there.
 
-    ``tensors`` and ``structure`` are those of `frameworks.values.CheckedValue`.
+    ``tensors`` and ``structure`` are those of `frameworks.values.CheckedValue`; ``inputs`` is the
+    digest of ``weights`` and ``settings``, those of the watched pipelines.
     """
 
     check: CheckId
@@ -40,6 +44,13 @@ class Observation:
     weights: tuple[WeightsDigest, ...] = ()
     trace: Trace | None = None
     structure: tuple[tuple[str, str], ...] = ()
+    settings: tuple[Configuration, ...] = ()
+    inputs: Digest = NO_INPUTS
+
+    @property
+    def index(self) -> IndexEntry:
+        """The digests by which it is compared."""
+        return IndexEntry(self.digest, self.ledger.digest, self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +59,15 @@ class Reference:
 
     Attributes:
         key: Where it was found.
-        distance: ``own``, ``release`` or ``any``.
+        distance: ``own``, ``variant``, ``release`` or ``any``.
         manifest: Path of the manifest, relative to the root folder.
-        reasons: Facts that change bits and made an own key count as ``release``.
+        apart: What sets a variant apart from our key, in words; ``""`` for others.
     """
 
     key: EnvironmentKey
     distance: Distance
     manifest: str
-    reasons: tuple[FactDifference, ...] = ()
+    apart: str = ""
 
 
 @dataclass(frozen=True, slots=True)

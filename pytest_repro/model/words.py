@@ -39,7 +39,7 @@ class Gate(Word):
     """The gates in the order in which a check passes them; a failure names its gate."""
 
     VALUE = "value"
-    NOISE = "noise"
+    INPUTS = "inputs"
     EXACT = "exact"
     REPEATABLE = "repeatable"
     TOLERANCE = "tolerance"
@@ -49,6 +49,7 @@ class Distance(Word):
     """How far the environment of a reference is from ours."""
 
     OWN = "own"
+    VARIANT = "variant"
     RELEASE = "release"
     ANY = "any"
 
@@ -58,6 +59,7 @@ class Cause(Word):
 
     NOISE = "noise"
     WEIGHTS = "weights"
+    SETTINGS = "settings"
     ENVIRONMENT = "environment"
     CODE = "code"
     NONDETERMINISM = "nondeterminism"

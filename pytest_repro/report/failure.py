@@ -143,7 +143,8 @@ def _reference_rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     reference = outcome.reference
     if reference is None:
         return
-    yield "reference", f"{reference.distance}: {reference.key}"
+    more = f" ({reference.apart})" if reference.apart else ""
+    yield "reference", f"{reference.distance}: {reference.key}{more}"
     made = "" if outcome.baseline is None else outcome.baseline.provenance.recorded_at
     yield "baseline", reference.manifest + (f", recorded {made}" if made else "")
     said = " ".join(outcome.evidence)

@@ -81,8 +81,10 @@ class Row(NamedTuple):
     Attributes:
         check: Id of the check, or of the test where it checked nothing.
         verdict: The verdict's word; ``""`` for a marked test that checked nothing.
-        distance: ``own``, ``release``, ``any`` or ``""``.
+        distance: ``own``, ``variant``, ``release``, ``any`` or ``""``.
         key: Key of the reference, or ``""``.
+        apart: What sets a variant apart from our key, in words.
+        said: What has to be said of a check that passed, in sentences.
         share: Used share of the tolerance; -1.0 means infinity.
         no_envelope: Why it was recorded without an envelope; ``""`` otherwise.
         value: Digest of what is to be written; ``""`` where nothing is.
@@ -95,6 +97,8 @@ class Row(NamedTuple):
     share: float = 0.0
     no_envelope: str = ""
     value: str = ""
+    apart: str = ""
+    said: Sequence[str] = ()
 
     def plain(self) -> dict[str, Any]:
         """Primitives that every transport between workers accepts."""
@@ -125,6 +129,8 @@ def _rows_row(outcome: Outcome) -> Row:
         share=outcome.share if math.isfinite(outcome.share) else -1.0,
         no_envelope=outcome.detail[0] if recorded and outcome.detail else "",
         value=str(outcome.observation.digest) if recorded and outcome.observation else "",
+        apart="" if reference is None else reference.apart,
+        said=outcome.detail if outcome.verdict in (Verdict.EXACT, Verdict.WITHIN) else (),
     )
 
 
@@ -142,6 +148,7 @@ def closing_lines(rows: Sequence[Row]) -> list[str]:
         _report_counts(judged),
         *_report_fallbacks(judged),
         *_near(judged),
+        *_said(judged),
         *_without_envelope(judged),
         *_named(judged),
         *_empty([row for row in rows if not row.verdict]),
@@ -157,19 +164,30 @@ def _report_counts(rows: Sequence[Row]) -> str:
 
 def _report_fallbacks(rows: Iterable[Row]) -> Iterator[str]:
     used = Counter(
-        (row.distance, row.key, Verdict(row.verdict).passes)
+        (row.distance, row.key, row.apart, Verdict(row.verdict).passes)
         for row in rows
         if row.distance not in ("", str(Distance.OWN))
     )
-    for (distance, key, passed), count in sorted(used.items()):
+    for (distance, key, apart, passed), count in sorted(used.items()):
         noun, verb = "check" if count == 1 else "checks", "passed" if passed else "failed"
-        yield f"{count} {noun} {verb}, compared with {key} (reference: {distance})"
+        more = f"; {apart}" if apart else ""
+        yield f"{count} {noun} {verb}, compared with {key} (reference: {distance}{more})"
 
 
 def _near(rows: Iterable[Row]) -> Iterator[str]:
     near = [row for row in rows if row.verdict == str(Verdict.WITHIN) and row.share > NEAR_SHARE]
     for row in sorted(near, key=lambda one: -one.share)[:_REPORT_LISTED]:
         yield f"near its tolerance ({row.share:.2f} of 1.0): {row.check}"
+
+
+def _said(rows: Iterable[Row]) -> Iterator[str]:
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        for sentence in row.said:
+            groups.setdefault(sentence, []).append(row.check)
+    for sentence, checks in groups.items():
+        more = f" and {len(checks) - 1} more" if len(checks) > 1 else ""
+        yield f"{sentence}: {checks[0]}{more}"
 
 
 def _without_envelope(rows: Iterable[Row]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pytest_repro.errors import CorruptBaseline, StoreError
+from pytest_repro.errors import StoreError
 from pytest_repro.model.words import Word
 from pytest_repro.store import manifest as codec
 from pytest_repro.store.files import NotAFile, corrupt, is_lfs_pointer, open_regular, read_regular
@@ -139,11 +139,7 @@ def read_manifest(file: FoundFile, *, where: str) -> codec.Manifest:
         StoreError: It cannot be read.
     """
     try:
-        text = read_regular(file.path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CorruptBaseline(
-            "a stored baseline cannot be read", facts=(f"not UTF-8: {error}",), where=where
-        ) from error
+        text = codec.text_from(read_regular(file.path), where=where)
     except NotAFile as error:
         raise corrupt(where, str(error)) from error
     except OSError as error:

@@ -12,8 +12,8 @@ from pathlib import Path
 from pytest_repro.errors import StoreError
 from pytest_repro.model.ids import Digest, EnvironmentKey
 
-SCHEMA = 1
-"""Version of the manifest's layout; a higher one on disk is refused, never guessed at."""
+SCHEMA = 2
+"""Version of the manifest's layout; another one on disk is refused, never guessed at."""
 
 TENSORS = "tensors"
 RECORDS = "records"

@@ -1,21 +1,24 @@
-"""Manifests to text and back; knows no paths, and hands on how their tensors and traces are coded.
+"""Manifests to text and back.
 
 A manifest is two YAML documents in one text. The first is the index: one line a check, all that an
-``exact`` verdict needs. The second holds a block a check and is parsed only when something differs.
-Any text that is not what this module would write is `CorruptBaseline`, never a guess.
+``exact`` verdict needs, and a digest of the check's block. The second holds a block a check and is
+parsed only when something differs; its last line is the end mark. So a line and a block that
+disagree, and a text that was cut, are found without parsing. Any text that this module would not
+write is `CorruptBaseline`, never a guess; one that a formatter rewrote is read.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import pairwise
 from typing import Any, cast
 
 import yaml
 
-from pytest_repro.errors import CorruptBaseline, NewerSchema
+from pytest_repro.errors import CorruptBaseline, NewerSchema, OlderSchema
 from pytest_repro.model.baseline import (
     Baseline,
     Envelope,
@@ -31,13 +34,15 @@ from pytest_repro.noise.ledger import make_ledger
 from pytest_repro.store.files import (
     corrupt,
     is_lfs_pointer,
-    open_regular,
 )
 from pytest_repro.store.layout import SCHEMA
 from pytest_repro.tensors.digest import digest_leaves, digest_text
 from pytest_repro.tensors.dtypes import DTYPES
+from pytest_repro.trace.components import digest_inputs
 
 _SEPARATOR = "\n---\n"
+_END = "...\n"
+"""YAML's mark for the end of a document: without it the text was cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,27 @@ class Manifest:
     baselines: tuple[Baseline, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The first document: which key and module the manifest names, and a line a check."""
+
+    key: EnvironmentKey
+    module: str
+    entries: Mapping[str, IndexEntry]
+
+
+def text_from(data: bytes, *, where: str) -> str:
+    """The text of a manifest's file; CRLF line ends become LF.
+
+    Raises:
+        CorruptBaseline: It is not UTF-8.
+    """
+    try:
+        return data.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise corrupt(where, f"not UTF-8: {error}") from error
+
+
 def encode_manifest(manifest: Manifest) -> str:
     """The text of a manifest; equal manifests give equal texts, whatever the order given."""
     baselines = sorted(manifest.baselines, key=lambda baseline: baseline.check.entry)
@@ -56,48 +82,67 @@ def encode_manifest(manifest: Manifest) -> str:
         environment_digest(one.provenance.environment): one.provenance.environment
         for one in baselines
     }
+    blocks = dump_yaml(
+        {
+            "checks": {one.check.entry: block_of(one) for one in baselines},
+            "environments": {name: facts_of(environments[name]) for name in sorted(environments)},
+        }
+    )
+    digests = [_block_digest(text) for text in _pieces(_checks_of(blocks))]
     index = {
         "schema": SCHEMA,
         "key": str(manifest.key),
         "module": manifest.module,
         "checks": {
-            one.check.entry: {"value": str(one.index.value), "noise": str(one.index.noise)}
-            for one in baselines
+            one.check.entry: {**_index_out(one.index), "block": digest}
+            for one, digest in zip(baselines, digests, strict=True)
         },
     }
-    blocks = {
-        "checks": {one.check.entry: block_of(one) for one in baselines},
-        "environments": {name: facts_of(environments[name]) for name in sorted(environments)},
-    }
-    return dump_yaml(index) + "---\n" + dump_yaml(blocks)
+    return f"{dump_yaml(index)}---\n{blocks}{_END}"
 
 
-def decode_index(text: str, *, where: str) -> Mapping[str, IndexEntry]:
-    """The index of a manifest's text: entry (``test::name``) to digests.
+def _index_out(entry: IndexEntry) -> dict[str, str]:
+    return {name: str(digest) for name, digest in entry._asdict().items()}
+
+
+def decode_index(text: str, *, where: str) -> Index:
+    """The index of a manifest's text. Every block was seen to agree with its line.
 
     Raises:
-        CorruptBaseline: The text is not a manifest.
-        NewerSchema: A later pytest-repro wrote it.
+        CorruptBaseline: The text is not a manifest, or was cut, or its documents disagree.
+        NewerSchema, OlderSchema: Another pytest-repro wrote it.
     """
-    return _index(load_yaml(_halves(text, where)[0], where=where), where)
+    head, tail = halves(text, where)
+    index = scan_index(f"{head}\n")
+    if index is None:
+        index = _index(load_yaml(head, where=where), where)
+    if not _blocks_agree(head, tail):
+        decode_manifest(text, where=where)  # tells whether a formatter or a fault did that
+    return index
 
 
-def _halves(text: str, where: str) -> tuple[str, str]:
-    """The two documents; a text cut inside the first would else lose checks without a sign."""
+def halves(text: str, where: str) -> tuple[str, str]:
+    """The two documents; a text cut inside the first would else lose checks without a sign.
+
+    Raises:
+        CorruptBaseline: There is only one, or it is a git-lfs pointer.
+    """
     head, separator, tail = text.partition(_SEPARATOR)
     if not separator and not is_lfs_pointer(text[:64].encode()):
         raise corrupt(where, "it ends before the second document; the file is truncated")
     return head, tail
 
 
-def _index(document: Mapping[str, Any], where: str) -> Mapping[str, IndexEntry]:
+def _index(document: Mapping[str, Any], where: str) -> Index:
     _require_schema(document, where=where)
     checks = mapping_of(document.get("checks"), "checks", where)
     try:
-        return {
-            _text(entry, where): IndexEntry(digest_from(row["value"]), digest_from(row["noise"]))
+        key = EnvironmentKey(*str(document["key"]).split("/"))
+        entries = {
+            _text(entry, where): IndexEntry(*(digest_from(row[name]) for name in _INDEX_NAMES))
             for entry, row in checks.items()
         }
+        return Index(key, _module(document["module"]), entries)
     except (KeyError, TypeError, ValueError) as error:
         raise corrupt(where, f"index: {error}") from error
 
@@ -107,30 +152,111 @@ def decode_manifest(text: str, *, where: str) -> Manifest:
 
     Raises:
         CorruptBaseline: The text is not a manifest, or its two documents disagree.
-        NewerSchema: A later pytest-repro wrote it.
+        NewerSchema, OlderSchema: Another pytest-repro wrote it.
     """
-    head, tail = _halves(text, where)
+    head, tail = halves(text, where)
     document = load_yaml(head, where=where)
     index = _index(document, where)
     blocks = load_yaml(tail, where=where)
     try:
-        key = EnvironmentKey(*str(document["key"]).split("/"))
-        module = _module(document["module"])
         environments = {
-            name: environment_from_facts(key, facts)
+            name: environment_from_facts(index.key, facts)
             for name, facts in blocks["environments"].items()
         }
         checks = mapping_of(blocks["checks"], "checks", where)
-        if set(checks) != set(index):
-            odd = sorted(set(checks) ^ set(index))[0]
+        if set(checks) != set(index.entries):
+            odd = sorted(set(checks) ^ set(index.entries))[0]
             raise ValueError(f"index and blocks disagree about {odd!r}")
         baselines = tuple(
-            baseline_from_block(module, entry, index[entry], block, environments)
+            baseline_from_block(index.module, entry, index.entries[entry], block, environments)
             for entry, block in checks.items()
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise corrupt(where, f"{type(error).__name__}: {error}") from error
-    return Manifest(key, module, baselines)
+    manifest = Manifest(index.key, index.module, baselines)
+    _demand_agreement(manifest, environments, where)
+    if not _blocks_agree(head, tail):
+        _demand_same_content(manifest, document["checks"], text, where)
+    return manifest
+
+
+def _demand_agreement(
+    manifest: Manifest, environments: Mapping[str, Environment], where: str
+) -> None:
+    odd = [line for one in manifest.baselines for line in _disagreement(one)]
+    odd += [
+        f"environment {name}: its facts were changed"
+        for name, environment in environments.items()
+        if environment_digest(environment) != name
+    ]
+    if odd:
+        raise _disagree(odd, where)
+
+
+def _disagreement(baseline: Baseline) -> Iterator[str]:
+    held = _index_out(index_of(baseline))
+    for name, says in _index_out(baseline.index).items():
+        if says != held[name]:
+            yield f"{baseline.check.entry}: index {name} {says}, block {held[name]}"
+
+
+def _disagree(odd: Sequence[str], where: str) -> CorruptBaseline:
+    more = len(odd) - _SHOWN_FAULTS
+    return CorruptBaseline(
+        "index and blocks of a manifest disagree",
+        facts=(*odd[:_SHOWN_FAULTS], *((f"and {more} more",) if more > 0 else ())),
+        where=where,
+        next_step=f"git checkout -- {where}   (after a merge: pytest --repro-update)",
+    )
+
+
+def _demand_same_content(
+    manifest: Manifest, rows: Mapping[str, Any], text: str, where: str
+) -> None:
+    """A formatter may change how a text looks, but not what it says."""
+    canonical = encode_manifest(manifest)
+    if canonical.startswith(text):
+        raise corrupt(where, "its last line is missing; the file is truncated")
+    written = load_yaml(halves(canonical, where)[0], where=where)["checks"]
+    odd = [
+        f"{entry}: its block was edited by hand"
+        for entry, row in written.items()
+        if rows[entry].get("block") != row["block"]
+    ]
+    if odd:
+        raise _disagree(odd, where)
+
+
+_PIECE = re.compile(r"^  (?=[^ :\n])", re.MULTILINE)
+"""Where an entry of a mapping begins that is one level deep."""
+
+
+def _pieces(text: str) -> list[str]:
+    starts = [found.start() for found in _PIECE.finditer(text)]
+    return [text[begin:end] for begin, end in pairwise([*starts, len(text)])]
+
+
+def _checks_of(document: str) -> str:
+    """The part of a document's text below ``checks:``, up to ``environments:``."""
+    return document.partition("checks:\n")[2].partition("\nenvironments:")[0] + "\n"
+
+
+def _block_digest(block: str) -> str:
+    return hashlib.sha256(block.encode()).hexdigest()[:_BLOCK_DIGITS]
+
+
+def _blocks_agree(head: str, tail: str) -> bool:
+    """Whether the text is as it was written: every line has its block, and the end is there."""
+    lines, blocks = _pieces(_checks_of(head)), _pieces(_checks_of(tail))
+    if _SECTIONS.findall(tail) != ["checks:", "environments:", "..."] or not tail.endswith(_END):
+        return False
+    return len(lines) == len(blocks) and all(map(_agrees, lines, blocks))
+
+
+def _agrees(line: str, block: str) -> bool:
+    named = block.partition("\n")[0]
+    found = _BLOCK.search(line)
+    return line.startswith(named) and found is not None and found[1] == _block_digest(block)
 
 
 def _require_schema(document: Mapping[str, Any], *, where: str) -> None:
@@ -139,9 +265,15 @@ def _require_schema(document: Mapping[str, Any], *, where: str) -> None:
         raise corrupt(where, f"schema is {schema!r}")
     if schema > SCHEMA:
         raise NewerSchema(
-            f"the manifest has schema {schema}; this pytest-repro reads up to {SCHEMA}",
+            f"the manifest has schema {schema}; this pytest-repro reads {SCHEMA}",
             where=where,
             next_step="pip install --upgrade pytest-repro",
+        )
+    if schema < SCHEMA:
+        raise OlderSchema(
+            f"the manifest has schema {schema}; this pytest-repro reads {SCHEMA}",
+            where=where,
+            next_step="pytest-repro migrate   (shows what it does; then with --yes)",
         )
 
 
@@ -321,42 +453,31 @@ def _envelope_in(row: Mapping[str, Any]) -> Envelope | None:
     return Envelope(**{**row["envelope"], "statistics": statistics})
 
 
-_INDEX_SEPARATOR = b"\n---\n"
-_CHUNK_BYTES = 1 << 16
-_HEADER = re.compile(rf"schema: {SCHEMA}\nkey: [\w.\-/+]+\nmodule: [\w.\-/+]+\nchecks:\n", re.ASCII)
+_INDEX_NAMES = IndexEntry._fields
+_BLOCK_DIGITS = 16
+_SHOWN_FAULTS = 8
+_SECTIONS = re.compile(r"^[^ \n].*", re.MULTILINE)
+_BLOCK = re.compile(rf"block: '?([0-9a-f]{{{_BLOCK_DIGITS}}})'?\}}\n*$")
+_HEADER = re.compile(
+    rf"schema: {SCHEMA}\nkey: ([\w.\-+]+)/([\w.\-+~]+)\nmodule: ([\w.\-/+]+)\nchecks:\n", re.ASCII
+)
 # A key that begins with a letter, holds "::" and no blank is a plain YAML string whatever follows.
 # A digest of decimal digits alone would be an integer in YAML unless quoted.
-_INDEX_DIGEST = r"(?:'([0-9a-f]{64})'|((?![0-9]{64}|0b[01]{62})[0-9a-f]{64}))"
+_INDEX_DIGEST = r"(?:'[0-9a-f]{64}'|(?![0-9]{64}|0b[01]{62})[0-9a-f]{64})"
 _LINE = re.compile(
     r"^  ([A-Za-z_][\w.\-\[\]/:+=]{0,400}::[\w.\-\[\]/+=]{1,400}): "
-    rf"\{{value: {_INDEX_DIGEST}, noise: {_INDEX_DIGEST}\}}$",
+    rf"\{{value: ({_INDEX_DIGEST}), noise: ({_INDEX_DIGEST}), inputs: ({_INDEX_DIGEST}), "
+    rf"block: '?[0-9a-f]{{{_BLOCK_DIGITS}}}'?\}}$",
     re.ASCII | re.MULTILINE,
 )
 
 
-def read_head(path: Path) -> str | None:
-    """The first document of a manifest without the second being read; ``None`` when cut short.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    head = b""
-    with open_regular(path) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            begin = max(0, len(head) - len(_INDEX_SEPARATOR))
-            head += chunk
-            found = head.find(_INDEX_SEPARATOR, begin)
-            if found >= 0:
-                return head[: found + 1].decode("utf-8", "replace")
-    return None
-
-
-def scan_index(head: str) -> Mapping[str, IndexEntry] | None:
+def scan_index(head: str) -> Index | None:
     """The index of a manifest's first document (line break at its end included).
 
     Returns:
-        Entry to digests, as `codec.decode_index` gives it; ``None`` when a line is not of the
-        plainest form that `codec` writes: then only `codec` can tell what it means.
+        What `decode_index` gives; ``None`` when a line is not of the plainest form that
+        `encode_manifest` writes: then YAML has to be parsed.
     """
     header = _HEADER.match(head)
     if header is None or not head.endswith("\n"):
@@ -364,11 +485,12 @@ def scan_index(head: str) -> Mapping[str, IndexEntry] | None:
     rows = _LINE.findall(head, header.end())
     if not rows or len(rows) != head.count("\n", header.end()):
         return None
-    index = {
-        name: IndexEntry(Digest(quoted or plain), Digest(quoted_noise or plain_noise))
-        for name, quoted, plain, quoted_noise, plain_noise in rows
+    entries = {
+        name: IndexEntry(*(Digest(digest.strip("'")) for digest in digests))
+        for name, *digests in rows
     }
-    return index if len(index) == len(rows) else None
+    key = EnvironmentKey(header[1], header[2])
+    return Index(key, header[3], entries) if len(entries) == len(rows) else None
 
 
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
@@ -388,7 +510,7 @@ class _Loader(_YAML_LOADER):  # type: ignore[misc]
         """One mapping; a merge of two branches may have left a check in it twice."""
         mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         if len(mapping) != len(node.value):
-            raise ValueError(f"line {node.start_mark.line + 1}: a key stands there twice")
+            raise ValueError(f"line {node.start_mark.line + 1}: duplicate key")
         return mapping
 
 
@@ -433,7 +555,7 @@ def _refuse_conflict(text: str, where: str) -> None:
         return
     raise CorruptBaseline(
         "a merge left both sides in a manifest",
-        facts=(f"there stands {mark[0]!r}",),
+        facts=(f"line {text.count(chr(10), 0, mark.start()) + 1}: {mark[0]!r}",),
         where=where,
         next_step=f"git checkout --ours -- {where}   (or --theirs; then pytest --repro-update "
         "records what that side lacks)",
@@ -478,10 +600,11 @@ def mapping_of(value: object, name: str, where: str) -> Mapping[str, Any]:
 
 
 def index_of(baseline: Baseline) -> IndexEntry:
-    """What its tensors and draws give; in an intact manifest that is ``baseline.index``."""
+    """What its block gives; in an intact manifest that is ``baseline.index``."""
     return IndexEntry(
         value=digest_leaves(
             ((one.path, one.digest) for one in baseline.tensors), baseline.structure
         ),
         noise=make_ledger(baseline.ledger.generators, baseline.ledger.draws).digest,
+        inputs=digest_inputs(baseline.weights, baseline.configuration),
     )

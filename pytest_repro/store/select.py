@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_repro.errors import UsageError
 from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
-from pytest_repro.store.manifest import read_head, scan_index
 from pytest_repro.store.store import Store
 from pytest_repro.tolerance.policy import matches
 
@@ -69,7 +67,7 @@ def one_check(store: Store, text: str, keys: Iterable[EnvironmentKey]) -> CheckI
     """
     keys, named = tuple(keys), check_id(text)
     is_whole = "::" in named.entry and named.module.endswith(".py")
-    if is_whole and any(named.entry in index_of(store, key, named.module) for key in keys):
+    if is_whole and any(named.entry in store.index(key, named.module) for key in keys):
         return named  # one module's indexes were read, not all of them
     known = sorted({entry.check for entry in entries(store, keys)})
     chosen = [check for check in known if selects(text, str(check))]
@@ -88,7 +86,7 @@ def entries(store: Store, keys: Iterable[EnvironmentKey], pattern: str = "*") ->
     """
     for key in keys:
         for module in store.modules(key):
-            for name, index in index_of(store, key, module).items():
+            for name, index in store.index(key, module).items():
                 check = _check(module, name)
                 if pattern == "*" or selects(pattern, str(check)):
                     yield Entry(check, key, index)
@@ -129,7 +127,7 @@ def entries_by_check(
         # By name first: an id is made once a check and not once a key, of which there are many.
         named: dict[str, dict[EnvironmentKey, IndexEntry]] = {}
         for key in holders:
-            for name, index in index_of(store, key, module).items():
+            for name, index in store.index(key, module).items():
                 named.setdefault(name, {})[key] = index
         held.update((_check(module, name), found) for name, found in named.items())
     return {
@@ -148,25 +146,6 @@ def check_id(text: str) -> CheckId:
 def _check(module: str, entry: str) -> CheckId:
     test, _, name = entry.rpartition("::")
     return CheckId(module, test, name)
-
-
-def index_of(store: Store, key: EnvironmentKey, module: str) -> Mapping[str, IndexEntry]:
-    """`Store.index` at the cost of the index alone: the file is not read beyond it.
-
-    Raises:
-        BaselineError: The manifest cannot be used.
-    """
-    path = store.manifest_path(key, module)
-    folder = os.path.realpath(store.folder)
-    if os.path.realpath(path).startswith(folder + os.sep):
-        try:
-            head = read_head(path)
-        except OSError:
-            head = None
-        found = None if head is None else scan_index(head)
-        if found is not None:
-            return found
-    return store.index(key, module)
 
 
 def _nothing(noun: str, text: str, known: Iterable[str], store: Store) -> UsageError:

@@ -86,7 +86,8 @@ class Store(Layout):
         """Entry to digests of a manifest; empty when there is no such manifest.
 
         Raises:
-            CorruptBaseline, NewerSchema: The manifest cannot be used.
+            CorruptBaseline: The manifest cannot be used, or is not where it belongs.
+            NewerSchema, OlderSchema: Another pytest-repro wrote it.
             StoreError: The file cannot be read.
         """
         place = (key, module)
@@ -97,15 +98,25 @@ class Store(Layout):
 
     def _read_index(self, place: tuple[EnvironmentKey, str]) -> Mapping[str, IndexEntry]:
         path = self.manifest_path(*place)
-        if place not in self._texts and path.is_file():
-            self.refuse_outside(path)
-            with self._naming("cannot read a manifest", path):
-                head = codec.read_head(path)
-            found = None if head is None else codec.scan_index(head)
-            if found is not None:
-                return found
-        text = self._text(place)
-        return {} if text is None else codec.decode_index(text, where=self.shown(path))
+        # The text is not kept: a run of exact checks never needs it again.
+        text = self._texts[place] if place in self._texts else self._read_text(path)
+        if text is None:
+            return {}
+        index = codec.decode_index(text, where=self.shown(path))
+        self._demand_place(path, index.key, index.module)
+        return index.entries
+
+    def _demand_place(self, path: Path, key: EnvironmentKey, module: str) -> None:
+        """A manifest in a folder that it does not name was copied or moved by hand."""
+        right = self.manifest_path(key, module)
+        if right != path:
+            raise CorruptBaseline(
+                "a manifest is not where it belongs",
+                facts=(f"it names {key}, {module}",),
+                where=self.shown(path),
+                next_step=f"move it to {self.shown(right)}, or delete it and record: "
+                "pytest --repro-update",
+            )
 
     def baseline(self, key: EnvironmentKey, check: CheckId) -> Baseline:
         """The whole baseline of a check whose entry `index` has.
@@ -136,8 +147,9 @@ class Store(Layout):
     def _parse(self, place: tuple[EnvironmentKey, str], text: str | None) -> dict[str, Baseline]:
         if text is None:
             return {}
-        where = self.shown(self.manifest_path(*place))
-        manifest = codec.decode_manifest(text, where=where)
+        path = self.manifest_path(*place)
+        manifest = codec.decode_manifest(text, where=self.shown(path))
+        self._demand_place(path, manifest.key, manifest.module)
         return {one.check.entry: one for one in manifest.baselines}
 
     def _text(self, place: tuple[EnvironmentKey, str]) -> str | None:
@@ -150,15 +162,7 @@ class Store(Layout):
             return None
         self.refuse_outside(path)
         with self._naming("cannot read a manifest", path):
-            try:
-                return read_regular(path).decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise CorruptBaseline(
-                    "a stored baseline cannot be read",
-                    facts=(f"not UTF-8: {error}",),
-                    where=self.shown(path),
-                    next_step=f"git checkout -- {self.shown(path)}",
-                ) from error
+            return codec.text_from(read_regular(path), where=self.shown(path))
 
     def tensor(self, digest: Digest) -> TensorRecord | None:
         """The tensor of that digest; ``None`` when its file is absent (not pulled).

@@ -138,6 +138,7 @@ def choose_tolerance(
 
 
 _DEFAULT_ORIGIN = {
+    Distance.VARIANT: "default for another variant of this hardware",
     Distance.RELEASE: "default for another framework version",
     Distance.ANY: "default for other hardware",
 }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_repro.errors import CorruptBaseline
-from pytest_repro.model.baseline import WeightsDigest
-from pytest_repro.model.ids import Digest
+from pytest_repro.model.baseline import Configuration, WeightsDigest
+from pytest_repro.model.ids import NO_INPUTS, Digest
 from pytest_repro.model.trace import SignalRecord
 from pytest_repro.tensors.digest import digest_leaves, digest_text
 
@@ -22,21 +22,19 @@ class ComponentWeights:
 
 
 @dataclass(frozen=True, slots=True)
-class Configuration:
-    """The configuration of a component: its entries as canonical text, sorted by name."""
-
-    component: str
-    class_name: str
-    entries: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class TensorChange:
-    """A parameter that differs; one side is ``None`` where there is no such parameter."""
+    """A parameter that differs.
+
+    Attributes:
+        name: Its name in the component.
+        baseline, observed: ``None`` where there is no such parameter, or it was not measured.
+        digest: What the check saw, where it was not measured; ``""`` otherwise.
+    """
 
     name: str
     baseline: SignalRecord | None
     observed: SignalRecord | None
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +64,20 @@ class SettingChange:
     baseline: str
     observed: str
 
+    @property
+    def is_one_sided(self) -> bool:
+        """Whether only one side has the entry, as where a newer mindone adds one."""
+        return not self.baseline or not self.observed
+
+    def __str__(self) -> str:
+        old, new = self.baseline or "nothing", self.observed or "nothing"
+        return f"{self.component}.{self.name} {old} became {new}"
+
 
 def digest_weights(component: str, leaves: Sequence[tuple[str, Digest]]) -> WeightsDigest:
     """The digest of a component from its parameters' ``(name, digest)``, in any order."""
-    return WeightsDigest(component, digest_leaves(sorted(leaves)))
+    tensors = tuple(sorted(leaves))
+    return WeightsDigest(component, digest_leaves(tensors), tensors)
 
 
 def compare_weights(
@@ -98,27 +106,37 @@ def compare_weights(
     changes: list[WeightsChange] = []
     for name in dict.fromkeys((*old, *new)):
         if old.get(name) != new.get(name):
-            changed, count = _changed_tensors(old_tensors.get(name), new_tensors.get(name))
+            checked = next((dict(one.tensors) for one in observed if one.component == name), {})
+            table = new_tensors.get(name)
+            changed, count = _changed_tensors(old_tensors.get(name), table, checked)
             digests = old.get(name, ""), new.get(name, "")
             changes.append(WeightsChange(name, *digests, changed, count))
     return tuple(changes)
 
 
 def _changed_tensors(
-    baseline: ComponentWeights | None, observed: ComponentWeights | None
+    baseline: ComponentWeights | None,
+    observed: ComponentWeights | None,
+    checked: Mapping[str, Digest],
 ) -> tuple[tuple[TensorChange, ...], int]:
-    if baseline is None or observed is None:
+    """The parameters that differ, as the check saw them; the test may have put them back since."""
+    if baseline is None or (observed is None and not checked):
         return (), 0
-    old, new = dict(baseline.tensors), dict(observed.tensors)
-    names = tuple(dict.fromkeys((*old, *new)))
-    pairs = (TensorChange(name, old.get(name), new.get(name)) for name in names)
+    old, new = dict(baseline.tensors), dict(observed.tensors) if observed else {}
+    seen = checked or {name: one.digest for name, one in new.items()}
+    names = tuple(dict.fromkeys((*old, *seen)))
+    pairs = (
+        TensorChange(name, old.get(name), new[name])
+        if name in new and new[name].digest == seen.get(name)
+        else TensorChange(name, old.get(name), None, str(seen.get(name, "")))
+        for name in names
+    )
     return tuple(pair for pair in pairs if _differs(pair)), len(names)
 
 
 def _differs(pair: TensorChange) -> bool:
-    if pair.baseline is None or pair.observed is None:
-        return True
-    return pair.baseline.digest != pair.observed.digest
+    seen = pair.digest if pair.observed is None else pair.observed.digest
+    return pair.baseline is None or pair.baseline.digest != seen
 
 
 def compare_configurations(
@@ -207,9 +225,23 @@ def configurations_rows(configurations: Sequence[Configuration]) -> tuple[Row, .
     )
 
 
-def digest_configurations(configurations: Sequence[Configuration]) -> Digest:
-    """SHA-256 over the canonical text of all configurations."""
+def digest_settings(configurations: Sequence[Configuration]) -> Digest | None:
+    """SHA-256 over the canonical text of all configurations; ``None`` where there is none."""
+    if not configurations:
+        return None
     return digest_text("\n".join(repr(row) for row in configurations_rows(configurations)))
+
+
+def digest_inputs(weights: Sequence[WeightsDigest], settings: Digest | None) -> Digest:
+    """The digest of what was put into a result beside its draws.
+
+    Args:
+        weights: One digest a component.
+        settings: As from `digest_settings`.
+    """
+    lines = sorted(f"weights {one.component} {one.digest}" for one in weights)
+    lines += [f"settings {settings}"] if settings is not None else []
+    return digest_text("\n".join(lines)) if lines else NO_INPUTS
 
 
 def configurations_from_rows(rows: Iterable[Sequence[Any]]) -> tuple[Configuration, ...]:

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from pytest_repro.errors import CorruptBaseline
 from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.store.select import by_version
 from pytest_repro.tensors.compare import compare_records
@@ -182,16 +183,17 @@ def test_matrix_marks_estimates_and_writes_both_files(tmp_path, capsys):
     assert "cannot write" in capsys.readouterr().err
 
 
-def test_matrix_without_far_reads_no_block(tmp_path, capsys):
-    """The second document of every manifest is broken, and the matrix does not mind."""
+def test_matrix_without_far_parses_no_block(tmp_path, capsys, monkeypatch):
     fill(tmp_path)
-    for path in (tmp_path / "baselines").rglob("*.yaml"):
-        head, separator, _ = path.read_text().partition("\n---\n")
-        path.write_text(head + separator + "{{{ not YAML")
+
+    def refuse(text, *, where):
+        raise CorruptBaseline("a block was parsed", where=where)
+
+    monkeypatch.setattr("pytest_repro.store.manifest.load_yaml", refuse)
     assert run(tmp_path, "matrix") == 0
     assert "A" in capsys.readouterr().out
     assert run(tmp_path, "matrix", "--far") == 3
-    assert "cannot be read" in capsys.readouterr().err
+    assert "a block was parsed" in capsys.readouterr().err
 
 
 def test_history_follows_versions_from_the_oldest_on_each_hardware(tmp_path, capsys):

@@ -8,9 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_repro.environment.facts import FACTS, BitEffect, changes_bits, make_fact, project_facts
+from pytest_repro.environment import facts as facts_module
+from pytest_repro.environment.facts import (
+    FACTS,
+    BitEffect,
+    FactRule,
+    changes_bits,
+    complete_key,
+    make_fact,
+    not_at_default,
+    project_facts,
+)
 from pytest_repro.environment.key import (
     HardwareKind,
+    Software,
+    apart,
     compare_facts,
     cpu_key,
     distance,
@@ -19,6 +31,7 @@ from pytest_repro.environment.key import (
     order_references,
     parse_hardware,
     parse_key,
+    parse_software,
     soc_family,
     soc_key,
     version_rank,
@@ -47,15 +60,25 @@ def environment(where=OURS, **facts):
 
 
 def test_a_cpu_key_reads_back():
-    hardware = parse_hardware(cpu_key("x86_64", "avx512_core_bf16", 128))
+    hardware = parse_hardware(cpu_key("x86_64", "avx512_core_bf16", 128, 512 << 10))
     assert (hardware.kind, hardware.arch) == (HardwareKind.CPU, "x86_64")
     assert (hardware.simd, hardware.core_count) == ("avx512_core_bf16", 128)
+    assert (hardware.name, hardware.l2) == ("cpu-x86_64-avx512_core_bf16-128c", "512k")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(2 << 20, "2048k"), (512 << 10, "512k"), (1500, "1500b"), (0, "unknown")]
+)
+def test_a_cpu_key_says_the_l2_size_or_that_it_is_unknown(size, text):
+    key_text = cpu_key("x86_64", "avx2", 2, size)
+    assert key_text == f"cpu-x86_64-avx2-2c-l2_{text}"
+    assert parse_hardware(key_text).l2 == text
 
 
 @pytest.mark.parametrize(("arch", "cores"), [("x86-64", 2), ("x86_64", 0), ("", 2), ("X86_64", 2)])
 def test_a_cpu_key_that_could_not_be_read_back_is_refused(arch, cores):
     with pytest.raises(EnvironmentFault, match="cannot be named"):
-        cpu_key(arch, "avx2", cores)
+        cpu_key(arch, "avx2", cores, 0)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +138,20 @@ def test_a_framework_key_reads_back():
 def test_what_is_no_key_is_refused_by_name(text):
     with pytest.raises(EnvironmentFault, match="is not a"):
         parse_key(text)
+
+
+@pytest.mark.parametrize(
+    ("cann", "text"),
+    [("8.2.RC1", "8.2.rc1"), ("8.0.RC2.alpha-001", "8.0.rc2.alpha_001"), ("", "unknown")],
+)
+def test_on_ascend_the_framework_key_names_cann_or_says_that_it_is_unknown(cann, text):
+    found = framework_key("mindspore", "2.7.1", cann=cann)
+    assert found == f"mindspore-2.7.1+cann_{text}"
+    assert parse_software(f"{found}~3fa9c1") == Software("mindspore", "2.7.1", text, "3fa9c1")
+
+
+def test_a_local_version_is_no_cann():
+    assert parse_software("mindspore-2.7.1+cpu") == Software("mindspore", "2.7.1+cpu")
 
 
 def test_a_framework_without_a_version_has_no_key():
@@ -203,8 +240,8 @@ def test_effects_depend_on_the_key():
     }
     assert effects == {
         "cann.version": (False, False, True),
-        "cpu.l2_per_core_bytes": (True, False, False),
-        "cpu.simd_native": (False, True, False),
+        "cpu.l2_per_core_bytes": (True, True, False),
+        "cpu.simd_native": (False, False, False),
         "env.omp_num_threads": (False, True, False),
         "mindone.version": (False, False, False),
         "canary.raw": (True, True, True),
@@ -241,21 +278,70 @@ def test_a_project_fact_under_two_spellings_is_an_error():
         project_facts({"cluster": "a", "project.cluster": "b"})
 
 
+# --- the suffix ---------------------------------------------------------------------------------
+
+DEFAULTS = [("mindspore.dispatch_threads", "default"), ("canary.raw", "4cb17211accf1791")]
+
+
+def test_facts_at_their_default_give_no_suffix():
+    assert complete_key(OURS, [*DEFAULTS, ("os.name", "x"), ("cpu.simd", "avx2")]) == OURS
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        ("mindspore.dispatch_threads", "configured"),
+        ("canary.raw", "0" * 16),
+        ("env.onednn_cpu_isa_hints", "PREFER_YMM"),
+        ("project.bits.ops", "v3"),
+    ],
+)
+def test_a_fact_that_changes_bits_and_is_not_at_its_default_gives_a_suffix(fact):
+    found = complete_key(OURS, [*DEFAULTS, fact] if fact[0] not in dict(DEFAULTS) else [fact])
+    assert found.hardware == OURS.hardware
+    assert found.framework.startswith(f"{OURS.framework}~")
+    assert len(parse_software(found.framework).suffix) == 6
+    assert complete_key(OURS, [(fact[0], fact[1] + "x")]) != found
+
+
+def test_the_suffix_does_not_depend_on_the_order_of_the_facts():
+    facts = [("project.bits.b", "1"), ("project.bits.a", "2"), ("canary.raw", "3")]
+    assert complete_key(OURS, facts) == complete_key(OURS, facts[::-1])
+    names = [name for name, _ in not_at_default(facts, OURS)]
+    assert names == ["canary.raw", "project.bits.a", "project.bits.b"]
+
+
+def test_a_fact_without_effect_under_the_key_gives_no_suffix():
+    assert complete_key(OURS, [("env.omp_num_threads", "1"), ("ascend.conv_hf32", "1")]) == OURS
+    assert complete_key(key(AVX2, "2.4.6", "numpy"), [("env.omp_num_threads", "1")]) != key(
+        AVX2, "2.4.6", "numpy"
+    )
+
+
+def test_a_row_that_is_added_later_changes_only_keys_where_its_fact_is_not_at_its_default(
+    monkeypatch,
+):
+    plain, deviating = [("os.name", "x")], [("project.bits.ops", "v3")]
+    before = [complete_key(OURS, facts) for facts in (plain, deviating)]
+    row = FactRule("new.switch", BitEffect.ALWAYS, "a new rule", default="off")
+    monkeypatch.setattr(facts_module, "FACTS", (row, *FACTS))
+    monkeypatch.setitem(facts_module.__dict__, "_EXACT", {**facts_module._EXACT, row.name: row})
+    off, on = ("new.switch", "off"), ("new.switch", "on")
+    assert [complete_key(OURS, [*facts, off]) for facts in (plain, deviating)] == before
+    assert complete_key(OURS, [*plain, on]) not in before
+
+
 # --- distance -----------------------------------------------------------------------------------
-
-
-def test_a_fact_that_changes_bits_turns_own_into_release():
-    before = environment(cpu__l2_per_core_bytes=("1", True), os__name=("a",))
-    assert distance(before, before) is Distance.OWN
-    other_system = environment(cpu__l2_per_core_bytes=("1", True), os__name=("b",))
-    assert distance(before, other_system) is Distance.OWN
-    other_cache = environment(cpu__l2_per_core_bytes=("2", True), os__name=("a",))
-    assert distance(before, other_cache) is Distance.RELEASE
 
 
 @pytest.mark.parametrize(
     ("baseline", "wanted"),
     [
+        (OURS, Distance.OWN),
+        (key(f"{AVX2}-l2_1024k", "2.9.0"), Distance.VARIANT),
+        (key(f"{AVX2}-l2_unknown", "2.9.0"), Distance.VARIANT),
+        (key(AVX2, "2.9.0~3fa9c1"), Distance.VARIANT),
+        (key(f"{AVX2}-l2_1024k", "2.8.0"), Distance.RELEASE),
         (key(AVX2, "2.10.0"), Distance.RELEASE),
         (key(ONE_CORE, "2.9.0"), Distance.ANY),
         (key("cpu-aarch64-asimd-64c", "2.9.0"), Distance.ANY),
@@ -266,7 +352,21 @@ def test_a_fact_that_changes_bits_turns_own_into_release():
     ],
 )
 def test_distance_by_key(baseline, wanted):
-    assert distance(environment(baseline), environment(OURS)) is wanted
+    assert distance(OURS, baseline) is wanted
+
+
+def test_another_cann_is_a_variant_and_unknown_equals_no_version():
+    ours = key("ascend910b1", "2.7.1+cann_8.2.rc1")
+    assert distance(ours, key("ascend910b1", "2.7.1+cann_8.1.rc1")) is Distance.VARIANT
+    assert distance(ours, key("ascend910b1", "2.7.1+cann_unknown")) is Distance.VARIANT
+    assert distance(ours, key("ascend910b2", "2.7.1+cann_8.2.rc1")) is Distance.ANY
+
+
+def test_what_sets_a_variant_apart_is_said_in_words():
+    ours = key(f"{AVX2}-l2_512k", "2.9.0")
+    assert apart(ours, key(f"{AVX2}-l2_1024k", "2.9.0")) == "L2 1024k, here 512k"
+    assert apart(ours, key(f"{AVX2}-l2_512k", "2.9.0~3fa9c1")) == "suffix 3fa9c1, here none"
+    assert apart(ours, ours) == ""
 
 
 # --- order --------------------------------------------------------------------------------------
@@ -275,10 +375,14 @@ def test_distance_by_key(baseline, wanted):
 def test_the_order_of_references_is_that_of_the_design():
     ordered = [
         (OURS, Distance.OWN),
+        (key(AVX2, "2.9.0~3fa9c1"), Distance.VARIANT),
+        (key(f"{AVX2}-l2_1024k", "2.9.0"), Distance.VARIANT),
+        (key(f"{AVX2}-l2_1024k", "2.9.0~3fa9c1"), Distance.VARIANT),
         (key(AVX2, "2.8.0"), Distance.RELEASE),
         (key(AVX2, "2.7.0"), Distance.RELEASE),
         (key(AVX2, "2.10.0rc1"), Distance.RELEASE),
         (key(AVX2, "2.10.0"), Distance.RELEASE),
+        (key(f"{AVX2}-l2_1024k", "2.8.0"), Distance.RELEASE),
         (key(ONE_CORE, "2.9.0"), Distance.ANY),
         (key("cpu-x86_64-sse41-2c", "2.9.0"), Distance.ANY),
         (key(ONE_CORE, "2.8.0"), Distance.ANY),
@@ -292,7 +396,8 @@ def test_the_order_of_references_is_that_of_the_design():
     available = [one for one, _ in ordered] + never
     random.Random(1).shuffle(available)
     assert list(order_references(OURS, available, Distance.ANY)) == ordered
-    assert list(order_references(OURS, available, Distance.RELEASE)) == ordered[:5]
+    assert list(order_references(OURS, available, Distance.RELEASE)) == ordered[:9]
+    assert list(order_references(OURS, available, Distance.VARIANT)) == ordered[:4]
     assert list(order_references(OURS, available, Distance.OWN)) == ordered[:1]
 
 
@@ -302,10 +407,19 @@ def test_nothing_available_gives_no_reference():
 
 
 HARDWARE = st.sampled_from(
-    [AVX2, ONE_CORE, "cpu-x86_64-sse41-2c", "ascend910b1", "ascend910b2", "gpu-a100", "tensors"]
+    [
+        AVX2,
+        f"{AVX2}-l2_512k",
+        ONE_CORE,
+        "cpu-x86_64-sse41-2c",
+        "ascend910b1",
+        "ascend910b2",
+        "gpu-a100",
+        "tensors",
+    ]
 )
 VERSIONS = st.sampled_from(
-    ["2.7.0", "2.8.0", "2.9", "2.9.0", "2.10.0", "2.10.0rc1", "2.10.0.post1", "1.26.4", "3f"]
+    ["2.7.0", "2.8.0", "2.9", "2.9.0", "2.10.0", "2.10.0rc1", "2.10.0.post1", "2.9.0~3fa9c1", "3f"]
 )
 KEYS = st.builds(key, HARDWARE, VERSIONS, st.sampled_from(["mindspore", "numpy"]))
 REACH = st.sampled_from(list(Distance))
@@ -339,11 +453,7 @@ def test_removing_keys_keeps_the_order_of_the_rest(own, available, gone, reach):
 @given(KEYS, st.lists(KEYS, max_size=12, unique=True))
 def test_the_order_is_total_and_agrees_with_the_distance(own, available):
     ordered = order_references(own, available, Distance.ANY)
-    wanted = {
-        one: far
-        for one in available
-        if (far := distance(environment(one), environment(own))) is not None
-    }
+    wanted = {one: far for one in available if (far := distance(own, one)) is not None}
     assert dict(ordered) == wanted
     assert len(ordered) == len(wanted)
     ranks = [list(Distance).index(far) for _, far in ordered]
@@ -357,7 +467,7 @@ def test_the_effects_of_the_table_are_all_used():
 @pytest.mark.parametrize("text", ["ascend910b2", "gpu-nvidia-a100"])
 def test_what_is_no_cpu_has_no_cores(text):
     found = parse_hardware(text)
-    assert (found.arch, found.simd, found.core_count) == ("", "", 0)
+    assert (found.arch, found.simd, found.core_count, found.l2) == ("", "", 0, "")
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pytest_repro.environment import cpu as onednn
+from pytest_repro.environment import host
 from pytest_repro.environment import observe as module
-from pytest_repro.environment.key import compare_facts, distance, parse_hardware
+from pytest_repro.environment.key import compare_facts, distance, parse_hardware, parse_software
 from pytest_repro.environment.observe import observe_environment
 from pytest_repro.environment.simd import CpuFeatures, simd_level
 from pytest_repro.errors import EnvironmentFault
@@ -80,7 +82,6 @@ def test_facts_are_sorted_and_each_is_there_once():
 def test_two_observations_agree():
     first, second = observe(framework="numpy"), observe(framework="numpy")
     assert first == second
-    assert distance(first, second) is Distance.OWN
 
 
 def test_numpy_alone_has_a_key_of_numpy_and_does_not_import_mindspore():
@@ -103,21 +104,48 @@ def test_without_mindspore_auto_is_numpy_and_mindspore_is_a_fault():
         observe(framework="torch")
 
 
-def test_a_variable_that_changes_bits_makes_own_a_release():
+def test_a_variable_that_changes_bits_makes_another_key():
     plain = observe(framework="numpy")
     with_one = observe(framework="numpy", variables={"OMP_NUM_THREADS": "1"})
-    assert distance(plain, with_one) is Distance.RELEASE
+    assert distance(plain.key, with_one.key) is Distance.VARIANT
     assert [one.name for one in compare_facts(plain, with_one) if one.changes_bits] == [
         "env.omp_num_threads"
     ]
     harmless = observe(framework="numpy", variables={"MS_DEV_SOMETHING": "1"})
-    assert distance(plain, harmless) is Distance.OWN
+    assert plain.key == harmless.key
     assert compare_facts(plain, harmless)
+
+
+def test_a_limit_of_onednn_does_not_reach_numpy():
+    assert (
+        observe(framework="numpy").key
+        == observe(framework="numpy", variables={"ONEDNN_MAX_CPU_ISA": "SSE41"}).key
+    )
+
+
+@pytest.mark.parametrize("extra", [{"bits.ops": "v3"}, {"bits.ops": "v4"}])
+def test_a_project_fact_that_changes_bits_makes_another_key(extra):
+    plain, seen = observe(framework="numpy"), observe(framework="numpy", extra=extra)
+    assert distance(plain.key, seen.key) is Distance.VARIANT
+    assert observe(framework="numpy", extra={"cluster": "night"}).key == plain.key
+
+
+def test_another_l2_size_is_another_key(monkeypatch):
+    keys = {}
+    for size in (512 << 10, 1 << 20, 0):
+        cpu = replace(host.read_cpu(), l2_per_core_bytes=size)
+        monkeypatch.setattr(host, "read_cpu", lambda cpu=cpu: cpu)
+        keys[size] = observe(framework="numpy").key
+    assert len(set(keys.values())) == 3
+    assert keys[1 << 20].hardware.endswith("-l2_1024k")
+    assert keys[0].hardware.endswith("-l2_unknown")
 
 
 def test_an_ascend_device_has_the_key_of_its_soc():
     seen = observe(mindspore=FakeMindSpore(name="Ascend910B4-1"))
-    assert str(seen.key) == "ascend910b4-1/mindspore-2.10.0"
+    assert seen.key.hardware == "ascend910b4-1"
+    assert parse_software(seen.key.framework).version == "2.10.0"
+    assert parse_software(seen.key.framework).cann == "unknown"
     assert seen.value("ascend.family") == "ascend910b"
     bits = {fact.name for fact in seen.facts if fact.changes_bits}
     assert {"cann.version", "ascend.conv_hf32", "host.arch", "env.hccl_deterministic"} <= bits
@@ -160,7 +188,7 @@ def test_fewer_cores_are_another_key():
 ASK = """
 from pathlib import Path
 from pytest_repro.environment import host as host
-from pytest_repro.environment import onednn as onednn
+from pytest_repro.environment import cpu as onednn
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
 from pytest_repro.environment.simd import simd_level
 import os
@@ -198,7 +226,7 @@ def test_both_variables_together_choose_the_key_in_every_version():
         DNNL_MAX_CPU_ISA="AVX",
     )
     assert said.startswith("cpu-x86_64-avx-")
-    assert said.endswith(f"/mindspore-{MindSporeAdapter().version()}")
+    assert f"/mindspore-{MindSporeAdapter().version()}" in said
 
 
 def test_a_file_that_is_no_onednn_is_no_library(tmp_path):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from pytest_repro.model.baseline import Baseline, Environment, Fact, Provenance, WeightsDigest
-from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry, Ledger, TensorRecord
+from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry, TensorRecord
+from pytest_repro.noise.ledger import make_ledger
+from pytest_repro.store.manifest import index_of
 from pytest_repro.tensors.compare import summary_of
-from pytest_repro.tensors.digest import digest_leaves, digest_text
+from pytest_repro.tensors.digest import digest_text
 from pytest_repro.tensors.record import make_record
 
 KEY = EnvironmentKey("cpu-x86_64-avx2-2c", "mindspore-2.10.0")
@@ -24,9 +27,9 @@ def baseline_of(
     summary = summary_of("", record)
     baseline = Baseline(
         check=CheckId(MODULE, test, name),
-        index=IndexEntry(digest_leaves([("", record.digest)]), digest_text("no draws")),
+        index=IndexEntry(record.digest, record.digest),
         tensors=(summary,),
-        ledger=Ledger((), (), digest_text("no draws")),
+        ledger=make_ledger((), ()),
         weights=(WeightsDigest("unet", digest_text("weights")),),
         provenance=Provenance(
             recorded_at="2026-01-02T03:04:05Z",
@@ -35,4 +38,4 @@ def baseline_of(
             tool="pytest-repro 0",
         ),
     )
-    return baseline, record
+    return replace(baseline, index=index_of(baseline)), record

@@ -37,12 +37,6 @@ def test_the_text_does_not_depend_on_the_order_given():
     assert manifest_text("a", "b", "c") == manifest_text("c", "a", "b")
 
 
-def test_the_index_is_read_without_the_blocks():
-    head = manifest_text("image").split("\n---\n")[0]
-    index = codec.decode_index(head + "\n---\n: : not yaml [", where=WHERE)
-    assert list(index) == ["test_ddim::image"]
-
-
 def test_one_line_of_the_index_is_one_check():
     head = manifest_text("a", "b", "c").split("\n---\n")[0]
     assert sum("test_ddim::" in line for line in head.splitlines()) == 3
@@ -58,10 +52,10 @@ def test_one_line_of_the_index_is_one_check():
         (lambda text: "- 1\n---\n", "mapping"),
         (lambda text: "", "truncated"),
         (lambda text: text.replace("value: ", "value: z", 1), "digest"),
-        (lambda text: text.replace("schema: 1", "schema: one"), "schema"),
+        (lambda text: text.replace("schema: 2", "schema: one"), "schema"),
         (lambda text: text.replace("float64", "complex64"), "dtype"),
         (lambda text: text.replace("shape: [4]", "shape: [-4]"), "shape"),
-        (lambda text: text + "bomb: &a [*a, *a]\n", "aliases"),
+        (lambda text: text.replace("...\n", "bomb: &a [*a, *a]\n"), "aliases"),
         (lambda text: text.replace("checks:", "checks: " + "[" * 5000, 1), "nest"),
     ],
 )
@@ -96,8 +90,8 @@ def test_a_git_lfs_pointer_is_called_one():
 
 
 def test_a_newer_schema_is_not_guessed_at():
-    text = manifest_text("image").replace("schema: 1", "schema: 2")
-    with pytest.raises(NewerSchema, match="schema 2"):
+    text = manifest_text("image").replace("schema: 2", "schema: 3")
+    with pytest.raises(NewerSchema, match="schema 3"):
         codec.decode_index(text, where=WHERE)
 
 

@@ -13,7 +13,6 @@ from pytest_repro.checking.accept import open_observed
 from pytest_repro.errors import CorruptBaseline, PolicyError, StoreError, WeightsError
 from pytest_repro.pipelines.source import check_weight_files
 from pytest_repro.store.files import NotAFile, open_regular, read_regular
-from pytest_repro.store.manifest import read_head
 from pytest_repro.store.policy_file import load_policy
 from pytest_repro.store.stream import read_streams
 from tests.cli.stores import CLEAN, IMAGE, OLD, fill, store_in, tensor_file
@@ -108,7 +107,7 @@ def test_a_manifest_that_is_none_is_corrupt(tmp_path, other):
         assert caught.value.where == store_in(tmp_path).shown(path)
         assert caught.value.next_step.startswith("git checkout")
     with pytest.raises(NotAFile):
-        read_head(path)
+        read_regular(path)
     assert read_streams(path) == ()
 
 
@@ -150,9 +149,7 @@ def test_an_index_of_weights_that_is_no_regular_file_is_refused(tmp_path, other)
 
 def test_the_control_the_same_readers_read_plain_files(tmp_path):
     store = fill(tmp_path)
-    path = store.manifest_path(OLD, IMAGE.module)
     assert store.index(OLD, IMAGE.module)
-    assert read_head(path)
     assert tensor_file(tmp_path, CLEAN).is_file()
     digest = store.baseline(OLD, IMAGE).tensors[0].digest
     assert store.tensor(digest) is not None

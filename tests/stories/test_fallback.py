@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import replace
 
 import pytest
+
+from pytest_repro.environment import host
 
 SOURCE = """
     @pytest.mark.repro{marker}
@@ -23,8 +27,7 @@ def write(project, value="noise * np.float32(1)", marker="", call=""):
 
 def hardware(project, cores):
     """This machine's key with another number of cores."""
-    stem, _, _ = project.manifest.parent.parent.name.rpartition("-")
-    return f"{stem}-{cores}c"
+    return re.sub(r"-\d+c-", f"-{cores}c-", project.manifest.parent.parent.name)
 
 
 def record_elsewhere(project, cores=77, **source):
@@ -76,9 +79,12 @@ def test_another_release_of_the_framework_is_nearer_than_other_hardware(project)
     record_elsewhere(project)
     write(project, CLEARLY)
     project.record()
-    keys = [path for path in project.baselines.glob("cpu-*/numpy-*") if "-77c" not in str(path)]
-    newer = keys[0].with_name("numpy-99.0.0")
-    keys[0].rename(newer)
+    (own,) = (path for path in project.baselines.glob("cpu-*/numpy-*") if "-77c" not in str(path))
+    newer = own.with_name("numpy-99.0.0")
+    own.rename(newer)
+    (manifest,) = newer.glob("*.yaml")
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text.replace(f"/{own.name}\n", f"/{newer.name}\n", 1), encoding="utf-8")
     ran = project.run()
     assert ran.verdicts == {"test_image::image": "exact"}
     assert f"compared with {newer.parent.name}/{newer.name} (reference: release)" in ran.closing[1]
@@ -134,7 +140,7 @@ def test_a_new_environment_changes_no_verdict_of_one_that_has_its_own(project):
     with_both = project.run().rows
     write(project, SLIGHTLY)
     drift_with_both = project.run().verdicts
-    for path in project.baselines.glob("*-77c"):
+    for path in project.baselines.glob("*-77c-*"):
         shutil.rmtree(path)
     assert project.run().verdicts == drift_with_both == {"test_image::image": "drift"}
     write(project)
@@ -147,11 +153,11 @@ def test_the_order_of_references_is_total(project):
     write(project)
     project.record()
     original = project.manifest.parent.parent
-    stem = original.name.rpartition("-")[0]
+    names = {cores: hardware(project, cores) for cores in (3, 77, 9)}
     chosen = set()
     for order in ([3, 77, 9], [77, 9, 3], [9, 3, 77]):
         for cores in order:
-            copy = original.with_name(f"{stem}-{cores}c")
+            copy = original.with_name(names[cores])
             shutil.copytree(original, copy)
             text = (path := next(copy.rglob("*.yaml"))).read_text(encoding="utf-8")
             path.write_text(text.replace(original.name, copy.name, 1), encoding="utf-8")
@@ -159,7 +165,7 @@ def test_the_order_of_references_is_total(project):
         chosen |= {row["key"] for row in project.run().rows}
         hidden.rename(original)
         for cores in order:
-            shutil.rmtree(original.with_name(f"{stem}-{cores}c"))
+            shutil.rmtree(original.with_name(names[cores]))
     assert len(chosen) == 1
 
 
@@ -252,7 +258,7 @@ FACTS = """
 """
 
 
-def test_a_projects_fact_is_recorded_and_one_that_changes_bits_makes_own_a_release(project):
+def test_a_projects_fact_is_recorded_and_one_that_changes_bits_makes_another_key(project):
     project.conftest(FACTS.format(cluster="night", ops="v3"))
     write(project)
     project.record()
@@ -265,13 +271,66 @@ def test_a_projects_fact_is_recorded_and_one_that_changes_bits_makes_own_a_relea
     project.conftest(FACTS.format(cluster="day", ops="v3"))
     ran = project.run()
     assert ran.verdicts == {"test_image::image": "drift"}
-    assert "night -> day" in ran.failure
+    assert "project.cluster night became day (not known to change bits)" in ran.failure
     assert "own: " in ran.failure
 
     project.conftest(FACTS.format(cluster="night", ops="v4"))
     ran = project.run()
     assert ran.verdicts == {"test_image::image": "within"}
-    assert "(reference: release)" in ran.closing[1]
+    assert "(reference: variant; suffix " in ran.closing[1]
     ran = project.run("--repro-reference=own")
     assert ran.verdicts == {"test_image::image": "missing"}
-    assert "v3 -> v4" in ran.failure
+    assert "none of them is within `own`" in ran.failure
+
+
+@pytest.fixture
+def l2_size(monkeypatch):
+    """Simulates an L2 size per core; returns what sets it."""
+
+    def simulate(size):
+        cpu = replace(host.read_cpu(), l2_per_core_bytes=size)
+        monkeypatch.setattr(host, "read_cpu", lambda: cpu)
+
+    return simulate
+
+
+@pytest.mark.parametrize("fact", ["l2", "project", "variable"])
+def test_two_environments_that_differ_in_one_fact_never_share_a_baseline(
+    project, monkeypatch, l2_size, fact
+):
+    """Each records its own bits and finds them again; neither touches the other's file."""
+
+    def become(number):
+        if fact == "l2":
+            l2_size((512 << 10) * number)
+        elif fact == "project":
+            project.conftest(FACTS.format(cluster="night", ops=f"v{number}"))
+        else:
+            monkeypatch.setenv("OMP_NUM_THREADS", str(number))
+        write(project, CLEARLY if number == 2 else "noise * np.float32(1)")
+
+    become(1)
+    project.record()
+    first = project.files()
+    become(2)
+    assert project.run().verdicts == {"test_image::image": "drift"}
+    project.record()
+    second = project.files()
+    assert {name: second[name] for name in first} == first
+    assert len([name for name in second if name.endswith(".yaml")]) == 2
+    for number in (1, 2):
+        become(number)
+        ran = project.run("--repro-reference=own")
+        assert ran.verdicts == {"test_image::image": "exact"}, ran.text
+    assert project.files() == second
+
+
+def test_an_unreadable_l2_size_never_passes_as_a_known_one(project, l2_size):
+    write(project)
+    l2_size(512 << 10)
+    project.record()
+    l2_size(0)
+    ran = project.run()
+    assert ran.verdicts == {"test_image::image": "exact"}
+    assert "(reference: variant; L2 512k, here unknown)" in ran.closing[1]
+    assert project.run("--repro-reference=own").verdicts == {"test_image::image": "missing"}

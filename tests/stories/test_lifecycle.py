@@ -38,7 +38,7 @@ def test_a_check_goes_from_missing_to_recorded_to_exact_to_drift_to_updated(proj
     project.write(SEEDED.format(seed=1))
     drift = project.run()
     assert (drift.exit_code, drift.verdicts) == (1, {"test_image::image": "drift"})
-    assert "gate noise, cause noise" in drift.failure
+    assert "gate inputs, cause noise" in drift.failure
     assert "seed 0 became 1" in drift.failure
     assert project.files() == before
 

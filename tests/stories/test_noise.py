@@ -129,7 +129,7 @@ def test_a_changed_draw_is_named(project, clean, planted, named):
     project.write(CLEAN.replace(clean, planted))
     ran = project.run()
     assert ran.verdicts == {"test_pipeline::image": "drift"}
-    assert "gate noise, cause noise" in ran.failure
+    assert "gate inputs, cause noise" in ran.failure
     assert named in ran.failure.splitlines()[3], ran.failure
     project.write(CLEAN)
     assert project.run().exit_code == 0

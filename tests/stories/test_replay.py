@@ -78,7 +78,7 @@ def test_numpys_own_changed_stream_is_named_and_replayed(project):
     ran = project.run()
     assert ran.verdicts == {"test_wald::image": "exact" if again else "drift"}
     if not again:
-        assert "gate noise, cause noise" in ran.failure
+        assert "gate inputs, cause noise" in ran.failure
         assert f"same calls, other bits: numpy 1.26.4 -> {np.__version__}" in ran.failure
         assert "baseline  wald (3,) float64" in ran.failure
     assert project.run("--repro-noise=replay").verdicts == {"test_wald::image": "exact"}

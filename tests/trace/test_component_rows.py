@@ -15,7 +15,7 @@ from pytest_repro.trace.components import (
     Configuration,
     configurations_from_rows,
     configurations_rows,
-    digest_configurations,
+    digest_settings,
     weights_from_rows,
     weights_rows,
 )
@@ -93,12 +93,12 @@ def test_what_are_no_rows_of_a_configuration_is_refused(rows):
 def test_the_digest_of_configurations_is_that_of_their_rows():
     text = "('unet', 'UNet', 'a', '1')\n('unet', 'UNet', 'b', '2')"
     made = Configuration("unet", "UNet", (("a", "1"), ("b", "2")))
-    assert digest_configurations([made]) == digest_text(text)
+    assert digest_settings([made]) == digest_text(text)
 
 
 def test_the_digest_sees_every_part_of_a_configuration():
     def one(component="unet", class_name="UNet", name="a", value="1"):
-        return digest_configurations([Configuration(component, class_name, ((name, value),))])
+        return digest_settings([Configuration(component, class_name, ((name, value),))])
 
     others = {one("vae"), one(class_name="VAE"), one(name="b"), one(value="2")}
     assert one() == one()

@@ -1,0 +1,176 @@
+"""The use case `migrate`: manifests of schema 1 under the complete keys of schema 2.
+
+The complete key follows from the facts in each manifest. Tensors and records are not touched: they
+are named by their content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pytest_repro.environment.facts import changes_bits, complete_key
+from pytest_repro.environment.key import (
+    HardwareKind,
+    cpu_key,
+    framework_key,
+    parse_hardware,
+    parse_software,
+)
+from pytest_repro.errors import CorruptBaseline, EnvironmentFault, StoreError
+from pytest_repro.model.baseline import Baseline, Environment, Fact
+from pytest_repro.model.ids import EnvironmentKey, IndexEntry
+from pytest_repro.store.files import NotAFile, corrupt, read_regular
+from pytest_repro.store.inventory import FileKind, FoundFile, delete_files, list_files
+from pytest_repro.store.manifest import (
+    baseline_from_block,
+    digest_from,
+    environment_from_facts,
+    halves,
+    index_of,
+    load_yaml,
+    mapping_of,
+    text_from,
+)
+from pytest_repro.store.store import Store
+
+_OLD_SCHEMA = "schema: 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What becomes of one manifest of schema 1.
+
+    Attributes:
+        file: The manifest.
+        where: The same as messages show it.
+        module: Its test module.
+        parts: The baselines by their complete key; more than one key where they were recorded in
+            environments that differ.
+    """
+
+    file: FoundFile
+    where: str
+    module: str
+    parts: Mapping[EnvironmentKey, tuple[Baseline, ...]]
+
+
+def plan_migration(store: Store) -> tuple[Migration, ...]:
+    """Every manifest of schema 1, in the order of the files; nothing is written.
+
+    Raises:
+        BaselineError: One cannot be read, or its facts give no key.
+    """
+    manifests = (file for file in list_files(store.folder) if file.kind is FileKind.MANIFEST)
+    texts = ((file, store.shown(file.path)) for file in manifests)
+    found = ((file, where, _read(file, where)) for file, where in texts)
+    return tuple(
+        _migration(store, file, where, text)
+        for file, where, text in found
+        if text.startswith(_OLD_SCHEMA)
+    )
+
+
+def migrate(store: Store, migrations: Iterable[Migration]) -> None:
+    """Write the manifests under their complete keys, then delete the old ones.
+
+    What a complete key holds already was recorded since, and is kept.
+
+    Raises:
+        BaselineError: A manifest cannot be written; what was not migrated is still there.
+    """
+    for one in migrations:
+        for key, baselines in one.parts.items():
+            have = store.index(key, one.module)
+            absent = [baseline for baseline in baselines if baseline.check.entry not in have]
+            store.write(key, one.module, absent, ())
+        delete_files((one.file,))
+
+
+def _read(file: FoundFile, where: str) -> str:
+    try:
+        return text_from(read_regular(file.path), where=where)
+    except NotAFile as error:
+        raise corrupt(where, str(error)) from error
+    except OSError as error:
+        raise StoreError("cannot read a manifest", facts=(str(error),), where=where) from error
+
+
+def _migration(store: Store, file: FoundFile, where: str, text: str) -> Migration:
+    head, tail = (load_yaml(half, where=where) for half in halves(text, where))
+    try:
+        old_key = EnvironmentKey(*str(head["key"]).split("/"))
+        module = str(head["module"])
+        if store.manifest_path(old_key, module) != file.path:
+            raise ValueError(f"it names {old_key}, {module}: it was copied or moved by hand")
+        environments = {
+            name: _completed(environment_from_facts(old_key, facts))
+            for name, facts in tail["environments"].items()
+        }
+        baselines = [
+            _baseline(module, entry, row, tail["checks"][entry], environments)
+            for entry, row in mapping_of(head["checks"], "checks", where).items()
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise corrupt(where, f"{type(error).__name__}: {error}") from error
+    except EnvironmentFault as error:
+        raise CorruptBaseline(
+            "the facts of a manifest give no key", facts=(error.what,), where=where
+        ) from error
+    parts: dict[EnvironmentKey, tuple[Baseline, ...]] = {}
+    for one in baselines:
+        key = one.provenance.environment.key
+        parts[key] = (*parts.get(key, ()), one)
+    return Migration(file, where, module, parts)
+
+
+def _baseline(
+    module: str,
+    entry: str,
+    row: Mapping[str, Any],
+    block: Mapping[str, Any],
+    environments: Mapping[str, Environment],
+) -> Baseline:
+    """A baseline of schema 1, whose index lacks the inputs.
+
+    Raises:
+        ValueError: Its line and its block disagree.
+    """
+    index = IndexEntry(digest_from(row["value"]), digest_from(row["noise"]))
+    read = baseline_from_block(module, entry, index, block, environments)
+    held = index_of(read)
+    if (held.value, held.noise) != (index.value, index.noise):
+        raise ValueError(f"index and block of {entry!r} disagree")
+    return replace(read, index=held)
+
+
+def _completed(environment: Environment) -> Environment:
+    """The environment under its complete key, with the effects that facts have now."""
+    key = complete_key(
+        EnvironmentKey(_hardware(environment), _software(environment)),
+        [(fact.name, fact.value) for fact in environment.facts],
+    )
+    facts = (
+        Fact(fact.name, fact.value, changes_bits(fact.name, key)) for fact in environment.facts
+    )
+    return Environment(key, tuple(facts))
+
+
+def _hardware(environment: Environment) -> str:
+    old = parse_hardware(environment.key.hardware)
+    if old.kind is not HardwareKind.CPU:
+        return environment.key.hardware
+    # A limit that oneDNN has does not reach numpy, whose key names what the CPU has.
+    is_numpy = parse_software(environment.key.framework).name == "numpy"
+    native = environment.value("cpu.simd_native")
+    simd = native if is_numpy and native else old.simd
+    size = environment.value("cpu.l2_per_core_bytes")
+    return cpu_key(old.arch, simd, old.core_count, int(size) if size else 0)
+
+
+def _software(environment: Environment) -> str:
+    old = parse_software(environment.key.framework)
+    is_ascend = parse_hardware(environment.key.hardware).kind is HardwareKind.ASCEND
+    cann = environment.value("cann.version") if is_ascend else None
+    return framework_key(old.name, old.version, cann=cann)
