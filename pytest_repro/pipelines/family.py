@@ -35,6 +35,7 @@ class Family:
         recipe: Text that changes whenever the architecture changes.
         build: Makes the pipeline with whatever weights the framework starts with.
         conditioned: Components that are noise predictors.
+        repair: Changes a loaded pipeline where a release of mindone cannot run it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Family:
     recipe: str
     build: Callable[[], Any]
     conditioned: tuple[str, ...]
+    repair: Callable[[Any], None] = lambda pipeline: None
 
 
 def load_family(family: Family, source: WeightsSource, dtype: str) -> Any:
@@ -124,6 +126,7 @@ def _open(family: Family, folder: Path, dtype: str) -> Any:
             where=str(folder),
         ) from error
     pipeline.set_progress_bar_config(disable=True)
+    family.repair(pipeline)
     return pipeline
 
 

@@ -178,6 +178,18 @@ def _build_image_variation() -> Any:
     )
 
 
+def _repair_attention(unclip: Any) -> None:
+    """Let the prior's attention take its mask, which mindone 0.3.0 to 0.5.0 cannot.
+
+    There `Attention.math_attention_op` flattens queries, keys and values, but not the mask. The
+    older processor computes what mindone 0.2.0 computes, bit for bit.
+    """
+    from mindone.diffusers.models.attention_processor import Attention, AttnProcessor
+
+    if hasattr(Attention, "math_attention_op"):
+        unclip.prior.set_attn_processor(AttnProcessor())
+
+
 UNCLIP = Family(
     name="unclip",
     class_name="UnCLIPPipeline",
@@ -189,6 +201,7 @@ UNCLIP = Family(
     recipe=f"{_SHARED_RECIPE}\n{_PRIOR}\n{_PRIOR_SCHEDULER}",
     build=_build_unclip,
     conditioned=_NOISE_PREDICTORS,
+    repair=_repair_attention,
 )
 
 UNCLIP_IMAGE_VARIATION = Family(
