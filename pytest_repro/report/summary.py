@@ -27,17 +27,44 @@ def summary_text(
         idle: Marked tests that checked nothing.
         notes: What the run lacks, in sentences.
     """
-    lines = ["## pytest-repro", "", _counts(entries), ""]
+    lines = ["## pytest-repro", "", _counts(entries), *_keys(entries), ""]
     failing = [one for one in entries if not Verdict(one["verdict"]).passes]
     if failing:
-        lines += ["| verdict | cause | check | why |", "| --- | --- | --- | --- |"]
-        lines += [_row(one) for one in failing[:_LISTED]]
+        lines += ["| verdict | cause | rel\\_l2 | check | why |", "| --- | --- | --- | --- | --- |"]
+        groups = list(_alike(failing))
+        lines += [_row(group) for group in groups[:_LISTED]]
         lines += [""]
-    if len(failing) > _LISTED:
-        lines += [f"and {len(failing) - _LISTED} more that failed", ""]
+        if len(groups) > _LISTED:
+            lines += [f"and {sum(map(len, groups[_LISTED:]))} more that failed", ""]
+        if any(one.get("runs") for one in failing):
+            lines += [
+                "Accept with `pytest-repro accept DIR`, where DIR is the report of this run.",
+                "",
+            ]
     said = (*map(_escape, notes), *_fallbacks(entries), *_idle(idle))
     lines += [f"- {line}" for line in said]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _keys(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    keys = sorted({str(one["key"]) for one in entries})
+    if keys:
+        yield ""
+        yield f"key: {', '.join(map(_escape, keys))}"
+
+
+def _alike(failing: Sequence[Mapping[str, Any]]) -> Iterable[list[Mapping[str, Any]]]:
+    """Checks that failed for the same reason, together; in the order of the first of each."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for one in failing:
+        same = (one["verdict"], one.get("cause", ""), _why(one))
+        groups.setdefault(same, []).append(one)
+    return groups.values()
+
+
+def _why(entry: Mapping[str, Any]) -> str:
+    said = (*entry.get("evidence", ()), *entry.get("detail", ()), entry.get("noise", ""))
+    return next((str(one) for one in said if one), "")
 
 
 def _counts(entries: Sequence[Mapping[str, Any]]) -> str:
@@ -47,10 +74,19 @@ def _counts(entries: Sequence[Mapping[str, Any]]) -> str:
     return f"**{len(entries)} {noun}**" + (f": {', '.join(parts)}" if parts else "")
 
 
-def _row(entry: Mapping[str, Any]) -> str:
-    said = (*entry.get("evidence", ()), *entry.get("detail", ()), entry.get("noise", ""))
-    why = next((one for one in said if one), "")
-    cells = (entry["verdict"], entry.get("cause", ""), entry["check"], why)
+def _row(group: Sequence[Mapping[str, Any]]) -> str:
+    first = group[0]
+    more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+    far = [float(size["rel_l2"]) for one in group for _, size in one.get("differences", ())]
+    known = [one for one in far if not math.isnan(one)]
+    distance = f"{max(known):.2g}" if known else ""
+    cells = (
+        first["verdict"],
+        first.get("cause", ""),
+        distance,
+        f"{first['check']}{more}",
+        _why(first),
+    )
     return "| " + " | ".join(_escape(str(cell)) for cell in cells) + " |"
 
 

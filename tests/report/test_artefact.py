@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +12,9 @@ from pytest_repro.errors import CorruptBaseline, NewerSchema
 from pytest_repro.model.baseline import ToleranceUse
 from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.model.outcome import Outcome, Reference
-from pytest_repro.model.words import Distance, Gate, Verdict
+from pytest_repro.model.words import Cause, Distance, Gate, Verdict
 from pytest_repro.report.document import SCHEMA, read_report, report_text
-from pytest_repro.report.entry import entries_from
+from pytest_repro.report.entry import Entry, entries_from
 from pytest_repro.report.summary import summary_text
 
 KEY = EnvironmentKey("cpu-x86_64-avx2-2c", "numpy-1.26.4")
@@ -106,3 +108,41 @@ def test_nothing_in_an_id_becomes_markdown_or_html_or_another_row():
     assert "<img" not in row.replace("\\<img", "")
     assert "\\|" in row
     assert not any(line.startswith("| exact") for line in text.splitlines())
+
+
+def test_equal_failures_are_one_row_and_every_check_is_counted():
+    same = [outcome(f"image {number}", detail=("the same",)) for number in range(30)]
+    text = summary_text(entries_from([*same, outcome("x", detail=("another",))], (), str(KEY)), [])
+    rows = [line for line in text.splitlines() if line.startswith("| drift")]
+    assert len(rows) == 2
+    assert "and 29 more" in rows[0]
+    assert "**31 checks**: 31 drift" in text
+    assert "key: " in text
+
+
+def _schema():
+    path = Path(__file__).parents[2] / "docs" / "report.schema.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_report_follows_the_published_schema():
+    jsonschema = pytest.importorskip("jsonschema")
+    document = json.loads(text_of([outcome(detail=("because",)), outcome("b", Verdict.WITHIN)]))
+    jsonschema.validate(document, _schema())
+    for name, wrong in (("verdict", "wrong"), ("gate", 1), ("surplus", "field")):
+        changed = {**document, "checks": [{**document["checks"][0], name: wrong}]}
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(changed, _schema())
+
+
+def test_the_schema_knows_every_field_and_word():
+    known = _schema()["$defs"]["check"]["properties"]
+    assert {one.name for one in fields(Entry)} == set(known)
+    for name, words in (
+        ("verdict", Verdict),
+        ("gate", Gate),
+        ("cause", Cause),
+        ("distance", Distance),
+    ):
+        assert {str(word) for word in words} <= set(known[name]["enum"])
+    assert _schema()["properties"]["schema"] == {"const": SCHEMA}
