@@ -21,6 +21,7 @@ from pytest_repro.checking.trial import CheckCall, FindExact, Trial
 from pytest_repro.environment.observe import observe_environment
 from pytest_repro.errors import BaselineError
 from pytest_repro.frameworks.framework import default_framework
+from pytest_repro.frameworks.torch import TorchState
 from pytest_repro.guard.guard import Isolation, guard_randomness
 from pytest_repro.model.artefact import Artefact, Candidate
 from pytest_repro.model.ids import CheckId, IndexEntry
@@ -76,7 +77,7 @@ class Session:
 
     def isolation(self, spec: TestSpec) -> Isolation:
         """Seed every global generator for one test and give all of them back afterwards."""
-        return Isolation(spec.asked.seed, self.context.framework)
+        return Isolation(spec.asked.seed, self.context.framework, TorchState())
 
     def guard(self, spec: TestSpec) -> AbstractContextManager[object]:
         """Catch randomness that no seed of the test decides."""

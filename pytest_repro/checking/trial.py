@@ -13,6 +13,7 @@ from pytest_repro.checking.spec import TestSpec
 from pytest_repro.checking.suite import SuiteCalls
 from pytest_repro.errors import SettingError, UsageError
 from pytest_repro.frameworks.framework import FrameworkAdapter
+from pytest_repro.frameworks.torch import TorchRecorder
 from pytest_repro.frameworks.values import value_from
 from pytest_repro.frameworks.watch import Watch, watch
 from pytest_repro.model.baseline import Configuration, WeightsDigest
@@ -81,6 +82,7 @@ class Trial:
         self.spec = spec
         self.calls: dict[str, CheckCall] = {}
         self._open_book = open_book
+        self._torch = TorchRecorder(lambda: self.book)
         self._book: NoiseBook | None = None
         self._named: NamedTensors | None = None
         self._watching: Watching | None = None
@@ -114,6 +116,10 @@ class Trial:
             self._watching = Watching(self._framework, self._level)
         return self._watching
 
+    def begin(self) -> None:
+        """Write PyTorch's draws into the draw log from now on, where PyTorch is loaded."""
+        self._torch.start()
+
     def begin_body(self) -> None:
         """Notice from now on a generator that serves two pipeline calls."""
         self._in_body = True
@@ -126,6 +132,7 @@ class Trial:
         """Leave pipelines alone again; what is checked from now on would be judged by nobody."""
         self._in_body = False
         self._is_over = True
+        self._torch.stop()
         if self._pipeline_calls is not None:
             calls, self._pipeline_calls = self._pipeline_calls, None
             calls.__exit__(None, None, None)
@@ -134,6 +141,7 @@ class Trial:
 
     def end(self) -> None:
         """Take every hook away."""
+        self._torch.stop()
         if self._watching is not None:
             self._watching.stop()
 

@@ -66,7 +66,7 @@ class Place:
         drawing_file: Its file.
         file, line, drew_at, called_from, pipeline: As in `RandomnessEvent`.
         importing: Whether an installed module was being imported and drew.
-        constructing: Whether the constructor of a network drew.
+        preparing: Whether the constructor of a network drew, or ``TestCase.setUp``.
     """
 
     package: str
@@ -77,7 +77,7 @@ class Place:
     called_from: str
     pipeline: str
     importing: bool
-    constructing: bool
+    preparing: bool
 
     def event(self, kind: EventKind, what: str, seeded_by: str = "") -> RandomnessEvent:
         """The event that ``kind`` happened here."""
@@ -110,9 +110,8 @@ _BYSTANDERS = frozenset(
         *("filelock", "httpx", "huggingface_hub", "requests", "urllib3"),
     }
 )
-_OF_CONSTRUCTORS = frozenset(
-    {EventKind.NUMPY_GLOBAL, EventKind.MINDSPORE_GLOBAL, EventKind.TORCH_GLOBAL}
-)
+GLOBALS = frozenset(EventKind) - {EventKind.UNSEEDED, EventKind.MISUSE}
+"""The kinds of draws from global states, which are seeded before each test."""
 _NETWORKS = {"mindspore": "Cell", "torch": "Module"}
 
 _NEXT = {
@@ -163,19 +162,19 @@ def find_place(frame: FrameType, beyond: str = "") -> Place:
         called_from="" if user is None or user is blamed else place_of(user),
         pipeline=kind,
         importing=_is_importing(drawing, _user_frame(drawing)),
-        constructing=_is_constructing(frame),
+        preparing=is_constructing(frame) or _is_setting_up(frame),
     )
 
 
 def may_draw(place: Place, kind: EventKind) -> bool:
     """Whether a draw from here cannot decide a result of the test, or is seeded all the same.
 
-    The standard library and test tools draw for themselves. A network's constructor initialises
-    weights from global states, which are seeded before each test and each fixture. MindSpore's own
-    code draws from numpy's state for nothing else. What an installed module draws while it is
-    imported belongs to the process, not to a test.
+    The standard library and test tools draw for themselves. A network's constructor and
+    ``TestCase.setUp``, which is a fixture, may draw from global states: these are seeded before
+    each test. MindSpore's own code draws from numpy's state to initialise weights only. What an
+    installed module draws while it is imported belongs to the process, not to a test.
     """
-    if kind in _OF_CONSTRUCTORS and place.constructing:
+    if kind in GLOBALS and place.preparing:
         return True
     if kind is EventKind.NUMPY_GLOBAL and place.package == "mindspore":
         return True
@@ -242,10 +241,11 @@ def hide_internal_frames(error: BaseException) -> None:
     mine = [at for at, one in enumerate(shown) if _is_users(one.tb_frame)]
     if mine:
         shown = shown[: mine[-1] + 1]
+    if not shown:
+        return
     for one, following in zip(shown, [*shown[1:], None], strict=True):
         one.tb_next = following
-    if shown:
-        error.__traceback__ = shown[0]
+    error.__traceback__ = shown[0]
 
 
 def makes_legacy_state(frame: FrameType) -> bool:
@@ -298,7 +298,7 @@ def _pipeline_frame(frame: FrameType) -> tuple[FrameType | None, str]:
     return None, ""
 
 
-def _is_constructing(frame: FrameType) -> bool:
+def is_constructing(frame: FrameType) -> bool:
     """Whether a network is being constructed; one that computes, or a pipeline, ends the search."""
     for at in _outwards(frame):
         name = at.f_code.co_name
@@ -310,6 +310,12 @@ def _is_constructing(frame: FrameType) -> bool:
         if any(base.__name__ == "DiffusionPipeline" for base in owner.__mro__):
             return False
     return False
+
+
+def _is_setting_up(frame: FrameType) -> bool:
+    names = ("setUp", "asyncSetUp")
+    at = (one for one in _outwards(frame) if one.f_code.co_name in names)
+    return any(base.__name__ == "TestCase" for one in at for base in _owner(one).__mro__)
 
 
 def _is_network(owner: type[Any]) -> bool:

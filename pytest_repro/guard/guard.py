@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from pytest_repro.errors import RandomnessError
 from pytest_repro.guard.events import (
+    GLOBALS,
     EventKind,
     RandomnessEvent,
     calling_frame,
@@ -34,7 +35,6 @@ _BEYOND = {
     EventKind.MINDSPORE_GLOBAL: "mindspore",
     EventKind.TORCH_GLOBAL: "torch",
 }
-_GLOBALS = frozenset(EventKind) - {EventKind.UNSEEDED, EventKind.MISUSE}
 
 
 class RandomnessWarning(UserWarning):
@@ -163,7 +163,7 @@ class RandomnessGuard:
     def drawing(self, kind: EventKind, what: str) -> None:
         """Judge a draw that is about to happen; raises `RandomnessError` in mode ``error``."""
         __tracebackhide__ = True
-        if self.mode is RngMode.OFF or (not self.watches_globals and kind in _GLOBALS):
+        if self.mode is RngMode.OFF or (not self.watches_globals and kind in GLOBALS):
             return
         place = find_place(calling_frame(), _BEYOND.get(kind, ""))
         if not may_draw(place, kind):

@@ -51,7 +51,8 @@ class Patch:
     original: object
 
 
-_ABSENT = object()
+ABSENT = object()
+"""The original of a replacement of something that its owner inherits."""
 
 
 class Patches:
@@ -75,7 +76,7 @@ class Patches:
     def install(self) -> None:
         """Replace everything."""
         for patch in (*self._patches, *self._find_more()):
-            before = vars(patch.owner).get(patch.name, _ABSENT)
+            before = vars(patch.owner).get(patch.name, ABSENT)
             if before is patch.replacement:
                 # A monkeypatch made under a guard and undone after it put ours back.
                 before = patch.original
@@ -90,7 +91,7 @@ class Patches:
             patch, before = self._undo.pop()
             if vars(patch.owner).get(patch.name) is not patch.replacement:
                 continue
-            if before is _ABSENT:
+            if before is ABSENT:
                 delattr(patch.owner, patch.name)
             else:
                 setattr(patch.owner, patch.name, before)
@@ -210,7 +211,7 @@ def _mindspore_patches(observer: Observer) -> Iterator[Patch]:
         if isinstance(kind, type):
             what = f"MindSpore's {name} draws from a global state"
             call = _watched(observer, EventKind.MINDSPORE_GLOBAL, what, kind.__call__)
-            yield Patch(kind, "__call__", call, vars(kind).get("__call__", _ABSENT))
+            yield Patch(kind, "__call__", call, vars(kind).get("__call__", ABSENT))
 
 
 def _determinism_patches() -> Iterator[Patch]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
 from threading import RLock
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +45,20 @@ class PipelineCall:
         return f"call {self.number} ({self.pipeline})"
 
 
+class HasState(Protocol):
+    """Something with a state that compares, or a dictionary of such: a bit generator."""
+
+    @property
+    def state(self) -> Any:
+        """It changes with every draw."""
+
+
 @dataclass(slots=True)
 class _Entry:
     """What a book knows of one generator; no reference back to it, so nothing is kept alive."""
 
     description: str
-    bits: np.random.BitGenerator
+    bits: HasState
     state: object
     call: PipelineCall | None = None
 
@@ -93,7 +101,7 @@ class NoiseBook:
         """Everything drawn so far; costs no more after many draws than after few, but the copy."""
         with self.lock:
             for number in range(len(self._entries)):
-                self._note_raw_move(number)
+                self.note_move(number)
             texts = tuple(entry.description for entry in self._entries)
             return Ledger(texts, tuple(self._draws), self._hasher.digest(texts))
 
@@ -113,7 +121,7 @@ class NoiseBook:
         """Mean relative L2 size of the disturbance over all disturbed draws; 0.0 if none."""
         return self._feed.input_rel_l2
 
-    def register(self, bits: np.random.BitGenerator, description: str) -> int:
+    def register(self, bits: HasState, description: str) -> int:
         """The number of a new generator on ``bits``; generators call this themselves."""
         with self.lock:
             number = len(self._entries)
@@ -134,7 +142,7 @@ class NoiseBook:
             RandomnessError: It has already served another pipeline call.
         """
         __tracebackhide__ = True
-        self._note_raw_move(number)
+        self.note_move(number)
         call = self.pipeline_call()
         if call is None:
             return
@@ -153,18 +161,21 @@ class NoiseBook:
             value: What numpy returned.
             drawn: The thing that carries the drawn values (``value``, or what was shuffled).
         """
+        given = self.record(number, method, arguments, drawn)
+        return value if given is None else give_back(value, drawn, given)
+
+    def record(self, number: int, method: str, arguments: str, drawn: Drawn) -> NDArray[Any] | None:
+        """Write one draw down and return the numbers to give instead; ``None`` for those drawn."""
         entry = self._entries[number]
         entry.state = _frozen(entry.bits.state)
         draw = Draw(number, method, drawn.shape, drawn.dtype, arguments, drawn.digest)
         fed = self._feed.feed(len(self._draws), draw, drawn.array)
         clean = fed.array if isinstance(self.source, Replay) else drawn.array
         self._write(fed.draw, clean)
-        if fed.array is drawn.array:
-            return value
-        assert fed.array is not None  # a feed gives other numbers or leaves them as they are
-        return give_back(value, drawn, fed.array)
+        return None if fed.array is drawn.array else fed.array
 
-    def _note_raw_move(self, number: int) -> None:
+    def note_move(self, number: int) -> None:
+        """Write down that a generator moved without a draw, if it did."""
         entry = self._entries[number]
         state = _frozen(entry.bits.state)
         if state == entry.state:

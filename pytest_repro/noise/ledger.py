@@ -20,7 +20,7 @@ RAW_MOVE = "bit_generator"
 
 _Item = TypeVar("_Item")
 
-_DESCRIPTION = re.compile(r"(?P<kind>\w+)\((?P<seed>[^()]*)\)\Z")
+_DESCRIPTION = re.compile(r"(?P<kind>[\w.]+)\((?P<seed>[^()]*)\)\Z")
 
 
 def compare_ledgers(

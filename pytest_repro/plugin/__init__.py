@@ -40,11 +40,13 @@ from pytest_repro.plugin.item import (
     pytest_runtest_teardown,
 )
 from pytest_repro.plugin.options import add_options
+from pytest_repro.plugin.shared_fixtures import pytest_collection_finish
 from pytest_repro.plugin.state import PluginState, settings_of, state_of
 from pytest_repro.plugin.suite import add_suite_key, pytest_collection_modifyitems
 from pytest_repro.settings import TABLE
 
 __all__ = [
+    "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_fixture_setup",
     "pytest_handlecrashitem",

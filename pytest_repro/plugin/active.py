@@ -87,6 +87,7 @@ class ActiveTest:
         self._isolation = isolation
         self.subtest = None
         self._trial = self.session.trial(self.spec) if trial is None else trial
+        self._trial.begin()
         self.hold_globals()
 
     def begin_again(self, source: NoiseSource, level: TraceLevel) -> None:

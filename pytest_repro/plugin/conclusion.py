@@ -13,7 +13,7 @@ import pytest
 from pytest_repro.checking.evaluation import Ending
 from pytest_repro.errors import CheckFailed, ReproError, UsageError, printable
 from pytest_repro.guard.misuse import explain_misuse
-from pytest_repro.model.words import Verdict
+from pytest_repro.model.words import RngMode, Verdict
 from pytest_repro.pipelines.calls import import_pipelines
 from pytest_repro.plugin import pytest_private as private
 from pytest_repro.plugin.active import ActiveTest
@@ -23,6 +23,7 @@ from pytest_repro.plugin.fixtures import GENERATORS
 from pytest_repro.plugin.identity import demand_inside_root, own_id
 from pytest_repro.plugin.reporting import entries_of_test, invocation_of
 from pytest_repro.plugin.rerunning import ItemRunner
+from pytest_repro.plugin.shared_fixtures import refuse_unseeded
 from pytest_repro.plugin.state import session_of, state_of
 from pytest_repro.plugin.suite import suite_mark
 from pytest_repro.plugin.terminal import describe_failure
@@ -41,6 +42,8 @@ def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
     """Start the first execution of a test that asks for something of ours."""
     try:
         active = _activate(item, marks)
+        if active.spec.asked.rng is RngMode.ERROR:
+            refuse_unseeded(item)
         if _may_draw(item):
             _say_at_once(item.config, active.session.stream_note(active.spec.module))
         active.begin()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_repro.plugin.fixtures import FIXTURES
+from pytest_repro.plugin.shared_fixtures import isolated_if_shared
 from pytest_repro.plugin.state import state_of
 
 
@@ -29,11 +30,12 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
+def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None, Any, Any]:
     active = state_of(request.config).active
     if active is not None:
         active.release_globals()
-    return (yield)
+    with isolated_if_shared(fixturedef, request):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_repro.checking.session import Session
+    from pytest_repro.guard.events import RandomnessEvent
     from pytest_repro.plugin.active import ActiveTest
     from pytest_repro.plugin.fresh_process import Origin
     from pytest_repro.plugin.reporting import Reporting
@@ -60,6 +61,8 @@ class PluginState:
         has_occupied: Whether this process was confined to its device, or left as it is.
         devices: The device of each worker, ``""`` for this process.
         workers: xdist's.
+        shared: Names of the fixtures that tests of ours use.
+        unseeded: Randomness without a seed in such fixtures, made for another test, by name.
     """
 
     given: tuple[dict[str, object], dict[str, object]] = ({}, {})
@@ -80,6 +83,8 @@ class PluginState:
     devices: dict[str, str] = field(default_factory=dict)
     has_occupied: bool = False
     workers: Workers = field(default_factory=Workers)
+    shared: set[str] = field(default_factory=set)
+    unseeded: dict[str, RandomnessEvent] = field(default_factory=dict)
 
     def active_of(self, item: pytest.Item) -> ActiveTest | None:
         """The state of ``item``; ``None`` where it is no test of ours."""

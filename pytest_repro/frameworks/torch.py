@@ -1,0 +1,261 @@
+"""PyTorch's noise, in tests that have PyTorch loaded; this package never imports it.
+
+Its default generator is seeded and given back around each test, and draws enter the draw log. The
+guard stops a draw from the default generator unless the test has called ``torch.manual_seed``.
+Tested with PyTorch 2.13.0 on CPU. Not recorded: draws below Python, such as dropout; where they
+move a generator, the draw log has an entry without numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_repro.guard.events import EventKind, calling_frame, is_constructing
+from pytest_repro.guard.guard import announce_draw
+from pytest_repro.guard.patches import ABSENT, Patch, Patches
+from pytest_repro.tensors.digest import digest_text
+
+if TYPE_CHECKING:
+    from pytest_repro.noise.generator import NoiseBook
+
+_APART = 0x7E570000_00000000
+"""Added to the seed of a test, so that its own ``torch.manual_seed`` is told from ours."""
+_FUNCTIONS = (
+    *("bernoulli", "multinomial", "normal", "poisson", "rand", "rand_like", "randint"),
+    *("randint_like", "randn", "randn_like", "randperm"),
+)
+_METHODS = (
+    *("bernoulli", "bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_"),
+    *("multinomial", "normal_", "random_", "uniform_"),
+)
+_DISCRETE = frozenset({"bernoulli", "bernoulli_", "geometric_", "poisson", "random_"})
+"""They return whole numbers in floating dtypes, which a perturbation must leave alone."""
+_TAKES_ITS_SHAPE = frozenset({"rand", "randn"})
+_TAKES_A_TENSOR = frozenset({"rand_like", "randn_like", "randint_like"})
+_NOT_SAID = frozenset(
+    {"generator", "dtype", "size", "out", "device", "layout", "requires_grad", "pin_memory"}
+)
+
+
+class TorchState:
+    """The global random state of PyTorch: that of its default generator on the CPU."""
+
+    def seed_globals(self, seed: int) -> None:
+        """Seed it if PyTorch is imported."""
+        torch = _loaded()
+        if torch is not None:
+            torch.default_generator.manual_seed(seed % 2**32 + _APART)
+
+    def save_state(self) -> Any:
+        """Its state; ``None`` while PyTorch is not imported."""
+        torch = _loaded()
+        return None if torch is None else torch.default_generator.get_state()
+
+    def restore_state(self, state: Any) -> None:
+        """Put back what `save_state` found; ``None`` leaves it alone."""
+        torch = _loaded()
+        if torch is not None and state is not None:
+            torch.default_generator.set_state(state)
+
+
+class TorchRecorder:
+    """Writes PyTorch's draws into a book, from `start` to `stop`.
+
+    Args:
+        open_book: Gives the book; called at the first draw.
+    """
+
+    def __init__(self, open_book: Callable[[], NoiseBook]) -> None:
+        self._open_book = open_book
+        self._patches: Patches | None = None
+        self._generators: dict[int, _Known] = {}
+
+    def start(self) -> None:
+        """Begin to record, if PyTorch is imported."""
+        torch = _loaded()
+        if torch is not None and self._patches is None:
+            self._patches = Patches(self._patches_of(torch))
+            self._patches.install()
+
+    def stop(self) -> None:
+        """Put every function of PyTorch back."""
+        if self._patches is not None:
+            self._patches.remove()
+            self._patches = None
+        for known in self._generators.values():
+            known.bits.freeze()
+
+    def _patches_of(self, torch: Any) -> Iterator[Patch]:
+        for owner, names in ((torch, _FUNCTIONS), (torch.Tensor, _METHODS)):
+            for name in names:
+                original = getattr(owner, name, None)
+                if original is not None:
+                    here = vars(owner).get(name, ABSENT)
+                    yield Patch(owner, name, self._recorded(torch, owner, name, original), here)
+        seed = torch.seed
+
+        @functools.wraps(seed)
+        def seeded_by_the_system() -> Any:
+            __tracebackhide__ = True
+            announce_draw(EventKind.UNSEEDED, "torch.seed takes its seed from the system")
+            return seed()
+
+        yield Patch(torch, "seed", seeded_by_the_system, seed)
+
+    def _recorded(
+        self, torch: Any, owner: Any, name: str, original: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        shown = f"torch.{name}" if owner is torch else f"torch.Tensor.{name}"
+
+        @functools.wraps(original)
+        def draw(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            if is_constructing(calling_frame()):
+                return original(*args, **kwargs)
+            generator = kwargs.get("generator") or torch.default_generator
+            if generator is torch.default_generator and generator.initial_seed() >= _APART:
+                what = f"{shown} draws from the default generator, which the test did not seed"
+                announce_draw(EventKind.TORCH_GLOBAL, what)
+            return self._record(torch, shown, name, generator, original, args, kwargs)
+
+        return draw
+
+    def _record(
+        self,
+        torch: Any,
+        shown: str,
+        name: str,
+        generator: Any,
+        original: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        from pytest_repro.noise.generator import drawn_from
+
+        book = self._open_book()
+        with book.lock:
+            known = self._known(torch, book, generator)
+            arguments = _arguments(name, args, kwargs, is_method=shown.startswith("torch.Tensor."))
+            value = original(*args, **kwargs)
+            known.state = _state_of(generator)
+            if value.device.type == "meta":
+                return value
+            drawn = drawn_from(name, (), {}, _to_numpy(torch, value))
+            if name in _DISCRETE:
+                drawn = replace(drawn, array=None)
+            given = book.record(known.number, shown, arguments, drawn)
+            if given is not None:
+                with torch.no_grad():
+                    value.copy_(_from_numpy(torch, given, value.dtype))
+            return value
+
+    def _known(self, torch: Any, book: NoiseBook, generator: Any) -> _Known:
+        """The generator's entry in the book; a new one after it was seeded."""
+        known = self._generators.get(id(generator))
+        state = _state_of(generator)
+        if known is None or (state != known.state and _is_fresh(torch, generator, state)):
+            bits = _Bits(generator)
+            number = book.register(bits, _describe(torch, generator))
+            known = self._generators[id(generator)] = _Known(generator, bits, number, state)
+        book.note_move(known.number)
+        return known
+
+
+class _Known:
+    """A generator that has drawn; kept alive, so that its id stays its own."""
+
+    def __init__(self, generator: Any, bits: _Bits, number: int, state: bytes) -> None:
+        self.generator = generator
+        self.bits = bits
+        self.number = number
+        self.state = state
+
+
+class _Bits:
+    """What a book asks of a generator: its state."""
+
+    def __init__(self, generator: Any) -> None:
+        self._generator = generator
+        self._last: bytes | None = None
+
+    @property
+    def state(self) -> object:
+        return _state_of(self._generator) if self._last is None else self._last
+
+    def freeze(self) -> None:
+        """Keep the state of now: what moves the generator after the test is not the test's."""
+        if self._last is None:
+            self._last = _state_of(self._generator)
+
+
+def _loaded() -> Any:
+    """PyTorch, once it is imported as a whole."""
+    torch = sys.modules.get("torch")
+    is_whole = isinstance(torch, ModuleType) and hasattr(torch, "default_generator")
+    return torch if is_whole else None
+
+
+def _state_of(generator: Any) -> bytes:
+    state: bytes = generator.get_state().numpy().tobytes()
+    return state
+
+
+def _is_fresh(torch: Any, generator: Any, state: bytes) -> bool:
+    other = torch.Generator(device=generator.device)
+    other.manual_seed(generator.initial_seed())
+    return _state_of(other) == state
+
+
+def _describe(torch: Any, generator: Any) -> str:
+    seed = generator.initial_seed()
+    if generator is not torch.default_generator:
+        return f"torch.Generator({seed})"
+    return f"torch.default_generator({seed - _APART if seed >= _APART else seed})"
+
+
+def _arguments(
+    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], *, is_method: bool
+) -> str:
+    """Canonical text of a call, without shape, dtype and generator."""
+    given = [] if name in _TAKES_ITS_SHAPE else list(args)
+    if is_method or name in _TAKES_A_TENSOR:
+        given = given[1:]
+    texts = [_text(one) for one in given if not _is_size(one)]
+    named = sorted((key, value) for key, value in kwargs.items() if key not in _NOT_SAID)
+    return ", ".join([*texts, *(f"{key}={_text(value)}" for key, value in named)])
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, (tuple, list))
+
+
+def _text(value: Any) -> str:
+    if not hasattr(value, "detach"):
+        return repr(value)
+    shape = tuple(value.shape)
+    content = digest_text(repr(value.detach().cpu().double().tolist()))
+    return f"{str(value.dtype).removeprefix('torch.')}{shape}:{content[:12]}"
+
+
+def _to_numpy(torch: Any, tensor: Any) -> NDArray[Any]:
+    here = tensor.detach().cpu().contiguous()
+    if here.dtype is torch.bfloat16:
+        import ml_dtypes
+
+        bits: NDArray[Any] = np.array(here.view(torch.int16).numpy(), copy=True)
+        return bits.view(ml_dtypes.bfloat16)
+    return np.array(here.numpy(), copy=True)
+
+
+def _from_numpy(torch: Any, array: NDArray[Any], dtype: Any) -> Any:
+    if dtype is torch.bfloat16:
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(np.array(array, copy=True))

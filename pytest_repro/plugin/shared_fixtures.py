@@ -1,0 +1,77 @@
+"""Fixtures that several tests share: the same global random states, whichever test comes first.
+
+A fixture of wider scope than a function is made once, by the first test that needs it, which may
+be a test that asks for nothing of ours. ``setup_module``, ``setup_class`` and ``setUpClass`` are
+such fixtures too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_repro.plugin.fixtures import FIXTURES
+from pytest_repro.plugin.state import state_of
+
+if TYPE_CHECKING:
+    from pytest_repro.guard.events import RandomnessEvent
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note which fixtures the repro tests use."""
+    shared = state_of(session.config).shared
+    for item in session.items:
+        asked = getattr(item, "fixturenames", ())
+        if not FIXTURES.isdisjoint(asked) or next(item.iter_markers("repro"), None) is not None:
+            shared.update(asked)
+
+
+@contextmanager
+def isolated_if_shared(fixturedef: Any, request: Any) -> Iterator[None]:
+    """Make a shared fixture of repro tests from global states of its own.
+
+    What it draws without a seed while another test runs is kept for `refuse_unseeded`.
+    """
+    state = state_of(request.config)
+    name = fixturedef.argname
+    if fixturedef.scope == "function" or name not in state.shared:
+        yield
+        return
+    from pytest_repro.frameworks.framework import default_framework
+    from pytest_repro.frameworks.torch import TorchState
+    from pytest_repro.guard.guard import Isolation, guard_randomness
+
+    seed = _seed_of(name, getattr(request, "param_index", 0))
+    with Isolation(seed, default_framework(), TorchState()):
+        if state.active is not None:
+            yield
+            return
+
+        def note(event: RandomnessEvent) -> None:
+            state.unseeded.setdefault(name, event)
+
+        with guard_randomness("warn", note, globals_may_draw=True):
+            yield
+
+
+def refuse_unseeded(item: pytest.Item) -> None:
+    """Stop a test whose shared fixture was made without a seed while another test ran.
+
+    Raises:
+        RandomnessError: With the line that drew.
+    """
+    unseeded = state_of(item.config).unseeded
+    for name in getattr(item, "fixturenames", ()) if unseeded else ():
+        if name in unseeded:
+            from pytest_repro.guard.events import error_of
+
+            raise error_of(unseeded[name])
+
+
+def _seed_of(name: str, index: int) -> int:
+    """Another seed for each fixture, or two of them would hold equal numbers."""
+    return int.from_bytes(hashlib.sha256(f"{name}[{index}]".encode()).digest()[:4], "big")
