@@ -22,6 +22,7 @@ from pytest_repro.guard.events import EventKind, calling_frame, is_constructing
 from pytest_repro.guard.guard import announce_draw
 from pytest_repro.guard.patches import ABSENT, Patch, Patches
 from pytest_repro.tensors.digest import digest_text
+from pytest_repro.tensors.dtypes import DTYPES
 
 if TYPE_CHECKING:
     from pytest_repro.noise.generator import NoiseBook
@@ -248,10 +249,8 @@ def _text(value: Any) -> str:
 def _to_numpy(torch: Any, tensor: Any) -> NDArray[Any]:
     here = tensor.detach().cpu().contiguous()
     if here.dtype is torch.bfloat16:
-        import ml_dtypes
-
         bits: NDArray[Any] = np.array(here.view(torch.int16).numpy(), copy=True)
-        return bits.view(ml_dtypes.bfloat16)
+        return bits.view(DTYPES["bfloat16"].numpy)
     return np.array(here.numpy(), copy=True)
 
 

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -224,6 +225,7 @@ def shown_file(file: str) -> str:
         return file
 
 
+@cache  # every guard asks it of every loaded module
 def is_user_file(file: str) -> bool:
     """Whether a file belongs to no installed package, to the standard library or to us."""
     is_ours = file.startswith((_OWN, "<")) or file.endswith((".pyx", ".pxd"))

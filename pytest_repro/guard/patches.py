@@ -223,6 +223,7 @@ def _determinism_patches() -> Iterator[Patch]:
 
     @functools.wraps(original)
     def set_deterministic(deterministic: bool) -> None:
+        __tracebackhide__ = True
         if not deterministic:
             raise UsageError(
                 "the test switches MindSpore's deterministic computation off",
