@@ -16,6 +16,7 @@ from pytest_repro.model.words import (
     Distance,
     Framework,
     NoiseMode,
+    Repeat,
     RngMode,
     Switch,
     TraceLevel,
@@ -59,7 +60,12 @@ def parse_count(text: object, *, origin: str, least: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The resolved settings of a run."""
+    """The resolved settings of a run.
+
+    Attributes:
+        envelope: How many runs with perturbed noise measure an envelope; 0 for none.
+        adopts_envelope: Whether the envelope of another key of equal inputs serves instead.
+    """
 
     update: UpdateMode
     seed: int
@@ -73,6 +79,8 @@ class Settings:
     envelope_seed: int
     trace: TraceLevel
     framework: Framework
+    adopts_envelope: bool
+    repeat: Repeat
     isolate: bool = False
     devices: tuple[int, ...] = ()
     report: str = ""
@@ -115,6 +123,7 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
     if not text("baselines").strip():
         # It would be the root folder itself, with tensors and manifests among the sources.
         raise SettingError(f"{texts['baselines'][1]}: {text('baselines')!r} names no folder")
+    adopts_envelope = texts["envelope"][0] == AUTO
     settings = Settings(
         update=choice("update", UpdateMode),
         seed=count("seed", 0),
@@ -124,7 +133,9 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         rng=choice("rng", RngMode),
         noise=choice("noise", NoiseMode),
         runs=count("runs", 2),
-        envelope=count("envelope", 0),
+        envelope=ENVELOPE_RUNS if adopts_envelope else count("envelope", 0),
+        adopts_envelope=adopts_envelope,
+        repeat=choice("repeat", Repeat),
         envelope_seed=count("envelope-seed", 0),
         trace=choice("trace", TraceLevel),
         framework=choice("framework", Framework),
@@ -140,6 +151,10 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         )
     return settings
 
+
+AUTO = "auto"
+ENVELOPE_RUNS = 4
+"""Perturbed runs where nobody asks for a number."""
 
 DISTURBANCE_SEED = 20_260
 """Seed of the signs of the first disturbed run where nobody names one; any number would do."""
@@ -190,9 +205,10 @@ TABLE: tuple[Setting, ...] = (
         "none",
         "Record baselines for this machine's key: `missing` only new ones, `drifted` (the bare "
         "option) also those that differ, `all` measures every selected one again, `ask` shows what "
-        "changes and asks on the terminal. Bitwise unchanged entries are left untouched.",
+        "changes and asks on the terminal, `envelope` measures the envelopes of unchanged ones "
+        "and touches nothing else. Bitwise unchanged entries are left untouched.",
         ini=False,
-        flag_values=("missing", "drifted", "all", "ask"),
+        flag_values=("missing", "drifted", "all", "ask", "envelope"),
     ),
     Setting("seed", "0", "Seed of `repro_generator` where the marker names none.", metavar="N"),
     Setting(
@@ -247,11 +263,20 @@ TABLE: tuple[Setting, ...] = (
         flag_values=("on",),
     ),
     Setting(
+        "repeat",
+        "few",
+        "Which drifted tests run again, to see whether they repeat themselves: `all`, the first "
+        "few of each module (`few`) or none (`off`). What is recorded always runs again.",
+        metavar="WHICH",
+        kind="Repeat",
+    ),
+    Setting(
         "envelope",
-        "4",
-        "How many runs with noise disturbed by one ULP measure the tolerance while recording, at "
-        "least. Fewer than 4 cannot show whether they move the result alike; where 4 do not, 16 "
-        "are made. 0 measures none.",
+        AUTO,
+        "How many runs with noise perturbed by one ULP measure the tolerance while recording. "
+        "`auto` adopts the envelope of another key with equal draws, weights and settings, and "
+        "else makes 4; a number measures anew with at least so many. Where they do not move the "
+        "result alike, 16 are made. 0 measures none.",
         metavar="K",
     ),
     Setting(

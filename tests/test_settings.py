@@ -7,7 +7,15 @@ from dataclasses import fields
 import pytest
 
 from pytest_repro.errors import SettingError
-from pytest_repro.model.words import Distance, Framework, NoiseMode, RngMode, TraceLevel, UpdateMode
+from pytest_repro.model.words import (
+    Distance,
+    Framework,
+    NoiseMode,
+    Repeat,
+    RngMode,
+    TraceLevel,
+    UpdateMode,
+)
 from pytest_repro.settings import TABLE, Settings, parse_choice, parse_count, settings_from
 
 BY_NAME = {setting.name: setting for setting in TABLE}
@@ -27,6 +35,8 @@ def test_the_defaults_are_those_of_the_reference_page():
         envelope_seed=20260,
         trace=TraceLevel.STEPS,
         framework=Framework.AUTO,
+        adopts_envelope=True,
+        repeat=Repeat.FEW,
         isolate=False,
         devices=(),
         report="",
@@ -56,6 +66,7 @@ def test_every_setting_can_be_given_on_the_command_line():
             "envelope-seed": "5",
             "trace": "cells",
             "framework": "numpy",
+            "repeat": "off",
             "isolate": "on",
             "devices": "0-1,4",
             "report": "out",
@@ -76,6 +87,8 @@ def test_every_setting_can_be_given_on_the_command_line():
         envelope_seed=5,
         trace=TraceLevel.CELLS,
         framework=Framework.NUMPY,
+        adopts_envelope=False,
+        repeat=Repeat.OFF,
         isolate=True,
         devices=(0, 1, 4),
         report="out",

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+from pytest_repro.checking.progress import Tally
 from pytest_repro.checking.references import References
+from pytest_repro.checking.repeat import RepeatBudget
 from pytest_repro.environment.kernels import Kernels, kernels_here
 from pytest_repro.frameworks.framework import FrameworkAdapter
 from pytest_repro.frameworks.installed import package_version
 from pytest_repro.model.artefact import Candidate
 from pytest_repro.model.baseline import Environment
 from pytest_repro.model.ids import CheckId, EnvironmentKey
+from pytest_repro.model.words import Repeat
 from pytest_repro.settings import Settings
 from pytest_repro.store.store import Store
 from pytest_repro.tolerance.policy import Policy, Resolved, resolve
@@ -33,6 +36,8 @@ class RunContext:
         policy: ``policy.yaml``; empty where there is none.
         wants: Asks whether a value shall be recorded; asked with `UpdateMode.ASK` only.
         is_isolated: Whether this process makes one trial for another process, which judges it.
+        repeats: Says which drifted tests run again.
+        tally: Counts further runs.
         clock: Gives the UTC time.
     """
 
@@ -45,6 +50,8 @@ class RunContext:
     policy: Policy
     wants: Callable[[Candidate], bool] = lambda candidate: True
     is_isolated: bool = False
+    repeats: RepeatBudget = field(default_factory=lambda: RepeatBudget(Repeat.ALL))
+    tally: Tally = field(default_factory=Tally)
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     tool: str = field(
         default_factory=lambda: f"pytest-repro {package_version('pytest-repro') or 'unknown'}"

@@ -16,7 +16,7 @@ from pytest_repro.model.baseline import Baseline, Envelope, Provenance, TensorSu
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, TensorRecord
 from pytest_repro.model.outcome import Observation
 from pytest_repro.model.trace import Trace
-from pytest_repro.model.words import NoiseMode, Verdict
+from pytest_repro.model.words import NoiseMode, UpdateMode, Verdict
 from pytest_repro.store.files import Row
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.compare import summary_of
@@ -43,8 +43,8 @@ class Recording:
         repeats: The executions of this process that agreed with it bitwise.
         runs: How many executions agreed, itself and those of other processes included.
         disturbing: The executions with disturbed noise, from which envelopes are measured.
-        adopted: By check name, baselines of another framework version with the same bits; where
-            nothing was disturbed, their envelopes serve.
+        adopted: By check name, baselines of other keys; where nothing was disturbed, their
+            envelopes serve.
     """
 
     def __init__(
@@ -70,6 +70,8 @@ class Recording:
         """
         observation = self._first.calls[name].observation
         baseline = self.baseline(name)
+        if self._context.settings.update is UpdateMode.ENVELOPE:
+            return self._record_envelope(baseline, self.absence(name), name, writing)
         if verdict is not Verdict.RECORDED and self._is_stored(baseline):
             writing.queue_tensors(self._noise(observation))
             return Verdict.UNCHANGED
@@ -77,6 +79,29 @@ class Recording:
         writing.queue(baseline, [*tensors, *self._noise(observation)])
         writing.queue_records(self.records(name))
         return Verdict.UPDATED if verdict is Verdict.UNCHANGED else verdict
+
+    def _record_envelope(
+        self, measured: Baseline, absence: str, name: str, writing: Writing
+    ) -> Verdict:
+        """Queue the stored baseline with the envelopes of a measured one; nothing else changes."""
+        if absence:
+            return Verdict.UNCHANGED
+        stored = self._context.store.baseline(self._context.key, measured.check)
+        envelopes = {one.path: one.envelope for one in measured.tensors}
+        changed = replace(
+            stored,
+            tensors=tuple(replace(one, envelope=envelopes[one.path]) for one in stored.tensors),
+            step_envelope=measured.step_envelope,
+            no_envelope="",
+        )
+        if changed == stored:
+            return Verdict.UNCHANGED
+        writing.queue(changed, [])
+        step_envelope = self._step_envelope(name)
+        if step_envelope is not None:
+            rows = step_envelope_rows(step_envelope)
+            writing.queue_records({digest_step_envelope(step_envelope): rows})
+        return Verdict.UPDATED
 
     def _trace(self, name: str) -> Trace | None:
         """The trace of the last repeated run, which recorded every cell."""
@@ -167,16 +192,12 @@ class Recording:
 
 
 def _adopted_envelope(baseline: Baseline, path: str) -> Envelope | None:
-    """The envelope of equal bits, saying where it was measured.
-
-    Equal bits from equal noise are one computation as far as anybody can tell, so disturbing it
-    again would only cost the time of K runs; four MindSpore releases agree on DDIM.
-    """
+    """The envelope of another key, saying where it was measured."""
     found = next((one.envelope for one in baseline.tensors if one.path == path), None)
     if found is None or _MEASURED_UNDER in found.method:
         return found
     key = baseline.provenance.environment.key
-    return replace(found, method=f"{found.method}{_MEASURED_UNDER}{key}, bitwise equal")
+    return replace(found, method=f"{found.method}{_MEASURED_UNDER}{key}")
 
 
 _MEASURED_UNDER = "; measured under "

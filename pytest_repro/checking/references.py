@@ -105,11 +105,11 @@ class References:
         """The entry under our own key, if there is one."""
         return self._store.index(self._key, check.module).get(check.entry)
 
-    def equal_elsewhere(self, check: CheckId, entry: IndexEntry) -> Baseline | None:
-        """The nearest baseline of a variant or release with bitwise this value and these inputs."""
-        for key, distance in self._order(Distance.RELEASE):
+    def equal_inputs(self, check: CheckId, entry: IndexEntry) -> Baseline | None:
+        """The nearest baseline of another key with equal draws, weights and settings."""
+        for key, distance in self._order(Distance.ANY):
             stored = self._store.index(key, check.module).get(check.entry)
-            if distance is not Distance.OWN and stored == entry:
+            if distance is not Distance.OWN and stored is not None and stored[1:] == entry[1:]:
                 return self._store.baseline(key, check)
         return None
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from pytest_repro.model.baseline import Difference
 from pytest_repro.model.ids import TensorRecord
 from pytest_repro.model.outcome import Observation
+from pytest_repro.model.words import Repeat
 from pytest_repro.noise.ledger import compare_ledgers
 from pytest_repro.tensors.compare import compare_records
 from pytest_repro.trace.divergence import first_divergence
@@ -18,6 +20,35 @@ class Raised:
 
     kind: str
     shown: str
+
+
+_FEW = 3
+"""Drifted tests of a module that run again: an upgrade moves them all, and for one reason."""
+
+
+class RepeatBudget:
+    """Says which drifted tests run again; counts those of each module.
+
+    Args:
+        which: All, the first few of each module, or none.
+    """
+
+    def __init__(self, which: Repeat) -> None:
+        self._which = which
+        self._begun: Counter[str] = Counter()
+
+    def grants(self, module: str) -> bool:
+        """Whether one more drifted test of ``module`` runs again; counts it."""
+        if self._which is not Repeat.FEW:
+            return self._which is Repeat.ALL
+        self._begun[module] += 1
+        return self._begun[module] <= _FEW
+
+    def why_not(self) -> str:
+        """Why a drifted test did not run again, and how it does."""
+        first = f"only the first {_FEW} drifted tests of a module run again"
+        why = "--repro-repeat=off" if self._which is Repeat.OFF else first
+        return f"not repeated ({why}): pytest --repro-repeat=all repeats every drifted test"
 
 
 def raised_by(error: BaseException | None) -> Raised | None:

@@ -16,6 +16,7 @@ from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.evaluation import Evaluation, clean_source
 from pytest_repro.checking.recording import Pace, Writing
 from pytest_repro.checking.references import References, narrower
+from pytest_repro.checking.repeat import RepeatBudget
 from pytest_repro.checking.spec import Specs, TestSpec
 from pytest_repro.checking.trial import CheckCall, FindExact, Trial
 from pytest_repro.environment.observe import observe_environment
@@ -213,6 +214,7 @@ def open_session(
         settings,
         key=environment.key,
         environment=environment,
+        repeats=RepeatBudget(settings.repeat),
         store=store,
         references=References(store, environment.key),
         framework=framework,

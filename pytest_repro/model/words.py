@@ -73,6 +73,15 @@ class UpdateMode(Word):
     DRIFTED = "drifted"
     ALL = "all"
     ASK = "ask"
+    ENVELOPE = "envelope"
+
+
+class Repeat(Word):
+    """Which drifted tests run again, to see whether they repeat themselves."""
+
+    ALL = "all"
+    FEW = "few"
+    OFF = "off"
 
 
 class RngMode(Word):

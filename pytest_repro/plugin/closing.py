@@ -38,6 +38,8 @@ def _finish(session: pytest.Session, state: PluginState) -> None:
             state.session.flush()
         except ReproError as error:
             state.faults.append(str(error))
+        cost = state.session.context.tally.sentence()
+        state.notes.extend([cost] if cost else [])
     if hasattr(config, "workeroutput") or config.getoption("collectonly"):
         return
     passed = {*state.passed, *map(test_of, state.passed_checks)}

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
 from pytest_repro.checking.isolated import IsolatedTrial
+from pytest_repro.checking.progress import FurtherRun
 from pytest_repro.checking.trial import Trial
-from pytest_repro.errors import IsolationError
+from pytest_repro.errors import IsolationError, printable
 from pytest_repro.model.words import TraceLevel
-from pytest_repro.noise.sources import NoiseSource
+from pytest_repro.noise.sources import Disturbed, NoiseSource
 from pytest_repro.plugin import pytest_private as private
 from pytest_repro.plugin.active import ActiveTest
+from pytest_repro.plugin.ask import without_capture
 from pytest_repro.plugin.equipment import equip
 from pytest_repro.plugin.isolate import run_isolated
 from pytest_repro.plugin.state import state_of
@@ -33,9 +36,14 @@ class ItemRunner:
         self._item = item
         self._active = active
         self._first_run_s = active.age_s
+        self._number = 1
 
     def again(self, source: NoiseSource, level: TraceLevel) -> tuple[Trial, BaseException | None]:
         """One more run in this process, and what its fixtures or its body raised."""
+        with self._counted(is_perturbed=isinstance(source, Disturbed)):
+            return self._again(source, level)
+
+    def _again(self, source: NoiseSource, level: TraceLevel) -> tuple[Trial, BaseException | None]:
         item, active = self._item, self._active
         kept = private.forget_failure(item)
         active.begin_again(source, level)
@@ -68,7 +76,28 @@ class ItemRunner:
         origin = state_of(self._item.config).origin
         if origin is None:
             raise IsolationError(f"{self._item.nodeid}: --repro-isolate was not given at the start")
-        return run_isolated(self._item, self._active, origin, self._first_run_s)
+        with self._counted(is_perturbed=False):
+            return run_isolated(self._item, self._active, origin, self._first_run_s)
+
+    def _counted(self, *, is_perturbed: bool) -> AbstractContextManager[None]:
+        """Show a further run before it begins, and count it."""
+        self._number += 1
+        active = self._active
+        run = FurtherRun(active.spec.place, self._number, is_perturbed, active.age_s)
+        _show(self._item.config, run)
+        return active.session.context.tally.further_run(run)
+
+
+def _show(config: pytest.Config, run: FurtherRun) -> None:
+    """Say on a terminal which run begins; each line replaces the one before."""
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal is None or not terminal.isatty or hasattr(config, "workerinput"):
+        return
+    with without_capture(config):
+        if run.number == 2:
+            terminal.ensure_newline()
+        width = shutil.get_terminal_size().columns - 1
+        terminal.rewrite(printable(f"repro: {run.sentence}")[:width], erase=True)
 
 
 @contextmanager

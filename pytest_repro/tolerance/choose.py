@@ -157,6 +157,9 @@ def _factor(tolerance: Tolerance | None, resolved: Resolved) -> float:
     return DEFAULT_FACTOR if written is None else written
 
 
+_HOW_TO_MEASURE = "; under the baseline's own key, pytest --repro-update=envelope adds one"
+
+
 def _measured(
     factor: float, origin: str, resolved: Resolved, summary: TensorSummary, no_envelope: str
 ) -> Chosen:
@@ -165,7 +168,7 @@ def _measured(
         because = f" ({no_envelope})" if no_envelope else ""
         return Chosen(
             fallback_tolerance(summary.dtype),
-            f"{origin}: {summary.dtype}, no envelope recorded{because}",
+            f"{origin}: {summary.dtype}, no envelope recorded{because}{_HOW_TO_MEASURE}",
         )
     if proves_nothing(summary.envelope, factor, limit):
         moved = summary.envelope.rel_l2_max

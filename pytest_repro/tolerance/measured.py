@@ -13,6 +13,7 @@ from dataclasses import asdict
 
 from pytest_repro.errors import SettingError
 from pytest_repro.model.baseline import Difference, Envelope
+from pytest_repro.settings import ENVELOPE_RUNS
 from pytest_repro.tolerance.bounds import COUNT_NAMES, StatisticBound, Tolerance
 
 _EPSILON = {
@@ -134,7 +135,7 @@ def _demand_finite(factor: float, amounts: tuple[float, ...]) -> None:
             )
 
 
-FEWEST_RUNS = 4
+FEWEST_RUNS = ENVELOPE_RUNS
 """Fewer disturbed runs cannot show whether they move a tensor by like amounts."""
 
 MOST_RUNS = 16

@@ -1,0 +1,145 @@
+"""What a run costs in further runs: drifts in masses, envelopes that are adopted or added."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+COUNTED = """
+    from pathlib import Path
+
+    @pytest.mark.parametrize("number", range(6))
+    @pytest.mark.repro(seed=0)
+    def test_it(number, repro_generator, repro_check):
+        with Path("runs.txt").open("a") as file:
+            file.write(f"{number} ")
+        repro_check(repro_generator.standard_normal(50) * FACTOR)
+"""
+
+
+def run(project, source, *arguments):
+    project.write(source)
+    return project.run(*arguments)
+
+
+def to_other_hardware(project):
+    """Make what is stored that of a machine with seven cores."""
+    own = project.manifest.parent.parent.name
+    project.rename_hardware(re.sub(r"-\d+c", "-7c", own))
+
+
+def counted(project, factor, *arguments):
+    """Run six tests that note each execution; gives the run and how often each test ran."""
+    notes = project.folder / "runs.txt"
+    notes.write_text("")
+    ran = run(project, COUNTED.replace("FACTOR", factor), *arguments)
+    return ran, [notes.read_text().split().count(str(number)) for number in range(6)]
+
+
+def test_a_mass_drift_repeats_the_first_few_of_a_module(project):
+    counted(project, "1.0", "--repro-update")
+    ran, times = counted(project, "2.0")
+    assert times == [2, 2, 2, 1, 1, 1]
+    assert set(ran.verdicts.values()) == {"drift"}
+    said = [("not repeated" in text) for text in ran.failures.values()]
+    assert said == [False] * 3 + [True] * 3
+    _, times = counted(project, "2.0", "--repro-repeat=all")
+    assert times == [2] * 6
+    _, times = counted(project, "2.0", "--repro-repeat=off")
+    assert times == [1] * 6
+
+
+def test_what_is_recorded_runs_again_whatever_repeats(project):
+    ran, times = counted(project, "1.0", "--repro-update", "--repro-repeat=off")
+    assert min(times) >= 2
+    assert set(ran.verdicts.values()) == {"recorded"}
+    _, times = counted(project, "2.0", "--repro-update", "--repro-repeat=off")
+    assert min(times) >= 2
+    ran, _ = counted(project, "2.0")
+    assert set(ran.verdicts.values()) == {"exact"}
+
+
+def test_a_flaky_test_is_never_recorded_whatever_repeats(project):
+    source = """
+        import itertools
+        COUNT = itertools.count()
+
+        @pytest.mark.repro(seed=0)
+        def test_it(repro_generator, repro_check):
+            repro_check(repro_generator.standard_normal(5) + next(COUNT))
+    """
+    ran = run(project, source, "--repro-update", "--repro-repeat=off")
+    assert set(ran.verdicts.values()) == {"nondeterministic"}
+
+
+def block(path):
+    _, blocks = yaml.safe_load_all(path.read_text())
+    (found,) = blocks["checks"].values()
+    return found
+
+
+ONE = """
+    @pytest.mark.repro(seed=0)
+    def test_it(repro_generator, repro_check):
+        repro_check(repro_generator.standard_normal(50) / 3.0)
+"""
+
+
+def test_an_envelope_is_added_and_no_value_is_touched(project):
+    run(project, ONE, "--repro-update", "--repro-envelope=0")
+    before = block(project.manifest)
+    assert "envelope" not in before["tensors"][0]
+    ran = run(project, ONE, "--repro-update=envelope")
+    assert set(ran.verdicts.values()) == {"updated"}
+    after = block(project.manifest)
+    assert after["tensors"][0]["envelope"]["runs"] >= 4
+    for name in ("digest", "dtype", "shape", "statistics"):
+        assert after["tensors"][0][name] == before["tensors"][0][name]
+    assert run(project, ONE).exit_code == 0
+
+
+def test_an_envelope_update_records_no_other_value(project):
+    run(project, ONE, "--repro-update", "--repro-envelope=0")
+    before = project.manifest.read_bytes()
+    ran = run(project, ONE.replace("3.0", "7.0"), "--repro-update=envelope")
+    assert set(ran.verdicts.values()) == {"drift"}
+    assert project.manifest.read_bytes() == before
+
+
+def test_an_envelope_update_records_no_new_check(project):
+    ran = run(project, ONE, "--repro-update=envelope")
+    assert set(ran.verdicts.values()) == {"missing"}
+    assert project.files() == {}
+
+
+@pytest.mark.parametrize(("envelope", "runs"), [("auto", 2), ("4", 6)])
+def test_another_key_of_equal_inputs_lends_its_envelope(project, envelope, runs):
+    """Recorded under one key, the file of which becomes that of another."""
+    source = COUNTED.replace("range(6)", "range(1)")
+    notes = project.folder / "runs.txt"
+    run(project, source.replace("FACTOR", "1.0"), "--repro-update")
+    to_other_hardware(project)
+    notes.write_text("")
+    # Other bits of equal inputs, as on other hardware.
+    ran = run(
+        project,
+        source.replace("FACTOR", "(1.0 + 1e-13)"),
+        "--repro-update",
+        f"--repro-envelope={envelope}",
+    )
+    assert set(ran.verdicts.values()) == {"recorded"}
+    assert notes.read_text().split().count("0") == runs
+    (own,) = (p for p in project.baselines.rglob("*.yaml") if "-7c" not in str(p))
+    found = block(own)["tensors"][0]["envelope"]
+    assert ("measured under" in found["method"]) is (envelope == "auto")
+
+
+def test_other_weights_or_draws_lend_no_envelope(project):
+    source = COUNTED.replace("range(6)", "range(1)").replace("FACTOR", "1.0")
+    run(project, source, "--repro-update")
+    to_other_hardware(project)
+    (project.folder / "runs.txt").write_text("")
+    run(project, source.replace("seed=0", "seed=1"), "--repro-update")
+    assert (project.folder / "runs.txt").read_text().split().count("0") >= 6
