@@ -171,13 +171,66 @@ def decode_manifest(text: str, *, where: str) -> Manifest:
             baseline_from_block(index.module, entry, index.entries[entry], block, environments)
             for entry, block in checks.items()
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except _NOT_BLOCKS as error:
         raise corrupt(where, f"{type(error).__name__}: {error}") from error
     manifest = Manifest(index.key, index.module, baselines)
     _demand_agreement(manifest, environments, where)
     if not _blocks_agree(head, tail):
         _demand_same_content(manifest, document["checks"], text, where)
     return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The second document of a manifest, cut into the texts of its blocks."""
+
+    index: Index
+    texts: Mapping[str, str]
+    environments: Mapping[str, Environment]
+
+
+def slice_blocks(text: str, *, where: str) -> Blocks | None:
+    """A manifest whose blocks can be parsed one by one.
+
+    Returns:
+        ``None`` where the text is not as it was written: only the whole of it can tell why.
+
+    Raises:
+        CorruptBaseline: The text is not a manifest.
+    """
+    head, tail = halves(text, where)
+    index = scan_index(f"{head}\n")
+    if index is None or not _blocks_agree(head, tail):
+        return None
+    texts = dict(zip(index.entries, _pieces(_checks_of(tail)), strict=True))
+    stored = load_yaml(tail.partition("\nenvironments:")[2].removesuffix(_END), where=where)
+    try:
+        environments = {
+            name: environment_from_facts(index.key, facts) for name, facts in stored.items()
+        }
+    except _NOT_BLOCKS as error:
+        raise corrupt(where, f"{type(error).__name__}: {error}") from error
+    return Blocks(index, texts, environments)
+
+
+def decode_block(blocks: Blocks, entry: str, *, where: str) -> Baseline:
+    """One baseline out of its block.
+
+    Raises:
+        CorruptBaseline: The block is not one, or disagrees with its line of the index.
+        KeyError: There is no such entry.
+    """
+    line, text = blocks.index.entries[entry], blocks.texts[entry]
+    block = load_yaml(text, where=where)
+    try:
+        (held,) = block.values()
+        found = baseline_from_block(blocks.index.module, entry, line, held, blocks.environments)
+    except _NOT_BLOCKS as error:
+        raise corrupt(where, f"{type(error).__name__}: {error}") from error
+    made_by = found.provenance.environment
+    named = {held["recorded"]["environment"]: made_by}
+    _demand_agreement(Manifest(blocks.index.key, blocks.index.module, (found,)), named, where)
+    return found
 
 
 def _demand_agreement(
@@ -227,6 +280,7 @@ def _demand_same_content(
         raise _disagree(odd, where)
 
 
+_NOT_BLOCKS = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 _PIECE = re.compile(r"^  (?=[^ :\n])", re.MULTILINE)
 """Where an entry of a mapping begins that is one level deep."""
 

@@ -50,6 +50,7 @@ class Store(Layout):
         self._texts: dict[tuple[EnvironmentKey, str], str | None] = {}
         self._indexes: dict[tuple[EnvironmentKey, str], Mapping[str, IndexEntry]] = {}
         self._manifests: dict[tuple[EnvironmentKey, str], Mapping[str, Baseline]] = {}
+        self._blocks: dict[tuple[EnvironmentKey, str], codec.Blocks | None] = {}
 
     def keys(self) -> tuple[EnvironmentKey, ...]:
         """Every key that has a folder, sorted.
@@ -125,9 +126,10 @@ class Store(Layout):
             CorruptBaseline, NewerSchema: The manifest cannot be used.
         """
         place = (key, check.module)
-        if place not in self._manifests:
-            self._manifests[place] = self._parse(place, self._text(place))
-        found = self._manifests[place].get(check.entry)
+        if place in self._manifests:
+            found = self._manifests[place].get(check.entry)
+        else:
+            found = self._one(place, check.entry)
         if found is None:
             raise CorruptBaseline(
                 f"the baseline of {check} is gone",
@@ -136,6 +138,22 @@ class Store(Layout):
                 next_step="run again",
             )
         return found
+
+    def _one(self, place: tuple[EnvironmentKey, str], entry: str) -> Baseline | None:
+        """One baseline, without parsing those of the other checks where that can be done."""
+        path = self.manifest_path(*place)
+        if place not in self._blocks:
+            text = self._text(place)
+            sliced = None if text is None else codec.slice_blocks(text, where=self.shown(path))
+            self._blocks[place] = sliced
+        blocks = self._blocks[place]
+        if blocks is None:
+            self._manifests[place] = self._parse(place, self._text(place))
+            return self._manifests[place].get(entry)
+        self._demand_place(path, blocks.index.key, blocks.index.module)
+        if entry not in blocks.texts:
+            return None
+        return codec.decode_block(blocks, entry, where=self.shown(path))
 
     def manifest(self, key: EnvironmentKey, module: str) -> tuple[Baseline, ...]:
         """All baselines of a module under a key, sorted by entry; empty when there is none."""
@@ -265,6 +283,7 @@ class Store(Layout):
         self._texts[place] = text
         self._indexes.pop(place, None)
         self._manifests.pop(place, None)
+        self._blocks.pop(place, None)
         return text
 
     def remove(self, key: EnvironmentKey, module: str, entries: Iterable[str]) -> int:
@@ -288,7 +307,7 @@ class Store(Layout):
 
     def _forget(self, place: tuple[EnvironmentKey, str]) -> None:
         self._keys = None
-        for cache in (self._texts, self._indexes, self._manifests):
+        for cache in (self._texts, self._indexes, self._manifests, self._blocks):
             cache.pop(place, None)
 
     def _write_tensor(self, record: TensorRecord) -> None:
