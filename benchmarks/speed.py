@@ -84,8 +84,10 @@ def targets(large: Measured, small: list[Measured], start_s: float) -> list[str]
     for one in small:
         ours, floor = one.costs["pytest-repro"].cpu_s, one.costs["floor"].cpu_s
         name = f"{one.load.checks} x {one.load.elements * 4:,} B"
-        rows.append((f"{name}: whole run by floor", *mark(ours / floor, 1.15)))
-        rows.append((f"{name}: the same without the start", *mark((ours - start_s) / floor, 1.15)))
+        # Of an empty test this is much, and no goal: what counts is a share of a model test.
+        rows.append((f"{name}: whole run by floor", "", f"{ours / floor:.3g}", ""))
+        each_s = (ours - start_s - floor) / one.load.checks
+        rows.append((f"{name}: ms a test over the floor", "", f"{each_s * 1e3:.2g}", ""))
     written = max(one.costs["pytest-repro"].written_bytes for one in (large, *small))
     rows.append(("bytes written by a passing run", *mark(written, 0)))
     return table(("figure", *GOALS), rows)
