@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_repro.model.ids import Draw
 
 RAW_MOVE = "bit_generator"
-"""Method of the draw that stands for "somebody moved the bit generator without a draw"."""
+"""Method of an entry for a generator that moved without a draw."""
 
 _Item = TypeVar("_Item")
 

@@ -26,7 +26,8 @@ import pytest
 from numpy.random import default_rng as default_rng_by_name
 from numpy.random import randn as randn_by_name
 
-from pytest_repro.errors import RandomnessError
+from pytest_repro.errors import RandomnessError, UsageError
+from pytest_repro.frameworks.framework import default_framework
 from pytest_repro.guard.events import EventKind
 from pytest_repro.guard.guard import Isolation, RandomnessWarning, guard_randomness
 from pytest_repro.guard.misuse import explain_misuse, wrongly_handed
@@ -765,6 +766,37 @@ def test_mindones_own_words_are_explained():
     assert explain_misuse(AttributeError("'int' object has no attribute 'x'")) is None
 
 
+class Careless(DiffusionPipeline):
+    def __call__(self):
+        return self.prepare()
+
+    def prepare(self):
+        return randn_tensor_of_a_library((2,))
+
+
+def randn_tensor_of_a_library(size):
+    return np.random.default_rng().standard_normal(size)
+
+
+def test_a_pipeline_that_draws_without_a_generator_is_named_with_its_own_line():
+    event, message = stopped(lambda: Careless()())
+    line = inspect.getsourcelines(Careless.prepare)[1] + 1
+    assert (event.file, event.line, event.pipeline) == (__file__, line, "Careless")
+    assert message.startswith("Careless draws without a generator: a numpy generator was made")
+    assert "line   return randn_tensor_of_a_library((2,))" in message
+    below = inspect.getsourcelines(randn_tensor_of_a_library)[1] + 1
+    assert event.drew_at == f"tests/guard/test_randomness.py:{below}"
+    assert "next   pass generator=repro_generator to the pipeline" in message
+
+
+def test_the_traceback_ends_at_the_users_line():
+    with pytest.raises(RandomnessError) as caught, guard_randomness("error"):
+        UNSEEDED[0]()
+    files = [Path(str(entry.path)).name for entry in caught.traceback]
+    assert set(files) == {"test_randomness.py"}
+    assert caught.traceback[-1].lineno + 1 == line_of(UNSEEDED[0])
+
+
 # MindSpore and mindone
 
 
@@ -845,6 +877,39 @@ def test_initialising_weights_is_legal_and_seeded(ms):
 
     assert weights(0) == weights(0)
     assert weights(0) != weights(1)
+
+
+def test_a_constructor_may_draw_and_is_seeded_and_computing_may_not(ms):
+    from mindspore import nn, ops
+
+    class Noisy(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.weight = ms.Parameter(ops.randn(4), name="weight")
+            self.table = np.random.randn(4)
+
+        def construct(self, value):
+            return value + ops.randn(4)
+
+    def built(seed):
+        with Isolation(seed, default_framework()), guard_randomness("error"):
+            cell = Noisy()
+            return cell.weight.asnumpy().tobytes() + cell.table.tobytes()
+
+    assert built(0) == built(0)
+    assert built(0) != built(1)
+    cell = Noisy()
+    event, _ = stopped(lambda: cell(ms.Tensor(np.ones(4), ms.float32)))
+    assert event.kind is EventKind.MINDSPORE_GLOBAL
+
+
+def test_determinism_may_be_switched_on_again_and_not_off(ms):
+    default_framework().enable_determinism()
+    with guard_randomness("error"):
+        ms.set_deterministic(True)
+        with pytest.raises(UsageError, match="switches MindSpore's deterministic") as caught:
+            ms.set_deterministic(False)
+    assert "test_randomness.py" in caught.value.where
 
 
 def test_a_draw_beside_the_initialising_of_weights_is_still_caught(ms):
