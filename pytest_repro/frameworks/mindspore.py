@@ -56,17 +56,14 @@ class MindSporeAdapter:
     """MindSpore for the rest of the project; see `FrameworkAdapter`."""
 
     def installed(self) -> bool:
-        """Whether MindSpore is installed; found without importing it."""
         # Asking for the version reads the metadata of every installed package.
         is_there = "mindspore" in sys.modules or importlib.util.find_spec("mindspore") is not None
         return is_there and bool(self.version())
 
     def version(self) -> str:
-        """MindSpore's version, found without importing it; ``""`` when it is not installed."""
         return package_version("mindspore")
 
     def package_folder(self) -> Path | None:
-        """MindSpore's folder, found without importing it; ``None`` when it is not installed."""
         loaded = sys.modules.get("mindspore")
         spec = loaded.__spec__ if loaded is not None else importlib.util.find_spec("mindspore")
         return Path(spec.origin).parent if spec is not None and spec.origin else None
@@ -80,7 +77,6 @@ class MindSporeAdapter:
         return str(ms.get_context("device_target")), int(ms.get_context("device_id"))
 
     def device_name(self) -> str:
-        """MindSpore's name for the current device; ``""`` when it has none."""
         target, number = self.device()
         try:
             return str(_imported().hal.get_device_name(number, target) or "")
@@ -113,7 +109,6 @@ class MindSporeAdapter:
         return "GRAPH" if ms.get_context("mode") == ms.GRAPH_MODE else "PYNATIVE"
 
     def context(self) -> tuple[tuple[str, str], ...]:
-        """Mode and jit level where a test set them; empty while MindSpore is not imported."""
         ms = sys.modules.get("mindspore")
         if ms is None:
             return ()
@@ -225,12 +220,10 @@ class MindSporeAdapter:
         np.random.set_state(state.numpy)  # noqa: NPY002
 
     def is_cell(self, part: object) -> bool:
-        """Whether ``part`` is a ``mindspore.nn.Cell``; never imports MindSpore."""
         nn = sys.modules.get("mindspore.nn")
         return nn is not None and isinstance(part, nn.Cell)
 
     def cells_of(self, cell: Any) -> Iterator[tuple[str, Any]]:
-        """The path and the cell of every cell in ``cell``, itself first with the path ``""``."""
         return ((str(path), part) for path, part in cell.cells_and_names())
 
     def parameters_of(self, cell: Any) -> Iterator[tuple[str, Any]]:
@@ -244,11 +237,6 @@ class MindSporeAdapter:
     def hear_calls(
         self, cells: Iterable[tuple[str, Any]], listener: CallListener
     ) -> Callable[[], None]:
-        """Tell ``listener`` of every call that Python makes of named cells; returns what ends it.
-
-        A compiled graph (GRAPH mode, `mindspore.jit`) does not call the cells in it from Python:
-        the outermost one is heard as one call.
-        """
         heard = [_Heard(name, cell, listener) for name, cell in cells]
         for one in heard:
             _CALLS.add(one)
@@ -262,7 +250,7 @@ class MindSporeAdapter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Heard:
-    """One cell whose calls somebody listens to."""
+    """One cell, its name, and who hears its calls."""
 
     name: str
     cell: Any
@@ -270,7 +258,7 @@ class _Heard:
 
 
 class _CellCalls:
-    """Hears calls of cells in ``nn.Cell.__call__``, which is wrapped while anybody listens.
+    """Hears calls of cells in ``nn.Cell.__call__``, which is wrapped while there is a listener.
 
     MindSpore's own forward hooks would be compiled into graphs, where they cannot run.
     """
@@ -350,7 +338,7 @@ def _configured(question: str) -> str:
 
 
 def _ascend_precision() -> list[tuple[str, str]]:
-    """The precision switches of the Ascend backend as they stand; ``""`` where one is not set."""
+    """The current precision switches of the Ascend backend; ``""`` where one is not set."""
     try:
         conf = importlib.import_module("mindspore._c_expression").AscendOpPrecisionConf
         switches = conf.get_instance()

@@ -257,7 +257,7 @@ class SignalCache:
 
         Args:
             array: Of a dtype that a baseline can hold; only read.
-            sketched: Whether the record shall have a sketch (tensors of a few elements get none).
+            sketched: Whether to sketch it too (tensors of a few elements get no sketch).
         """
         sketched = sketched and array.size >= _LEAST_SKETCHED
         record = self._seen(array) or self._kept(make_record(array))

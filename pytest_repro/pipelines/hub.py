@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_repro.errors import WeightsError
 
-# All that a pipeline is loaded from; above all no pickle, in whatever folder it lies.
+# All that a pipeline is loaded from; no pickle, in any folder.
 _PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model")
 _PICKLE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
 

@@ -26,7 +26,7 @@ class SourceKind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class HubPin:
-    """One commit of a Hub repository; ``repository`` is ``""`` when it stands for any of ours."""
+    """One commit of a Hub repository; of any of our families where ``repository`` is ``""``."""
 
     repository: str
     revision: str

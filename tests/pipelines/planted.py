@@ -1,4 +1,4 @@
-"""Small pipelines that outlive a nested run, and the fault that its test shall have planted."""
+"""Small pipelines that outlive a nested run, and the fault that a test plants."""
 
 from __future__ import annotations
 
