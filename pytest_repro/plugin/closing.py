@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_repro.errors import ReproError, printable
-from pytest_repro.model.words import Verdict
+from pytest_repro.model.words import Distance, Verdict
 from pytest_repro.plugin.state import PluginState, settings_of, state_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _finish(session: pytest.Session, state: PluginState) -> None:
     losses = _count_losses(config, state)
     state.notes.extend(losses)
     if passed:
-        _find_unasked(config, state, passed)
+        _find_missing_checks(config, state, passed)
     _write_reports(session, state, losses)
 
 
@@ -104,21 +104,22 @@ def missing_in_xfail_text(checks: Sequence[str]) -> str:
     return "\n".join([what, *first_few(checks), next_step])
 
 
-def _find_unasked(config: pytest.Config, state: PluginState, passed: Set[str]) -> None:
+def _find_missing_checks(config: pytest.Config, state: PluginState, passed: Set[str]) -> None:
     from pytest_repro.model.words import UpdateMode
 
     ids = [row["check"] for row in state.rows]
     try:
-        found = unasked(ids, passed, set(state.keys), _store(config))
+        reach = settings_of(config).reference
+        found = missing_checks(ids, passed, set(state.keys), _store(config), reach)
     except ReproError as error:
         state.faults.append(str(error))
         return
     if not found:
         return
     if settings_of(config).update is UpdateMode.NONE:
-        state.faults.append(unasked_text(found))
+        state.faults.append(missing_checks_text(found))
     else:  # a recording deletes nothing, so it would be red until they are pruned
-        state.notes.append(unasked_text(found))
+        state.notes.append(missing_checks_text(found))
 
 
 def _store(config: pytest.Config) -> Store:
@@ -300,39 +301,55 @@ def first_few(names: Sequence[str]) -> list[str]:
     return [*lines, f"  and {len(names) - FEW} more"] if len(names) > FEW else lines
 
 
-def unasked(
-    checks: Iterable[str], passed: Iterable[str], keys: Iterable[str], store: Store
+def missing_checks(
+    checks: Iterable[str],
+    passed: Iterable[str],
+    keys: Iterable[str],
+    store: Store,
+    reach: Distance = Distance.ANY,
 ) -> list[str]:
-    """Ids of the stored checks of these tests that none of them made, sorted.
+    """Ids of the checks that the references of these tests have and none of them made, sorted.
 
     Args:
         checks: Ids of every check that the run made.
         passed: The tests (module and name) that came to their end and passed; others may have
             stopped before a check.
-        keys: Those of the run. What a fallback's key holds may have been made by other code.
+        keys: Those of the run.
         store: The baselines.
+        reach: How far a reference may be.
 
     Raises:
         BaselineError: A manifest cannot be used.
     """
-    tests = frozenset(passed)
-    modules = sorted({test.partition("::")[0] for test in tests})
+    by_module: dict[str, set[str]] = {}
+    for test in passed:
+        by_module.setdefault(test.partition("::")[0], set()).add(test)
     found = {
-        f"{module}::{entry}"
+        check
         for key in keys
-        for module in modules
-        for entry in _entries(store, key, module)
+        for module, tests in by_module.items()
+        for check in _referenced(store, key, module, tests, reach)
     }
-    return sorted(one for one in found.difference(checks) if test_of(one) in tests)
+    return sorted(found.difference(checks))
 
 
-def _entries(store: Store, key: str, module: str) -> Iterable[str]:
+def _referenced(
+    store: Store, key: str, module: str, tests: Set[str], reach: Distance
+) -> Iterator[str]:
+    """The checks of each test in the nearest key that has any of it."""
+    from pytest_repro.environment.key import order_references
     from pytest_repro.model.ids import EnvironmentKey
 
-    return store.index(EnvironmentKey(*key.split("/")), module)
+    waiting = set(tests)
+    for near, _ in order_references(EnvironmentKey(*key.split("/")), store.keys(), reach):
+        stored = [f"{module}::{entry}" for entry in store.index(near, module)]
+        yield from (check for check in stored if test_of(check) in waiting)
+        waiting -= {test_of(check) for check in stored}
+        if not waiting:
+            return
 
 
-def unasked_text(checks: Sequence[str]) -> str:
+def missing_checks_text(checks: Sequence[str]) -> str:
     """What the run says of them."""
     one = len(checks) == 1
     what = (

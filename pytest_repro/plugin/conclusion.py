@@ -13,7 +13,7 @@ import pytest
 from pytest_repro.checking.evaluation import Ending
 from pytest_repro.errors import CheckFailed, ReproError, UsageError, printable
 from pytest_repro.guard.misuse import explain_misuse
-from pytest_repro.model.words import RngMode, Verdict
+from pytest_repro.model.words import Cause, RngMode, Verdict
 from pytest_repro.pipelines.calls import import_pipelines
 from pytest_repro.plugin import pytest_private as private
 from pytest_repro.plugin.active import ActiveTest
@@ -143,6 +143,7 @@ def _judge(item: pytest.Item, active: ActiveTest, ended: BaseException | None) -
             active.judge(ending, ItemRunner(item, active))
         except ReproError as error:
             raise _fault(item, error) from None
+        _note_isolate(item, active)
     _add_properties(item, active)
     excuse = isinstance(ended, (*_SKIPS, pytest.xfail.Exception))
     if ended is not None and not excuse:
@@ -296,6 +297,19 @@ def _take_back(active: ActiveTest, why: str) -> None:
     )
 
 
+_BETWEEN_PROCESSES = (
+    "a value that differs only between processes (drawn at import, cached, from the clock) also "
+    "drifts with cause code: pytest --repro-isolate runs the test once more in a fresh process"
+)
+
+
+def _note_isolate(item: pytest.Item, active: ActiveTest) -> None:
+    """Name the option that tells a change of the code from what one process hides."""
+    state = state_of(item.config)
+    if state.origin is None and any(one.cause is Cause.CODE for one in active.outcomes):
+        state.notes.append(_BETWEEN_PROCESSES)
+
+
 def _write(item: pytest.Item, active: ActiveTest, report: Any) -> bool:
     """Write what a test recorded; returns whether that has to be taken back."""
     if not active.recorded or not active.has_passed:
@@ -304,7 +318,8 @@ def _write(item: pytest.Item, active: ActiveTest, report: Any) -> bool:
         return True
     try:
         active.session.commit(active.recorded)
-    except ReproError as error:
-        state_of(item.config).faults.append(str(error))
+    except Exception as error:  # noqa: BLE001  no error in a hook of ours may hide pytest's summary
+        shown = str(error) if isinstance(error, ReproError) else f"cannot write: {error!r}"
+        state_of(item.config).faults.append(shown)
         return True
     return False
