@@ -317,14 +317,15 @@ def _is_code(name: str) -> bool:
 
 
 def _environment(known: Evidence) -> CauseFinding:
-    strong = [fact for fact in known.facts if fact.changes_bits and not _is_code(fact.name)]
+    facts = sorted(known.facts, key=lambda fact: not fact.changes_bits)
+    strong = [fact for fact in facts if fact.changes_bits and not _is_code(fact.name)]
     named = ", ".join(_became(fact) for fact in strong[:3])
     if not named and known.baseline is not None and known.observed is not None:
         named = f"{known.baseline.key} became {known.observed.key}"
     if not named and known.kernels:
         named = f"{_few(known.kernels)} compute other bits"
     sentence = f"the environment is not the baseline's: {named}"
-    lines = (*_kernel_lines(known.kernels), *_fact_lines(known.facts))
+    lines = (*_kernel_lines(known.kernels), *_fact_lines(facts))
     return CauseFinding(Cause.ENVIRONMENT, sentence, lines)
 
 

@@ -346,7 +346,7 @@ def test_a_merge_that_left_both_sides_of_a_block_is_named(project):
     ran = project.run()
     assert ran.verdicts == {"test_value::value": "corrupt"}
     assert "a merge left both sides in a manifest" in ran.failure
-    assert "there stands '<<<<<<< HEAD'" in ran.failure
+    assert "'<<<<<<< HEAD'" in ran.failure
 
 
 TENSORS = {

@@ -1,0 +1,113 @@
+"""The inputs gate: draws, weights and settings equal the baseline's, at every distance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pytest_repro.checking.judging import Judging
+from pytest_repro.checking.references import References
+from pytest_repro.checking.trial import CheckCall
+from pytest_repro.model.baseline import Configuration, Environment, WeightsDigest
+from pytest_repro.model.ids import EnvironmentKey
+from pytest_repro.model.outcome import Observation
+from pytest_repro.model.words import Distance, Gate, Verdict
+from pytest_repro.store.manifest import index_of
+from pytest_repro.tensors.digest import digest_leaves, digest_text
+from pytest_repro.tensors.record import make_record
+from pytest_repro.tolerance.bounds import tolerance_from
+from pytest_repro.tolerance.policy import Policy, resolve
+from pytest_repro.trace.components import configurations_rows, digest_inputs, digest_settings
+from tests.cli.stores import CLEAN, IMAGE, baseline_of, ledger_of, store_in
+
+KEY = EnvironmentKey("cpu-x86_64-avx2-2c-l2_512k", "mindspore-2.10.0")
+KEYS = {
+    "own": KEY,
+    "variant": EnvironmentKey("cpu-x86_64-avx2-2c-l2_1024k", KEY.framework),
+    "release": EnvironmentKey(KEY.hardware, "mindspore-2.9.0"),
+    "any": EnvironmentKey("cpu-x86_64-sse41-2c-l2_512k", KEY.framework),
+}
+UNET = WeightsDigest("unet", digest_text("weights"))
+SCHEDULER = Configuration("scheduler", "DDIMScheduler", (("beta_end", "0.02"), ("eta", "0")))
+SAME, ROUNDED = CLEAN, CLEAN * np.float32(1 + 1e-6)
+
+
+def judge(root, distance="own", *, value=SAME, seed=0, weights=(UNET,), settings=(SCHEDULER,)):
+    """Store a baseline ``distance`` away and judge one observation by it; 1e-5 is tolerated."""
+    store = store_in(root)
+    baseline, tensors = baseline_of(IMAGE, KEYS[distance], CLEAN)
+    baseline = replace(baseline, weights=(UNET,), configuration=digest_settings([SCHEDULER]))
+    store.write(
+        KEYS[distance], IMAGE.module, [replace(baseline, index=index_of(baseline))], tensors
+    )
+    store.write_rows({baseline.configuration: configurations_rows([SCHEDULER])})
+    record = make_record(value)
+    seen = Observation(
+        IMAGE,
+        (("", record),),
+        digest_leaves([("", record.digest)]),
+        ledger_of(seed),
+        weights,
+        settings=settings,
+        inputs=digest_inputs(weights, digest_settings(settings)),
+    )
+    context = SimpleNamespace(
+        settings=SimpleNamespace(reference=Distance.ANY),
+        store=store,
+        references=References(store, KEY),
+        environment=Environment(KEY),
+        key=KEY,
+        resolve=lambda check: resolve(Policy(), str(check)),
+        shown=str,
+    )
+    spec = SimpleNamespace(asked=SimpleNamespace(reference=Distance.ANY, tolerance=None))
+    bound = tolerance_from({"rel_l2": 1e-5}, origin="test")
+    return Judging(context).judge(spec, CheckCall(seen, bound, Distance.ANY, "test_x.py:1"))
+
+
+DISTANCES = pytest.mark.parametrize("distance", KEYS)
+VALUES = pytest.mark.parametrize("value", [SAME, ROUNDED], ids=["equal", "rounded"])
+
+
+@DISTANCES
+def test_equal_inputs_pass(tmp_path, distance):
+    assert judge(tmp_path, distance).verdict is Verdict.EXACT
+    assert judge(tmp_path, distance, value=ROUNDED).verdict is Verdict.WITHIN
+
+
+@DISTANCES
+@VALUES
+def test_other_weights_are_drift_even_where_the_result_is_equal(tmp_path, distance, value):
+    other = WeightsDigest("unet", digest_text("other weights"))
+    found = judge(tmp_path, distance, value=value, weights=(other,))
+    assert (found.verdict, found.gate) == (Verdict.DRIFT, Gate.INPUTS)
+
+
+@DISTANCES
+@VALUES
+def test_other_draws_are_drift_even_where_the_result_is_equal(tmp_path, distance, value):
+    found = judge(tmp_path, distance, value=value, seed=1)
+    assert (found.verdict, found.gate) == (Verdict.DRIFT, Gate.INPUTS)
+    assert found.noise is not None
+
+
+@DISTANCES
+def test_another_setting_is_never_within_and_is_named_where_the_result_is_equal(tmp_path, distance):
+    changed = replace(SCHEDULER, entries=(("beta_end", "0.03"), ("eta", "0")))
+    drift = judge(tmp_path, distance, value=ROUNDED, settings=(changed,))
+    assert (drift.verdict, drift.gate) == (Verdict.DRIFT, Gate.INPUTS)
+    exact = judge(tmp_path, distance, settings=(changed,))
+    assert exact.verdict is Verdict.EXACT
+    assert exact.detail == ("scheduler.beta_end 0.02 became 0.03, and the result is equal",)
+
+
+@DISTANCES
+def test_an_entry_that_only_one_side_has_raises_no_alarm(tmp_path, distance):
+    added = replace(SCHEDULER, entries=(*SCHEDULER.entries, ("new", "1")))
+    exact = judge(tmp_path, distance, settings=(added,))
+    assert (exact.verdict, exact.detail) == (Verdict.EXACT, ())
+    rounded = judge(tmp_path, distance, value=ROUNDED, settings=(added,))
+    assert rounded.verdict is Verdict.WITHIN
