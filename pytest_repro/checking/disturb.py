@@ -9,10 +9,17 @@ from pytest_repro.checking.trial import Trial
 from pytest_repro.model.baseline import Envelope
 from pytest_repro.model.ids import TensorRecord
 from pytest_repro.model.trace import Trace
+from pytest_repro.noise.sources import Disturbed
 from pytest_repro.settings import Settings
 from pytest_repro.tensors.compare import compare_records
+from pytest_repro.tensors.dtypes import DTYPES
 from pytest_repro.tolerance.choose import factor_of
-from pytest_repro.tolerance.measured import ceiling, envelope_from, proves_nothing
+from pytest_repro.tolerance.measured import (
+    ceiling,
+    envelope_from,
+    measured_something,
+    proves_nothing,
+)
 from pytest_repro.tolerance.policy import Resolved
 from pytest_repro.trace.envelope import StepEnvelope, measure_steps
 
@@ -38,13 +45,18 @@ class Disturbing:
 
     def __init__(self, first: Trial, runs: Sequence[DisturbedRun], settings: Settings) -> None:
         self._first = first
-        self._runs = runs
         self._settings = settings
+        self._dtype = _computing_dtype(first, runs)
+        self._runs = [run for run in runs if _dtype_of(run) in (self._dtype, "")]
 
     @property
-    def was_done(self) -> bool:
-        """Whether there was any disturbed run."""
-        return bool(self._runs)
+    def count(self) -> int:
+        """How many disturbed runs count; those in too fine a dtype do not."""
+        return len(self._runs)
+
+    def next_source(self) -> Disturbed:
+        """How the next run is disturbed."""
+        return Disturbed(self._settings.envelope_seed + self.count, self._dtype)
 
     def envelope(self, name: str, path: str) -> Envelope | None:
         """The envelope of one tensor of a check; ``None`` where `absence` says why."""
@@ -54,13 +66,13 @@ class Disturbing:
         if clean is None or not alike or len(alike) < len(self._runs):
             return None
         sizes = [run.trial.input_rel_l2 for run in self._runs]
-        return envelope_from(
+        envelope = envelope_from(
             [compare_records(clean, record) for record in alike],
-            method=f"{self._first.disturbed_what} moved by one "
-            f"{self._first.spec.asked.computing_dtype} ULP, random signs",
+            method=f"{self._first.disturbed_what} moved by one {self._dtype} ULP, random signs",
             seed=self._settings.envelope_seed,
             input_rel_l2=sum(sizes) / len(sizes),
         )
+        return envelope if measured_something(envelope, clean.dtype) else None
 
     def movements(self, name: str, resolved: Resolved) -> Iterator[tuple[float, ...]]:
         """How far (rel_l2) each tensor of a check moved in each run, where that decides anything:
@@ -83,7 +95,7 @@ class Disturbing:
         calls = [run.trial.calls.get(name) for run in self._runs]
         traces = [call.observation.trace for call in calls if call is not None]
         known = [trace for trace in traces if trace is not None]
-        if clean is None or len(known) < len(self._runs):
+        if clean is None or not known or len(known) < len(self._runs):
             return None
         return measure_steps(clean, known)
 
@@ -94,10 +106,32 @@ class Disturbing:
         for number, run in enumerate(self._runs, 1):
             if fact := self._unlike(name, run):
                 return f"disturbed run {number} {fact}"
+        return self._unmoved(name)
+
+    def is_hopeless(self, name: str) -> bool:
+        """Whether no further run can give the check an envelope."""
+        return any(self._unlike(name, run) for run in self._runs)
+
+    def _unmoved(self, name: str) -> str:
+        """Why a tensor of floats has no envelope although every run gave it."""
+        for path, record in self._first.calls[name].observation.tensors:
+            if DTYPES[record.dtype].is_float and self.envelope(name, path) is None:
+                place = path or "the result"
+                return (
+                    f"{self.count} runs with noise moved by one {self._dtype} ULP left {place} "
+                    "unchanged: it does not depend on the draws, or is computed in a coarser dtype "
+                    "(mark the test with dtype=)"
+                )
         return ""
 
     def _why_none(self) -> str:
         if not self._first.is_noisy:
+            if draws := self._first.ledger.draws:
+                methods = ", ".join(dict.fromkeys(draw.method for draw in draws))
+                return (
+                    f"one ULP moves none of the draws ({methods}), and no tensor is named to "
+                    "repro_disturb"
+                )
             return (
                 "the test draws from none of our generators and names no tensor to disturb "
                 "(repro_disturb)"
@@ -115,6 +149,25 @@ class Disturbing:
             if not _is_like(record, now.get(path)):
                 return f"gave another value: {_kind(record)} became {_kind(now.get(path))}"
         return ""
+
+
+def _dtype_of(run: DisturbedRun) -> str:
+    source = run.trial.book.source
+    return source.computing_dtype if isinstance(source, Disturbed) else ""
+
+
+def _computing_dtype(first: Trial, runs: Sequence[DisturbedRun]) -> str:
+    """The computing dtype of the test; float32 where float64 noise turns out to be lost in a cast.
+
+    A float64 value often is a float32 result that was cast in the end.
+    """
+    found = first.computing_dtype
+    if found != "float64" or not runs or not first.is_dtype_of_values:
+        return found
+    before = {name: call.observation.digest for name, call in first.calls.items()}
+    fine = (run.trial.calls for run in runs if _dtype_of(run) == found)
+    same = all({n: c.observation.digest for n, c in calls.items()} == before for calls in fine)
+    return "float32" if same else found
 
 
 def _raised(error: BaseException) -> str:

@@ -20,8 +20,9 @@ from pytest_repro.model.artefact import Candidate
 from pytest_repro.model.baseline import Baseline
 from pytest_repro.model.outcome import Observation, Outcome
 from pytest_repro.model.words import Cause, Gate, NoiseMode, TraceLevel, UpdateMode, Verdict
-from pytest_repro.noise.sources import Disturbed, Fresh, NoiseSource
-from pytest_repro.tolerance.measured import runs_wanted
+from pytest_repro.noise.sources import Fresh, NoiseSource
+from pytest_repro.tensors.dtypes import DTYPES
+from pytest_repro.tolerance.measured import measured_something, runs_wanted
 
 
 class Runner(Protocol):
@@ -319,10 +320,16 @@ def _adoptable(plans: Plans, context: RunContext) -> dict[str, Baseline]:
 
 
 def _fits(lender: Baseline, seen: Observation) -> bool:
-    """Whether a baseline has an envelope for every tensor of an observation, and for no other."""
+    """Whether a baseline has the tensors of an observation, and envelopes that measured something.
+
+    Integers and bool may have none, where the noise does not reach them.
+    """
     kinds = [(path, record.dtype, record.shape) for path, record in seen.tensors]
-    measured = [(one.path, one.dtype, one.shape) for one in lender.tensors if one.envelope]
-    return sorted(kinds) == sorted(measured)
+    if sorted(kinds) != sorted((one.path, one.dtype, one.shape) for one in lender.tensors):
+        return False
+    moved = [one for one in lender.tensors if one.envelope or DTYPES[one.dtype].is_float]
+    measured = (one.envelope and measured_something(one.envelope, one.dtype) for one in moved)
+    return bool(moved) and all(measured)
 
 
 def _recorded(plans: Plans) -> list[str]:
@@ -344,24 +351,20 @@ def _perturb(
         return disturbing
     # Disturbed runs record steps, from which the envelope of each is measured.
     level = TraceLevel.OFF if _watched_level(first) is TraceLevel.OFF else TraceLevel.STEPS
-    while len(made) < _runs_wanted(recorded, plans, disturbing, len(made), context):
-        if made and all(map(disturbing.absence, recorded)):
+    while disturbing.count < _runs_wanted(recorded, plans, disturbing, context):
+        if all(map(disturbing.is_hopeless, recorded)):
             break  # no check can have an envelope any more, and a run may take minutes
-        source = Disturbed(
-            seed=context.settings.envelope_seed + len(made),
-            computing_dtype=first.spec.asked.computing_dtype,
-        )
-        made = (*made, DisturbedRun(*_again(runner, source, level)))
+        made = (*made, DisturbedRun(*_again(runner, disturbing.next_source(), level)))
         disturbing = Disturbing(first, made, context.settings)
     return disturbing
 
 
 def _runs_wanted(
-    recorded: Iterable[str], plans: Plans, disturbing: Disturbing, made: int, context: RunContext
+    recorded: Iterable[str], plans: Plans, disturbing: Disturbing, context: RunContext
 ) -> int:
     """How many disturbed runs the checks to be recorded take, by those that were made."""
     asked = context.settings.envelope
-    if not asked or made < asked:
+    if not asked or disturbing.count < asked:
         return asked
     moved: list[tuple[float, ...]] = []
     for name in recorded:

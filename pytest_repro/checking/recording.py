@@ -115,7 +115,7 @@ class Recording:
         return "" if self._adopts(name) else self._disturbing.absence(name)
 
     def _adopts(self, name: str) -> Baseline | None:
-        return None if self._disturbing.was_done else self._adopted.get(name)
+        return None if self._disturbing.count else self._adopted.get(name)
 
     @cached_property
     def _weight_tensors(self) -> tuple[ComponentWeights, ...]:

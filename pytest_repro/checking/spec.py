@@ -23,7 +23,8 @@ MARKER_ARGUMENTS: Mapping[str, str] = {
     "rng": "error, warn or off for unseeded randomness; off and warn need a reason",
     "reason": "why `rng` or `reuse` is relaxed",
     "reuse": "True lets one generator serve several pipeline calls; needs a reason",
-    "dtype": "computing dtype whose ULP disturbs the noise: float64, float32, float16 or bfloat16",
+    "dtype": "computing dtype whose ULP disturbs the noise: float64, float32, float16 or bfloat16; "
+    "by default that of the watched weights, or else of the checked value",
     "name": "name of the check that the decorator makes of the returned value",
 }
 
@@ -39,7 +40,7 @@ class Asked:
     trace: TraceLevel
     rng: RngMode
     reuse: bool
-    computing_dtype: str
+    computing_dtype: str  # "" where the test leaves it to us
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _asked(arguments: Mapping[str, object], settings: Settings, origin: str) -> 
         ),
         rng=parse_choice(RngMode, arguments.get("rng", settings.rng), origin=f"{origin} rng"),
         reuse=bool(arguments.get("reuse", False)),
-        computing_dtype=str(arguments.get("dtype", "float32")),
+        computing_dtype=str(arguments.get("dtype", "")),
     )
 
 

@@ -22,15 +22,16 @@ from pytest_repro.model.outcome import Observation, Reference
 from pytest_repro.model.trace import CellRecord, Trace
 from pytest_repro.model.words import Distance, TraceLevel
 from pytest_repro.noise.ledger import EMPTY_LEDGER
+from pytest_repro.noise.sources import NamedTensors, can_move
 from pytest_repro.settings import parse_choice, parse_count
 from pytest_repro.tensors.digest import digest_leaves
+from pytest_repro.tensors.dtypes import DTYPES, coarsest
 from pytest_repro.tensors.record import owned
 from pytest_repro.trace.components import ComponentWeights, digest_inputs, digest_settings
 from pytest_repro.trace.records import make_trace
 
 if TYPE_CHECKING:
     from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
-    from pytest_repro.noise.sources import NamedTensors
     from pytest_repro.tolerance.bounds import Tolerance
 
 
@@ -199,8 +200,6 @@ class Trial:
 
     def _tensors(self) -> NamedTensors:
         if self._named is None:
-            from pytest_repro.noise.sources import NamedTensors
-
             self._named = NamedTensors(self.book.source)
         return self._named
 
@@ -210,13 +209,40 @@ class Trial:
 
     @property
     def is_noisy(self) -> bool:
-        """Whether there is anything to disturb: a draw, or a named tensor."""
-        return bool(self._named_count or self.ledger.draws)
+        """Whether there is anything to disturb: a draw of floats, or a named tensor."""
+        return bool(self._named_count or any(map(can_move, self.ledger.draws)))
+
+    @property
+    def computing_dtype(self) -> str:
+        """Whose ULP disturbs the noise: the marker's, the watched weights', or the values'.
+
+        Of several the coarsest, since a finer disturbance is lost where it is cast.
+        """
+        if self.spec.asked.computing_dtype:
+            return self.spec.asked.computing_dtype
+        for names in (self._watched_dtypes(), self._value_dtypes()):
+            floats = [row for name in names if (row := DTYPES.get(name)) and row.is_float]
+            if floats:
+                return coarsest(floats).name
+        return "float32"
+
+    @property
+    def is_dtype_of_values(self) -> bool:
+        """Whether only the checked values tell the computing dtype."""
+        floats = (DTYPES[name].is_float for name in self._watched_dtypes() if name in DTYPES)
+        return not self.spec.asked.computing_dtype and not any(floats)
+
+    def _watched_dtypes(self) -> set[str]:
+        return set() if self._watching is None else self._watching.dtypes()
+
+    def _value_dtypes(self) -> set[str]:
+        seen = (call.observation for call in self.calls.values())
+        return {record.dtype for one in seen for _, record in one.tensors}
 
     @property
     def disturbed_what(self) -> str:
         """What a disturbed run disturbs, in words."""
-        draws = "every draw" if self.ledger.draws else ""
+        draws = "every draw" if any(map(can_move, self.ledger.draws)) else ""
         named = "every tensor named to repro_disturb" if self._named_count else ""
         return " and ".join(part for part in (draws, named) if part)
 
@@ -392,6 +418,10 @@ class Watching:
             for number, weights in enumerate(self._weights)
             for one in weights
         )
+
+    def dtypes(self) -> set[str]:
+        """The names of the dtypes of all weights."""
+        return {name for one in self._watches for name in one.dtypes()}
 
     def trace(self) -> Trace | None:
         """What was recorded so far; ``None`` when nothing is traced."""

@@ -130,6 +130,11 @@ class Watch:
             for name, cell in self._cells()
         )
 
+    def dtypes(self) -> set[str]:
+        """The names of the dtypes of all parameters."""
+        cells = (cell for _, cell in self._cells())
+        return {array.dtype.name for cell in cells for _, array in self._arrays(cell)}
+
     def weight_tensors(self) -> tuple[ComponentWeights, ...]:
         """Every parameter's digest and statistics as they are now."""
         found: list[ComponentWeights] = []

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pytest_repro.errors import RandomnessError, UsageError
 from pytest_repro.model.ids import Draw, Ledger
-from pytest_repro.tensors.dtypes import DTYPES, DType, dtype_of
+from pytest_repro.tensors.dtypes import DTYPES, DType, coarsest, dtype_of
 
 # These put the caller's own values in another order: what is random is the order, not the value.
 _REARRANGING = frozenset({"choice", "permutation", "permuted", "shuffle"})
@@ -89,6 +89,12 @@ class Feed(Protocol):
         ...
 
 
+def can_move(draw: Draw) -> bool:
+    """Whether a disturbed run moves any number of a draw."""
+    floats = draw.dtype in DTYPES and DTYPES[draw.dtype].is_float
+    return floats and draw.method not in _REARRANGING and 0 not in draw.shape
+
+
 def open_feed(source: NoiseSource) -> Feed:
     """A new feed of ``source``; two feeds of one source give the same.
 
@@ -132,7 +138,7 @@ def disturb_by_one_ulp(
     Raises:
         UsageError: ``computing_dtype`` is no float that we know.
     """
-    coarse = _coarser(dtype_of(array), _float_named(computing_dtype)).numpy
+    coarse = coarsest((dtype_of(array), _float_named(computing_dtype))).numpy
     with np.errstate(all="ignore"):
         cast = array.astype(coarse)
         infinity = np.array(np.inf, dtype=coarse)
@@ -154,10 +160,6 @@ def _float_named(name: str) -> DType:
         floats = ", ".join(one.name for one in DTYPES.values() if one.is_float)
         raise UsageError(f"computing dtype {name!r} is not one of {floats}")
     return row
-
-
-def _coarser(one: DType, two: DType) -> DType:
-    return one if one.significand_bits < two.significand_bits else two
 
 
 class _FreshFeed:

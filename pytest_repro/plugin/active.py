@@ -96,7 +96,8 @@ class ActiveTest:
 
     def pipeline(self, family: str) -> Any:
         """A pipeline in the test's computing dtype, watched."""
-        return self.trial.watch(self.session.pipeline(family, self.spec.asked.computing_dtype))
+        dtype = self.spec.asked.computing_dtype or "float32"
+        return self.trial.watch(self.session.pipeline(family, dtype))
 
     def check_batch(
         self,

@@ -10,6 +10,7 @@ write is `CorruptBaseline`, never a guess; one that a formatter rewrote is read.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -503,8 +504,32 @@ def _draw_in(row: Mapping[str, Any]) -> Draw:
 def _envelope_in(row: Mapping[str, Any]) -> Envelope | None:
     if row.get("envelope") is None:
         return None
-    statistics = tuple((str(k), float(v)) for k, v in row["envelope_statistics"].items())
-    return Envelope(**{**row["envelope"], "statistics": statistics})
+    amounts = dict(row["envelope"])
+    method = amounts.pop("method")
+    if not isinstance(method, str):
+        raise ValueError(f"envelope.method is {method!r}, not text")
+    numbers = {key: _amount(f"envelope.{key}", value) for key, value in amounts.items()}
+    for key in ("runs", "seed"):
+        if not isinstance(amounts[key], int):
+            raise ValueError(f"envelope.{key} is {amounts[key]!r}, not a whole number")
+        numbers[key] = amounts[key]
+    statistics = tuple(
+        (str(key), _amount(f"envelope_statistics.{key}", value))
+        for key, value in row["envelope_statistics"].items()
+    )
+    return Envelope(method=method, statistics=statistics, **numbers)
+
+
+_MAY_BE_INFINITE = ("envelope.rel_l2_max", "envelope.rel_l2_mean")
+"""Where NaN or infinity moved, nothing bounds how far."""
+
+
+def _amount(key: str, value: object) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{key} is {value!r}, not a number")
+    if not (0 <= value < math.inf or (value == math.inf and key in _MAY_BE_INFINITE)):
+        raise ValueError(f"{key} is {value!r}, not a finite number of at least 0")
+    return float(value)
 
 
 _INDEX_NAMES = IndexEntry._fields

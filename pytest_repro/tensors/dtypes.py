@@ -6,7 +6,7 @@ or its float64 value, except 64-bit integers, which float64 holds to the nearest
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -143,6 +143,15 @@ def dtype_of(array: NDArray[Any]) -> DType:
             next_step=_HINTS.get(dtype.kind, _HINTS["V"]),
         )
     return row
+
+
+def coarsest(dtypes: Iterable[DType]) -> DType:
+    """The float dtype of the fewest bits of precision; integers and bool do not count.
+
+    Raises:
+        ValueError: There is no float among them.
+    """
+    return min((one for one in dtypes if one.is_float), key=lambda one: one.significand_bits)
 
 
 def bits_of(dtype: DType, array: NDArray[Any]) -> NDArray[np.unsignedinteger[Any]]:

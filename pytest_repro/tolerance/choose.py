@@ -13,10 +13,14 @@ from pytest_repro.tensors.compare import compare_records, compare_summaries, sum
 from pytest_repro.tolerance.bounds import DEFAULT_FACTOR, Tolerance, describe
 from pytest_repro.tolerance.judge import elementwise_share, unjudged, uses, without_elements
 from pytest_repro.tolerance.measured import (
+    QUANTIZED,
     ceiling,
     fallback_tolerance,
+    measured_something,
     measured_tolerance,
     proves_nothing,
+    quantized_fallback,
+    quantized_tolerance,
 )
 from pytest_repro.tolerance.policy import Resolved
 
@@ -163,24 +167,29 @@ _HOW_TO_MEASURE = "; under the baseline's own key, pytest --repro-update=envelop
 def _measured(
     factor: float, origin: str, resolved: Resolved, summary: TensorSummary, no_envelope: str
 ) -> Chosen:
+    envelope = summary.envelope
+    if envelope is None or not measured_something(envelope, summary.dtype):
+        return _unmeasured(origin, summary, no_envelope if envelope is None else "it is 0")
+    if summary.dtype in QUANTIZED and (few := quantized_tolerance(summary, envelope, factor)):
+        return Chosen(few, f"{origin}: measured flips between two levels x {factor:g}")
     limit = resolved.ceiling if resolved.ceiling is not None else ceiling(summary.dtype)
-    if summary.envelope is None:
-        because = f" ({no_envelope})" if no_envelope else ""
-        return Chosen(
-            fallback_tolerance(summary.dtype),
-            f"{origin}: {summary.dtype}, no envelope recorded{because}{_HOW_TO_MEASURE}",
-        )
-    if proves_nothing(summary.envelope, factor, limit):
-        moved = summary.envelope.rel_l2_max
+    if proves_nothing(envelope, factor, limit):
+        moved = envelope.rel_l2_max
         sentence = (
             f"one ULP of noise moves this result by rel_l2 {moved:.2g}; {factor:g} times that "
             f"exceeds {limit:g}, so a fallback could not tell right from wrong: this pipeline "
             "needs a baseline of its own hardware and framework version"
         )
         return Chosen(Tolerance.EXACT, origin, proves_nothing=sentence)
-    return Chosen(
-        measured_tolerance(summary.envelope, factor), f"{origin}: measured envelope x {factor:g}"
-    )
+    return Chosen(measured_tolerance(envelope, factor), f"{origin}: measured envelope x {factor:g}")
+
+
+def _unmeasured(origin: str, summary: TensorSummary, why: str) -> Chosen:
+    quantized = summary.dtype in QUANTIZED
+    tolerance = quantized_fallback(summary) if quantized else fallback_tolerance(summary.dtype)
+    because = f" ({why})" if why else ""
+    origin = f"{origin}: {summary.dtype}, no envelope recorded{because}{_HOW_TO_MEASURE}"
+    return Chosen(tolerance, origin)
 
 
 def judge_leaves(

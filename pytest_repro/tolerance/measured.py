@@ -1,4 +1,4 @@
-"""Owns the tolerances nobody guesses: from an envelope, and by dtype where there is none.
+"""Tolerances that are measured: from an envelope, and by dtype where there is none.
 
 Every constant here comes from DDIM and tiny UnCLIP of mindone 0.2.0 with random weights on a
 two-core x86-64 CPU. A small trained DDIM, and DDIM in float16, were seen to stay within them under
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from pytest_repro.errors import SettingError
-from pytest_repro.model.baseline import Difference, Envelope
+from pytest_repro.model.baseline import Difference, Envelope, TensorSummary
 from pytest_repro.settings import ENVELOPE_RUNS
 from pytest_repro.tolerance.bounds import COUNT_NAMES, StatisticBound, Tolerance
 
@@ -26,6 +26,11 @@ _GROWTH = 4096.0
 _CEILING = {"float16": 5e-2, "bfloat16": 1e-1}
 _CEILING_OTHERWISE = 1e-2
 _STATISTIC_PART = 1.0 / 8.0
+
+QUANTIZED = ("uint8",)
+"""Dtypes whose elements are rounded to levels from floats: pictures."""
+_FEW = 1.0 / 8.0
+_SIGMAS = 3.0
 
 
 def fallback_tolerance(dtype_name: str) -> Tolerance:
@@ -55,6 +60,65 @@ def fallback_tolerance(dtype_name: str) -> Tolerance:
     return Tolerance(
         rel_l2=rel_l2, statistics=tuple(StatisticBound(name, rtol=part) for name in names)
     )
+
+
+def quantized_fallback(summary: TensorSummary) -> Tolerance:
+    """The tolerance of a fallback for a picture of whole levels without an envelope.
+
+    Rounding flips an element to the next level where the float before it was near the step between
+    two. A float that is off by a share d of a level flips with probability d, and the mean of d is
+    at most its root mean square, which is rel_l2 of the floats times the picture's own root mean
+    square in levels. With rel_l2 of `fallback_tolerance("float32")` that is 6 % of the elements of
+    a picture around 128, each by one level.
+    """
+    count = math.prod(summary.shape)
+    floats = fallback_tolerance("float32").rel_l2 or 0.0
+    flips = floats * summary.statistics.l2 * math.sqrt(count)
+    return _one_level(summary, _most_flips(flips))
+
+
+def quantized_tolerance(
+    summary: TensorSummary, envelope: Envelope, factor: float
+) -> Tolerance | None:
+    """``factor`` times the flips that one ULP of noise causes, each by one level.
+
+    Flips are rare and independent, so their number is a Poisson variable: of which the envelope saw
+    the largest of a few runs. Allowed is the number that `_most_flips` says may be behind it.
+    ``None`` where elements moved by two levels or more, or one in eight and more would flip: then
+    the floats are off by a large part of a level, and the envelope bounds them as it does floats.
+    Below one in eight a float is off by 0.16 levels (one sigma, as the mean of the absolute values
+    is 0.8 sigma), and two levels would take more than six sigma.
+    """
+    count = math.prod(summary.shape)
+    if envelope.max_abs_max > 1.0 or factor * envelope.mean_abs_max > _FEW:
+        return None
+    return _one_level(summary, factor * _most_flips(envelope.mean_abs_max * count))
+
+
+def _most_flips(seen: float) -> float:
+    """The mean of a Poisson variable of which ``seen`` is three standard deviations below.
+
+    The root of a count has a standard deviation of about 1/2 (Anscombe, "The transformation of
+    Poisson, binomial and negative-binomial data", Biometrika 35, 1948).
+    """
+    return (math.sqrt(seen + 1.0) + _SIGMAS / 2.0) ** 2
+
+
+def _one_level(summary: TensorSummary, flips: float) -> Tolerance:
+    count = math.prod(summary.shape)
+    share = min(1.0, flips / max(1, count))
+    norm = summary.statistics.l2
+    rel_l2 = math.sqrt(share * count) / norm if norm else None
+    return Tolerance(atol=1.0, differing=share, rel_l2=rel_l2)
+
+
+def measured_something(envelope: Envelope, dtype_name: str) -> bool:
+    """Whether the noise was really moved, and the result with it.
+
+    A picture of whole levels may stay as it is: so few of its floats are near a step.
+    """
+    moved = envelope.max_abs_max > 0.0 or envelope.rel_l2_max > 0.0
+    return envelope.input_rel_l2 > 0.0 and (moved or dtype_name in QUANTIZED)
 
 
 def ceiling(dtype_name: str) -> float:

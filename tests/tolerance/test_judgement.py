@@ -230,3 +230,47 @@ def test_without_the_tensor_a_written_bound_on_elements_fails_and_one_of_ours_gi
     (eased,) = judged(*arrays, chosen=Chosen(both, "here"), pulled=False)
     assert eased.chosen == Chosen(Tolerance(rel_l2=0.5), "here")
     assert (eased.passes, eased.unjudged) == (True, ())
+
+
+# Pictures of whole levels
+
+PICTURE = np.random.Generator(np.random.PCG64(5)).integers(0, 256, (48, 48, 3)).astype("uint8")
+
+
+def flipped(count, levels=1):
+    moved = PICTURE.astype(int)
+    moved.reshape(-1)[:count] += np.where(moved.reshape(-1)[:count] < 128, levels, -levels)
+    return moved.astype("uint8")
+
+
+def picture_passes(observed, *, flips=None, size=1e-7):
+    """Whether a fallback passes, with an envelope of so many flips or with none."""
+    one = summary("", PICTURE)
+    if flips is not None:
+        (leaf,) = judged({"": PICTURE}, {"": flipped(max(flips, 1))})
+        envelope = envelope_from([leaf.difference], method="m", seed=0, input_rel_l2=size)
+        if not flips:
+            zero = dict.fromkeys(("max_abs_max", "mean_abs_max", "rel_l2_max"), 0.0)
+            envelope = replace(envelope, statistics=(), **zero)
+        one = replace(one, envelope=envelope)
+    chosen = choose_tolerance([], NOTHING, Distance.ANY, one)
+    (leaf,) = judged({"": PICTURE}, {"": observed}, chosen=chosen)
+    return leaf.passes
+
+
+@pytest.mark.parametrize("flips", [None, 0, 2])
+def test_a_few_flips_between_two_levels_pass_a_fallback_and_faults_do_not(flips):
+    assert picture_passes(flipped(8), flips=flips)
+    assert not picture_passes(flipped(1, levels=2), flips=flips)
+    assert not picture_passes(flipped(PICTURE.size // 8), flips=flips)
+    assert not picture_passes(PICTURE[:, ::-1], flips=flips)
+
+
+def test_an_envelope_of_unmoved_noise_is_no_measurement():
+    without = picture_passes(flipped(100), flips=None)
+    assert picture_passes(flipped(100), flips=0, size=0.0) is without is True
+    assert not picture_passes(flipped(100), flips=0)
+    one = with_envelope()
+    unmoved = replace(one, envelope=replace(one.envelope, input_rel_l2=0.0))
+    chosen = choose_tolerance([], NOTHING, Distance.ANY, unmoved)
+    assert chosen.tolerance == fallback_tolerance("float32")
