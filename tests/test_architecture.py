@@ -50,7 +50,7 @@ OWNERS = {
     "transformers": {"pipelines/"},
     "pytest": {"plugin/", "store/prune.py"},
     "_pytest": {"plugin/pytest_private.py"},
-    "jinja2": {"report/html.py"},
+    "jinja2": {"report/html.py", "report/matrix.py"},
     "markupsafe": {"report/html.py"},
     "PIL": {"report/pictures.py"},
     "rich": {"cli/", "report/tables.py"},

@@ -63,7 +63,7 @@ class RunContext:
 
     def kernels(self) -> Kernels:
         """The bits of this machine's kernels, for a recording or after a drift."""
-        return kernels_here(self.key.framework.partition("-")[0], self.framework)
+        return kernels_here(self.key.framework.partition("-")[0])
 
     def resolve(self, check: CheckId) -> Resolved:
         """What the policy says about a check."""

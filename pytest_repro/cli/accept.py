@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +53,11 @@ def accept_(context: Context) -> ExitCode:
         for one in found:
             context.output.line("\n".join(candidate_lines(one)))
     new = [one for one in found if not one.refusal and not one.is_stored]
+    named = context.text("check")
+    doubtful = [one for one in new if one.warnings and str(one.observed.check) != named]
+    if context.has("interactive"):
+        doubtful = []
+    new = [one for one in new if one not in doubtful]
     if context.has("interactive"):
         questions = _questions()
         new = [one for one in new if questions.wants(one)]
@@ -59,7 +65,13 @@ def accept_(context: Context) -> ExitCode:
     count = accept(observed, target, new) if writes else len(new)
     if not context.has("json"):
         context.output.line(_closing(found, count, writes=writes))
-    return ExitCode.DIFFERENT if any(one.refusal for one in found) else ExitCode.OK
+        if doubtful:
+            context.output.line(
+                f"{count_text(len(doubtful), 'check')} with a warning left out; after a look: "
+                f"pytest-repro accept {shlex.quote(str(folder))} --check "
+                f"{shlex.quote(str(doubtful[0].observed.check))} --yes"
+            )
+    return ExitCode.DIFFERENT if doubtful or any(one.refusal for one in found) else ExitCode.OK
 
 
 def _chosen(report: ReadReport, pattern: str) -> list[Claim]:
@@ -98,6 +110,7 @@ def _json(found: Sequence[Candidate]) -> str:
             "is_stored": one.is_stored,
             "is_new": one.baseline is None,
             "changes": one.changes,
+            "warnings": one.warnings,
         }
         for one in found
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_repro.cli import accept, arguments, migrate, renaming
+from pytest_repro.analysis.doctor import MEANINGS
+from pytest_repro.cli import accept, arguments, machine, migrate, renaming
 from pytest_repro.cli import keep as keeping
 from pytest_repro.cli import look as looking
 from pytest_repro.cli.context import Command, Example
@@ -131,6 +132,41 @@ COMMANDS: tuple[Command, ...] = (
         _DONE,
     ),
     Command(
+        "kernels",
+        "Show which kernels compute equal bits under which keys.",
+        "Each baseline is recorded with the bits of the operators that diffusion models use,\n"
+        "computed on fixed inputs. Rows are operators, columns are keys; equal letters in a row\n"
+        "are equal bits. With keys only the operators that differ are listed.",
+        arguments.kernels,
+        machine.kernels,
+        (
+            Example("pytest-repro kernels", "The kernels of all keys that recorded them."),
+            Example(
+                "pytest-repro kernels avx2-2c/mindspore-2.9.0 avx2-2c/mindspore-2.10.0",
+                "Which kernels changed bits between two MindSpore versions.",
+            ),
+            Example("pytest-repro kernels --here avx2-2c", "This machine against a recorded key."),
+        ),
+        _DONE,
+    ),
+    Command(
+        "doctor",
+        "Examine this machine: facts, kernels, noise, store, Hub.",
+        "Show every fact and where it is read, whether deterministic computation is in effect,\n"
+        "whether each kernel repeats itself (twice in this process, once in a fresh one), whether\n"
+        "numpy draws the recorded bits, the nearest stored environment and the kernels that\n"
+        "differ from it, whether the store can be written, and whether the Hub answers. If\n"
+        "several things are wrong, the exit code is that of the first in the list below.",
+        arguments.doctor,
+        machine.doctor,
+        (
+            Example("pytest-repro doctor", "Examine this machine."),
+            Example("pytest-repro doctor --json", "The same for a program or a bug report."),
+            Example("pytest-repro doctor --framework numpy", "Without MindSpore."),
+        ),
+        ((ExitCode.OK, "nothing is wrong"), _UNREADABLE, *MEANINGS.items()),
+    ),
+    Command(
         "policy explain",
         "Say which rule decides about a check, and why.",
         "Say which rule of policy.yaml decides the tolerance, reference, factor and ceiling of a\n"
@@ -240,9 +276,11 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "prune",
         "Delete baselines whose test is gone.",
-        "Collect the tests with pytest and delete the baselines whose test is gone, under all\n"
-        "keys. Refuses where the collection had errors or was narrowed; keeps what a module holds\n"
-        "that is there but was not collected. With --check delete the checks that are named.\n"
+        "Collect the tests with pytest and delete the baselines whose test is gone, under the\n"
+        "keys of this machine's kind of hardware: tests for other hardware may be collected only\n"
+        "there. --key selects keys of any hardware. Refuses if the collection had errors or was\n"
+        "narrowed; keeps what belongs to a module or test that exists but was not collected.\n"
+        "With --check delete the checks that are named.\n"
         "Shows first; --yes deletes.",
         arguments.prune,
         keeping.prune,

@@ -13,12 +13,7 @@ _FRAMEWORK = next(setting for setting in TABLE if setting.name == "framework")
 
 
 def env(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--framework",
-        metavar=_FRAMEWORK.metavar,
-        choices=_FRAMEWORK.choices,
-        help=f"{_FRAMEWORK.help} {_default(_FRAMEWORK)}",
-    )
+    _add_framework(parser)
     _add_root(parser)
     add_json(parser)
 
@@ -113,6 +108,33 @@ def verify(parser: argparse.ArgumentParser) -> None:
 
 def _yes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="Delete; without it nothing changes.")
+
+
+def kernels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "keys", metavar="KEY", nargs="*", help="Only these keys, and the kernels that differ."
+    )
+    parser.add_argument(
+        "--here", action="store_true", help="Measure this machine; with keys, compare it."
+    )
+    _add_framework(parser)
+    add_place(parser)
+    add_json(parser)
+
+
+def doctor(parser: argparse.ArgumentParser) -> None:
+    _add_framework(parser)
+    add_place(parser)
+    add_json(parser)
+
+
+def _add_framework(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--framework",
+        metavar=_FRAMEWORK.metavar,
+        choices=_FRAMEWORK.choices,
+        help=f"{_FRAMEWORK.help} {_default(_FRAMEWORK)}",
+    )
 
 
 def prune(parser: argparse.ArgumentParser) -> None:

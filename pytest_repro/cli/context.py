@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_repro.cli.output import Output
 from pytest_repro.cli.pytest_ini import find_root, ini_values
-from pytest_repro.errors import ExitCode, UsageError
+from pytest_repro.errors import UsageError
 from pytest_repro.settings import TABLE
 from pytest_repro.store.policy_file import load_policy
 from pytest_repro.store.store import Store
@@ -48,7 +48,7 @@ class Context:
     def setting(self, name: str) -> str:
         """A setting of the runs: as given here, in pytest's ini file, or the default."""
         setting = next(one for one in TABLE if one.name == name)
-        given = self.text(name) or ini_values(self.root).get(setting.ini_key, "")
+        given = getattr(self.arguments, name, "") or ini_values(self.root).get(setting.ini_key, "")
         return str(given or setting.default)
 
     def store(self) -> Store:
@@ -111,6 +111,6 @@ class Command:
     summary: str
     description: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[Context], ExitCode]
+    run: Callable[[Context], int]
     examples: tuple[Example, ...]
-    exit_codes: tuple[tuple[ExitCode, str], ...]
+    exit_codes: tuple[tuple[int, str], ...]

@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from pytest_repro.cli.completion import completion_script
 from pytest_repro.cli.context import Context
 from pytest_repro.cli.showing import explanation_lines
+from pytest_repro.environment.key import is_of_kind
+from pytest_repro.environment.observe import own_kind
 from pytest_repro.errors import ExitCode, UsageError
+from pytest_repro.frameworks.framework import default_framework
+from pytest_repro.model.ids import EnvironmentKey
 from pytest_repro.report.tables import Column, Table, count_text, json_text
 from pytest_repro.store.inventory import delete_files
 from pytest_repro.store.prune import Garbage, collect_tests, find_garbage, find_prunable
@@ -100,7 +104,12 @@ def _verify_code(findings: Sequence[Finding]) -> ExitCode:
 def prune(context: Context) -> ExitCode:
     """Baselines whose test is gone, or those of the checks that are named."""
     store = context.store()
-    doomed = _named(context, store) if context.text("check") else _orphans(context, store)
+    keys = select_keys(store, context.text("key"))
+    if context.text("key") == "*":
+        keys = _keys_of_this_hardware(context, keys)
+    doomed = (
+        _named(context, store, keys) if context.text("check") else _orphans(context, store, keys)
+    )
     context.output.table(_doomed_table("check" if context.text("check") else "orphan", doomed))
     if not context.has("yes"):
         context.output.line(f"{_entries(len(doomed))} would be deleted; --yes deletes")
@@ -110,20 +119,29 @@ def prune(context: Context) -> ExitCode:
     return ExitCode.OK
 
 
-def _named(context: Context, store: Store) -> tuple[Entry, ...]:
-    keys = select_keys(store, context.text("key"))
+def _keys_of_this_hardware(
+    context: Context, keys: Sequence[EnvironmentKey]
+) -> tuple[EnvironmentKey, ...]:
+    kind = own_kind(context.setting("framework"), default_framework())
+    here = tuple(key for key in keys if is_of_kind(key, kind))
+    if others := [str(key) for key in keys if key not in here]:
+        names = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")
+        context.output.line(f"other hardware than {kind.value}, left alone without --key: {names}")
+    return here
+
+
+def _named(context: Context, store: Store, keys: Sequence[EnvironmentKey]) -> tuple[Entry, ...]:
     return named_entries(store, keys, context.text("check"))
 
 
-def _orphans(context: Context, store: Store) -> tuple[Entry, ...]:
-    keys = select_keys(store, context.text("key"))
+def _orphans(context: Context, store: Store, keys: Sequence[EnvironmentKey]) -> tuple[Entry, ...]:
     context.output.error("collecting the tests ...")
     collection = collect_tests(context.root, python=context.text("python") or sys.executable)
     found = find_prunable(store, keys, collection, context.root)
     if found.unsure:
         modules = sorted({check.module for check in found.unsure})
         context.output.line(
-            f"{count_text(len(found.unsure), 'check')} kept: the module is there but was not "
+            f"{count_text(len(found.unsure), 'check')} kept: the module or test exists but was not "
             f"collected ({', '.join(modules[:4])}{', ...' if len(modules) > 4 else ''})"
         )
     return found.orphans

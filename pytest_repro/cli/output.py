@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import TextIO, TypeVar
 
+from pytest_repro.errors import printable
 from pytest_repro.report.tables import Table, plain_table, rich_table
 
 _Item = TypeVar("_Item")
@@ -34,13 +35,14 @@ class Output:
         self._shows_progress = has_rich and err.isatty()
 
     def line(self, text: str = "") -> None:
-        """Write one or more lines."""
+        """Write one or more lines; control characters become escapes."""
+        self._write(printable(text))
+
+    def _write(self, text: str) -> None:
         if self._is_broken:
             return
+        encoding = self._out.encoding or "ascii"
         try:
-            self._out.write(text + "\n")
-        except UnicodeEncodeError:
-            encoding = self._out.encoding or "ascii"
             self._out.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         except BrokenPipeError:
             self._give_up()
@@ -50,14 +52,14 @@ class Output:
         if not table.rows:
             return
         if self._is_rich:
-            self.line(rich_table(table, width=shutil.get_terminal_size().columns))
+            self._write(rich_table(table, width=shutil.get_terminal_size().columns))
         else:
             self.line(plain_table(table))
 
     def error(self, text: str) -> None:
         """Write to the error stream."""
         with contextlib.suppress(BrokenPipeError):
-            self._err.write(text + "\n")
+            self._err.write(printable(text) + "\n")
 
     def track(self, items: Iterable[_Item], label: str) -> Iterable[_Item]:
         """The same items; on a terminal a bar shows how far they have come."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pytest_repro.environment.facts import KERNELS
 from pytest_repro.errors import CorruptBaseline
-from pytest_repro.frameworks.framework import FrameworkAdapter
+from pytest_repro.frameworks.framework import FrameworkAdapter, default_framework
 from pytest_repro.frameworks.kernels import Kernel, Shape, mindspore_kernels, numpy_kernels
 from pytest_repro.model.baseline import Environment, Fact
 from pytest_repro.model.ids import Digest
@@ -91,9 +91,9 @@ def probe_of(framework: str, adapter: FrameworkAdapter) -> Probe:
 
 
 @functools.cache
-def kernels_here(framework: str, adapter: FrameworkAdapter) -> Kernels:
+def kernels_here(framework: str) -> Kernels:
     """The kernels of this process, measured once."""
-    return probe_of(framework, adapter).measure()
+    return probe_of(framework, default_framework()).measure()
 
 
 def differing(first: Kernels, second: Kernels) -> tuple[str, ...]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-import html
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 from pytest_repro.analysis.agreement import GroupDistance, Matrix, MatrixRow
+from pytest_repro.errors import UsageError
 from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.model.words import Verdict
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
@@ -217,46 +217,55 @@ def _plain_row(row: MatrixRow) -> dict[str, object]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """One cell of the heat map: its class, its text, and what it says on hovering."""
+
+    kind: str
+    text: str
+    title: str
+
+
 def matrix_html(matrix: Matrix) -> str:
-    """One self-contained page: a heat map of checks against keys, with the counts below it."""
-    heads = "".join(
-        f'<th scope="col" title="{html.escape(str(key))}">'
-        f"<span>{html.escape(key.framework)}</span></th>"
-        for key in matrix.keys
+    """One self-contained page: a heat map of checks against keys, with the counts below it.
+
+    Raises:
+        UsageError: Jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError:
+        raise UsageError(
+            "the page needs Jinja2, which is not installed",
+            next_step="pip install 'pytest-repro[report]'",
+        ) from None
+    templates = FileSystemLoader(Path(__file__).parent / "templates")
+    page = Environment(loader=templates, autoescape=True, undefined=StrictUndefined)
+    hardware = groupby(matrix.keys, key=lambda key: key.hardware)
+    return page.get_template("matrix.html").render(
+        summary=matrix_lines(matrix)[-1],
+        hardware=[(name, len(list(keys))) for name, keys in hardware],
+        keys=matrix.keys,
+        rows=[
+            (f"{row.agreement.check}{_noise(row)}", list(_cells(row, matrix.keys)))
+            for row in matrix.rows
+        ],
+        axes=[one for one in (_axis_table(axis, matrix) for axis in _AXES) if one.rows],
     )
-    groups = "".join(
-        f'<th scope="colgroup" colspan="{len(list(group))}">{html.escape(hardware)}</th>'
-        for hardware, group in groupby(key.hardware for key in matrix.keys)
-    )
-    body = "\n".join(_html_row(row, matrix.keys) for row in matrix.rows)
-    parts = {
-        "SUMMARY": html.escape(matrix_lines(matrix)[-1]),
-        "AXES": "".join(_html_axis(axis, matrix) for axis in _AXES),
-        "GROUPS": groups,
-        "HEADS": heads,
-        "BODY": body,
-    }
-    # One pass, so that an id that looks like a place of the page stays text.
-    return re.sub("@([A-Z]+)@", lambda found: parts[found[1]], PAGE)
 
 
-def _html_row(row: MatrixRow, keys: Sequence[EnvironmentKey]) -> str:
-    name = html.escape(f"{row.agreement.check}{_noise(row)}")
-    return f'<tr><th scope="row">{name}</th>{"".join(_html_cells(row, keys))}</tr>'
-
-
-def _html_cells(row: MatrixRow, keys: Sequence[EnvironmentKey]) -> Iterator[str]:
+def _cells(row: MatrixRow, keys: Sequence[EnvironmentKey]) -> Iterator[_Cell]:
     from_first = {one.second: one for one in row.distances if one.first == 0}
     numbers = {key: number for number, group in enumerate(row.agreement.groups) for key in group}
     marks = _marks(row)
     for key in keys:
         number = numbers.get(key)
         apart = None if number is None else from_first.get(number)
-        title = "" if apart is None else f' title="{html.escape(_apart(key, apart))}"'
+        title = "" if apart is None else _apart(key, apart)
         kind = _heat(number, None if apart is None else apart.distance.rel_l2)
         mark = marks.get(number, "")
         kind += " drift" if mark == _DRIFT else ""
-        yield f'<td class="{kind}"{title}>{letters(number)}{mark}</td>'
+        yield _Cell(kind, f"{letters(number)}{mark}", title)
 
 
 def _apart(key: EnvironmentKey, apart: GroupDistance) -> str:
@@ -279,61 +288,3 @@ def _heat(number: int | None, rel_l2: float | None) -> str:
         math.log10(rel_l2) if 0.0 < rel_l2 < math.inf else (_COLDEST if not rel_l2 else _HOTTEST)
     )
     return f"h{round(min(max(power, _COLDEST), _HOTTEST) - _COLDEST)}"
-
-
-def _html_axis(axis: _Axis, matrix: Matrix) -> str:
-    table = _axis_table(axis, matrix)
-    if not table.rows:
-        return ""
-    heads = "".join(f'<th scope="col">{html.escape(one.title)}</th>' for one in table.columns)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in table.rows
-    )
-    title = html.escape(axis.title)
-    return f'<table class="axis"><caption>{title}</caption><tr>{heads}</tr>{rows}</table>\n'
-
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>pytest-repro matrix</title>
-<style>
-:root { color-scheme: light dark; font: 14px/1.4 system-ui, sans-serif; }
-body { margin: 1.5rem; }
-table { border-collapse: collapse; margin: 1rem 0; }
-caption { text-align: left; font-weight: 600; padding: .3rem 0; }
-th, td { padding: .15rem .5rem; }
-.map td { text-align: center; min-width: 1.6rem; color: #111; border: 1px solid #8884; }
-.map th[scope=row] { text-align: left; font-weight: 400; font-family: ui-monospace, monospace; }
-.map th[scope=col] span { writing-mode: vertical-rl; font-weight: 400; }
-.map thead { position: sticky; top: 0; background: Canvas; }
-.map thead th { vertical-align: bottom; } .map th[scope=colgroup] { padding: .15rem .8rem; }
-td.n { color: inherit !important; } td.e { background: #9fd8a4; } td.u { background: #c9c2e6; }
-td.h0 { background: #dceefb; } td.h1 { background: #c4e1f5; } td.h2 { background: #b9d9c9; }
-td.h3 { background: #dfe3a3; } td.h4 { background: #f4dd84; } td.h5 { background: #f7c26b; }
-.map td.drift { font-weight: 700; outline: 2px solid #a51d2d; outline-offset: -2px; }
-.axis td + td + td, .axis th { text-align: right; font-variant-numeric: tabular-nums; }
-td.h6 { background: #f4a25c; } td.h7 { background: #ee7e57; } td.h8 { background: #e2595a; }
-</style>
-</head>
-<body>
-<h1>Who agrees with whom</h1>
-<p>@SUMMARY@. Equal letters in a row are equal bits. Colours give the relative L2 distance from
-the row's A, one shade a power of ten.</p>
-<table class="map"><tr><td class="e">equal</td><td class="h0">1e-8</td>
-<td class="h1">1e-7</td><td class="h2">1e-6</td><td class="h3">1e-5</td><td class="h4">1e-4</td>
-<td class="h5">1e-3</td><td class="h6">1e-2</td><td class="h7">0.1</td>
-<td class="h8">1 or incomparable</td><td class="u">other bits, not measured</td>
-<td class="n drift">!: more than A's tolerance allows</td></tr></table>
-<table class="map"><caption>checks against environments</caption>
-<thead><tr><th></th>@GROUPS@</tr><tr><th></th>@HEADS@</tr></thead>
-<tbody>
-@BODY@
-</tbody></table>
-@AXES@
-</body>
-</html>
-"""

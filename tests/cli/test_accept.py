@@ -15,8 +15,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from pytest_repro.checking.accept import candidates_of
 from pytest_repro.cli import main
+from pytest_repro.model.artefact import Claim
+from pytest_repro.model.words import Verdict
+from pytest_repro.report.changes import candidate_lines
 from pytest_repro.report.document import seal
+from pytest_repro.store.store import Store
+from tests.cli.stores import CLEAN, IMAGE, NEW, put, store_in
 
 TESTS = """
 import numpy as np
@@ -386,3 +392,59 @@ def test_json_gives_the_same_and_measures(here, capsys):
 def test_a_folder_without_a_report_is_a_usage_error(tmp_path, capsys):
     assert accept(tmp_path) == 2
     assert "there is no report" in capsys.readouterr().err
+
+
+def _candidate(root, moved, *, stored=None):
+    """What `accept` makes of a value whose envelope a report states."""
+    observed = Store(root / "observed", root=root)
+    baseline = put(observed, IMAGE, NEW, CLEAN, moved=CLEAN * np.float32(1 + moved))
+    target = store_in(root)
+    if stored is not None:
+        put(target, IMAGE, NEW, CLEAN + 1, moved=(CLEAN + 1) * np.float32(1 + stored))
+    claim = Claim(str(IMAGE), Verdict.DRIFT, str(NEW), baseline.provenance.runs)
+    (found,) = candidates_of(observed, target, [claim])
+    return found
+
+
+def test_accept_shows_the_envelope_that_it_stores(tmp_path):
+    shown = "\n".join(candidate_lines(_candidate(tmp_path, 1e-5)))
+    assert "envelope    rel_l2 1" in shown
+    assert "a fallback may differ by 4" in shown
+    assert "warning" not in shown
+
+
+@pytest.mark.parametrize(
+    ("moved", "stored", "why"),
+    [
+        (1e-2, None, "times the perturbation of the noise"),
+        (5e-5, 1e-6, "times as wide as the stored one"),
+    ],
+)
+def test_an_envelope_that_is_hard_to_believe_has_a_warning(tmp_path, moved, stored, why):
+    found = _candidate(tmp_path, moved, stored=stored)
+    assert why in "\n".join(candidate_lines(found))
+    # The control: the same envelope as before is no surprise.
+    assert not _candidate(tmp_path / "again", 1e-6, stored=1e-6).warnings
+
+
+def test_yes_leaves_out_a_wide_envelope_until_its_check_is_named(here, capsys, monkeypatch):
+    monkeypatch.setattr("pytest_repro.checking.accept._doubts", lambda *_: ("it is wide",))
+    before = baselines(here)
+    assert accept(here, "--yes") == 1
+    shown = capsys.readouterr().out
+    assert "warning     it is wide" in shown
+    assert "2 checks with a warning left out" in shown
+    assert baselines(here) == before
+    named = re.search(r"--check (\S+) --yes", shown)[1].strip("'")
+    assert accept(here, "--check", named, "--yes") == 0
+    assert baselines(here) != before
+
+
+def test_a_folder_that_names_no_key_is_refused(here, capsys):
+    manifest = manifest_of(here)
+    copy = here / "report" / "observed" / "policy.yaml" / "numpy-1" / manifest.name
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(manifest.read_bytes())
+    seal_anew(here)
+    assert accept(here, "--yes") == 3
+    assert "not a hardware key" in capsys.readouterr().err
