@@ -104,8 +104,8 @@ def _show(config: pytest.Config, run: FurtherRun) -> None:
 def _unnoticed(item: pytest.Item) -> Iterator[None]:
     """Let a further run leave nothing behind in pytest and in plugins that are widely used."""
     with ExitStack() as stack:
+        stack.enter_context(_own_output(item))  # left last: it adds a section to the report
         stack.enter_context(private.without_traces(item))
-        stack.enter_context(_own_output(item))
         stack.enter_context(_own_timer(item))
         stack.enter_context(_own_benchmarks(item))
         yield
