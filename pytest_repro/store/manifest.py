@@ -282,12 +282,12 @@ def _demand_same_content(
 
 
 _NOT_BLOCKS = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
-_PIECE = re.compile(r"^  (?=[^ :\n])", re.MULTILINE)
+_PIECE = re.compile(r"\n  (?=[^ :\n])")
 """Where an entry of a mapping begins that is one level deep."""
 
 
 def _pieces(text: str) -> list[str]:
-    starts = [found.start() for found in _PIECE.finditer(text)]
+    starts = [found.start() for found in _PIECE.finditer(f"\n{text}")]
     return [text[begin:end] for begin, end in pairwise([*starts, len(text)])]
 
 
@@ -303,7 +303,9 @@ def _block_digest(block: str) -> str:
 def _blocks_agree(head: str, tail: str) -> bool:
     """Whether the text is as it was written: every line has its block, and the end is there."""
     lines, blocks = _pieces(_checks_of(head)), _pieces(_checks_of(tail))
-    if _SECTIONS.findall(tail) != ["checks:", "environments:", "..."] or not tail.endswith(_END):
+    if _SECTIONS.findall(f"\n{tail}") != ["checks:", "environments:", "..."] or not tail.endswith(
+        _END
+    ):
         return False
     return len(lines) == len(blocks) and all(map(_agrees, lines, blocks))
 
@@ -535,7 +537,7 @@ def _amount(key: str, value: object) -> Any:
 _INDEX_NAMES = IndexEntry._fields
 _BLOCK_DIGITS = 16
 _SHOWN_FAULTS = 8
-_SECTIONS = re.compile(r"^[^ \n].*", re.MULTILINE)
+_SECTIONS = re.compile(r"\n([^ \n].*)")
 _BLOCK = re.compile(rf"block: '?([0-9a-f]{{{_BLOCK_DIGITS}}})'?\}}\n*$")
 _HEADER = re.compile(
     rf"schema: {SCHEMA}\nkey: ([\w.\-+]+)/([\w.\-+~]+)\nmodule: ([\w.\-/+]+)\nchecks:\n", re.ASCII
