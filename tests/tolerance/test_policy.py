@@ -204,7 +204,7 @@ def test_a_rule_is_read_with_the_lines_of_its_fields():
         (block(3, check="./tests/*", factor=2), 3, "without / or ./"),
         (block(3, check="tests/* ", factor=2), 3, "a space"),
         (block(3, check="*", reference="relase"), 4, "did you mean 'release'?"),
-        (block(3, check="*", reference=True), 4, "allowed: own, release, any"),
+        (block(3, check="*", reference=True), 4, "allowed: own, variant, release, any"),
         (block(3, check="*", factor=0), 4, "factor must be above 0"),
         (block(3, check="*", factor=-1.0), 4, "factor must be above 0"),
         (block(3, check="*", factor=float("nan")), 4, "factor must be above 0"),
