@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import permutations
 from pathlib import Path
 
@@ -81,14 +81,14 @@ def measure(store: Store, check: CheckId, held: Held) -> Row:
                     one.tensors,
                     other.tensors,
                     tensor,
-                    lambda summary, e=envelopes, f=factor: _choose(check, summary, e, f),
+                    partial(_choose, check, envelopes, factor),
                 )
             (own if source == before else adopted)[factor, verdicts[place]] += 1
     return Row(check, len(held), max(largest) / min(largest), own, adopted)
 
 
 def _choose(
-    check: CheckId, summary: TensorSummary, envelopes: Mapping[str, Envelope | None], factor: float
+    check: CheckId, envelopes: Mapping[str, Envelope | None], factor: float, summary: TensorSummary
 ) -> Chosen:
     resolved = replace(resolve(Policy(), str(check)), factor=factor)
     changed = replace(summary, envelope=envelopes[summary.path])

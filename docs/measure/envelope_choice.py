@@ -37,8 +37,8 @@ from pytest_repro.checking.session import Session, open_session
 from pytest_repro.checking.spec import Specs
 from pytest_repro.checking.trial import CheckCall, Trial
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
-from pytest_repro.model.baseline import Baseline, Environment
-from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey
+from pytest_repro.model.baseline import Baseline
+from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
 from pytest_repro.model.outcome import Observation, Outcome, Reference
 from pytest_repro.model.words import Distance, TraceLevel, Verdict
 from pytest_repro.noise.generator import NoiseBook
@@ -142,7 +142,7 @@ def _load(test: str) -> Any:
     return load_pipeline("unclip", source) if "UnCLIP" in test else load_pipeline("ddim", source)
 
 
-def _find_nothing(check: CheckId, value: Digest, noise: Digest) -> tuple[bool, Reference | None]:
+def _find_nothing(check: CheckId, entry: IndexEntry) -> tuple[bool, Reference | None]:
     return False, None
 
 
@@ -308,10 +308,6 @@ def judge(work: Path) -> list[Judged]:
     ]
 
 
-def _environment_of(baseline: Baseline) -> Environment:
-    return baseline.provenance.environment
-
-
 def _judge(work: Path, test: str, observed: str, recorded: str, choice: Choice) -> Iterator[Judged]:
     stored = Store(ROOT / "baselines", root=ROOT)
     key = EnvironmentKey(f"cpu-x86_64-{observed.lower()}-2c", FRAMEWORK)
@@ -324,7 +320,7 @@ def _judge(work: Path, test: str, observed: str, recorded: str, choice: Choice) 
             key=environment.key,
             environment=environment,
             store=store,
-            references=References(store, environment.key, partial(_environment_of, seen)),
+            references=References(store, environment.key),
             framework=MindSporeAdapter(),
             policy=Policy(),
         )

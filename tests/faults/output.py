@@ -42,7 +42,8 @@ def _truncated(image: Image) -> Image:
 
 
 def _gamma(image: Image) -> Image:
-    return np.power(image, np.float32(1.0 / 1.01))
+    corrected: Image = np.power(image, np.float32(1.0 / 1.01))
+    return corrected
 
 
 def _on_image(change: Callable[[Image], Image]) -> Injector:

@@ -90,7 +90,8 @@ def _timesteps(name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Inj
 
 
 def _one_early(steps: NDArray[Any]) -> NDArray[Any]:
-    return np.maximum(steps - 1, 0)
+    earlier: NDArray[Any] = np.maximum(steps - 1, 0)
+    return earlier
 
 
 def _leading(steps: NDArray[Any]) -> NDArray[Any]:

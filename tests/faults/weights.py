@@ -43,11 +43,13 @@ def _one_ulp(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _scaled(array: NDArray[Any]) -> NDArray[Any]:
-    return array * np.float32(1.01)
+    scaled: NDArray[Any] = array * np.float32(1.01)
+    return scaled
 
 
 def _transposed(array: NDArray[Any]) -> NDArray[Any]:
-    return array.T
+    transposed: NDArray[Any] = array.T
+    return transposed
 
 
 def _rounded(array: NDArray[Any]) -> NDArray[Any]:
