@@ -442,7 +442,7 @@ def test_yes_leaves_out_a_wide_envelope_until_its_check_is_named(here, capsys, m
 
 def test_a_folder_that_names_no_key_is_refused(here, capsys):
     manifest = manifest_of(here)
-    copy = here / "report" / "observed" / "policy.yaml" / "numpy-1" / manifest.name
+    copy = here / "report" / "observed" / "no-key" / "numpy-1" / manifest.name
     copy.parent.mkdir(parents=True)
     copy.write_bytes(manifest.read_bytes())
     seal_anew(here)
