@@ -9,8 +9,10 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
 from pytest_repro.checking.spec import MARKER_ARGUMENTS
-from pytest_repro.cli.app import COMMANDS
+from pytest_repro.cli.app import app
 from pytest_repro.model.words import Cause, Verdict
 from pytest_repro.plugin import fixtures
 from pytest_repro.plugin import suite as suite_module
@@ -142,8 +144,19 @@ def _commands() -> str:
         "## The command `pytest-repro`\n\n`pytest-repro COMMAND --help` shows arguments, three "
         "examples and exit codes.\n\n| command | what it does |\n| --- | --- |"
     )
-    rows = (f"| `pytest-repro {one.name}` | {_cell(one.summary)} |" for one in COMMANDS)
+    rows = (
+        f"| `pytest-repro {name}` | {_cell(one.get_short_help_str(200))} |"
+        for name, one in _named_commands(app)
+    )
     return "\n".join([head, *rows])
+
+
+def _named_commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    for name, one in group.commands.items():
+        if isinstance(one, click.Group):
+            yield from ((f"{name} {below}", each) for below, each in _named_commands(one))
+        else:
+            yield name, one
 
 
 if __name__ == "__main__":

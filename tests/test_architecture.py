@@ -53,7 +53,7 @@ OWNERS = {
     "jinja2": {"report/html.py", "report/matrix.py"},
     "markupsafe": {"report/html.py"},
     "PIL": {"report/pictures.py"},
-    "rich": {"cli/", "report/tables.py"},
+    "click": {"cli/"},
     "tomllib": {"cli/"},
     "tomli": {"cli/"},
     "numpy": {f"{room}/" for room in ROOMS if room not in ("errors", "settings", "cli", "plugin")},

@@ -2,6 +2,6 @@
 
 import sys
 
-from pytest_repro.cli.main import main
+from pytest_repro.cli import main
 
 sys.exit(main())

@@ -1,17 +1,34 @@
-"""The subcommands that look: env, list, show, diff, matrix, history, sensitivity."""
+"""The commands that look: env, list, show, diff, matrix, history, sensitivity."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pytest_repro.analysis import sides as upkeep
+import click
+
+from pytest_repro.analysis import sides
 from pytest_repro.analysis.agreement import LeafDistance, farthest
-from pytest_repro.cli.context import Context
-from pytest_repro.cli.reports import list_report, side_of
-from pytest_repro.cli.showing import baseline_lines, environment_table, suffix_lines
+from pytest_repro.cli.options import (
+    DONE,
+    UNREADABLE,
+    Example,
+    Place,
+    check_argument,
+    check_option,
+    command,
+    json_option,
+    key_option,
+    root_option,
+    setting_option,
+    with_place,
+)
+from pytest_repro.cli.output import Output
+from pytest_repro.cli.reports import judged_checks, judged_table, side_of
+from pytest_repro.cli.showing import baseline_lines, environment_table
 from pytest_repro.errors import ExitCode, StoreError, UsageError
-from pytest_repro.model.words import Framework
+from pytest_repro.model.words import Framework, Verdict
 from pytest_repro.report.matrix import matrix_html, matrix_json, matrix_lines, matrix_tables
 from pytest_repro.report.sensitivity import sensitivity_summary, sensitivity_table
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
@@ -21,100 +38,208 @@ from pytest_repro.store.select import one_check, select_keys
 _SHOWN_DIGITS = 12
 
 
-def env(context: Context) -> ExitCode:
-    """This machine's key and every fact."""
+@command(
+    "env",
+    examples=(
+        Example("pytest-repro env", "The key and the facts, as a table."),
+        Example("pytest-repro env --json", "The same for a program."),
+        Example("ONEDNN_MAX_CPU_ISA=AVX pytest-repro env", "The key with fewer SIMD levels."),
+    ),
+    exit_codes=DONE[:1],
+)
+@setting_option("framework")
+@root_option
+@json_option
+def env(out: Output, framework: str, root: str, as_json: bool) -> ExitCode:
+    """Print this machine's key and every fact.
+
+    The key is the one under which this machine records and looks for baselines; the facts are
+    stored with them. Facts that are known to change results are marked.
+    """
     from pytest_repro.environment.observe import observe_environment
     from pytest_repro.frameworks.framework import default_framework
 
-    framework = parse_choice(Framework, context.setting("framework"), origin="framework")
+    place = Place(root)
+    chosen = parse_choice(Framework, place.setting("framework", framework), origin="framework")
     mindspore = default_framework()
-    if str(framework) != "numpy" and mindspore.installed():
+    if str(chosen) != "numpy" and mindspore.installed():
         # As a test run does it: the switch is one of the facts.
         mindspore.enable_determinism()
     environment = observe_environment(
-        framework=str(framework), root=context.root, extra={}, mindspore=mindspore
+        framework=str(chosen), root=place.root, extra={}, mindspore=mindspore
     )
-    if context.has("json"):
-        context.output.line(json_text("env", key=environment.key, facts=environment.facts))
+    if as_json:
+        out.line(json_text("env", key=environment.key, facts=environment.facts))
         return ExitCode.OK
-    context.output.line(f"key  {environment.key}")
-    for line in suffix_lines(environment):
-        context.output.line(f"     {line}")
-    context.output.line("")
-    context.output.table(environment_table(environment))
-    context.output.line("\n* a difference is known or documented to change results")
+    out.line(f"key  {environment.key}\n")
+    out.table(environment_table(environment))
+    out.line("\n* a difference is known or documented to change results")
     return ExitCode.OK
 
 
-def list_(context: Context) -> ExitCode:
-    """The stored checks and the keys that hold them, or the checks of a run."""
-    if context.text("report"):
-        list_report(context)
+@command(
+    "list",
+    examples=(
+        Example("pytest-repro list", "All checks."),
+        Example("pytest-repro list ddim", "The checks with ddim in their id."),
+        Example("pytest-repro list --report report --verdict drift", "What drifted in a run."),
+    ),
+)
+@click.argument("glob", metavar="[GLOB]", default="*")
+@click.option(
+    "--report",
+    default="",
+    metavar="DIR",
+    type=click.Path(),
+    help="Checks of the run that wrote this report, instead of the stored ones.",
+)
+@click.option(
+    "--verdict",
+    metavar="VERDICT",
+    multiple=True,
+    type=click.Choice([str(one) for one in Verdict]),
+    help="With --report: only checks with this verdict; may be given several times.",
+)
+@key_option
+@json_option
+@with_place
+def list_(
+    out: Output,
+    place: Place,
+    glob: str,
+    report: str,
+    verdict: Sequence[str],
+    key: str,
+    as_json: bool,
+) -> ExitCode:
+    """List the checks that have baselines.
+
+    Shows how many keys hold each check; with --report it lists the checks of a run, with their
+    verdicts. GLOB selects checks: '*' matches anything, and a text without '*' selects every
+    check that contains it.
+    """
+    if report:
+        _list_report(out, report, glob, key, verdict, as_json=as_json)
         return ExitCode.OK
-    if context.words("verdict"):
+    if verdict:
         raise UsageError(
-            "--verdict: a verdict is of a run, and no report of one is named",
+            "--verdict selects from the checks of a run, and --report names none",
             next_step="pytest-repro list --report DIR --verdict drift",
         )
-    store = context.store()
-    keys = select_keys(store, context.text("key"))
-    listings = upkeep.list_checks(store, keys, context.text("glob") or "*")
-    if context.has("json"):
-        context.output.line(json_text("list", keys=keys, checks=listings))
+    store = place.store()
+    keys = select_keys(store, key)
+    listings = sides.list_checks(store, keys, glob or "*")
+    if as_json:
+        out.line(json_text("list", keys=keys, checks=listings))
         return ExitCode.OK
     rows = tuple((str(one.check), f"{len(one.keys)} of {len(keys)}") for one in listings)
-    context.output.table(Table((Column("check"), Column("keys", right=True)), rows))
+    out.table(Table((Column("check"), Column("keys", right=True)), rows))
     counts = f"{count_text(len(listings), 'check')} under {count_text(len(keys), 'key')}"
-    context.output.line(counts + ("" if not keys else ":"))
-    for key in keys:
-        held = sum(key in one.keys for one in listings)
-        context.output.line(f"  {key}  {count_text(held, 'check')}")
+    out.line(counts + ("" if not keys else ":"))
+    for one_key in keys:
+        held = sum(one_key in one.keys for one in listings)
+        out.line(f"  {one_key}  {count_text(held, 'check')}")
     return ExitCode.OK
 
 
-def show(context: Context) -> ExitCode:
-    """Everything that is stored of one check."""
-    store = context.store()
-    keys = select_keys(store, context.text("key"))
-    check = one_check(store, context.text("check"), keys)
-    found = upkeep.stored_baselines(store, check, keys)
-    if context.has("json"):
-        rows = [{"key": key, "baseline": baseline} for key, baseline in found]
-        context.output.line(json_text("show", check=check, baselines=rows))
+def _list_report(
+    out: Output, report: str, glob: str, key: str, verdicts: Sequence[str], *, as_json: bool
+) -> None:
+    chosen = judged_checks(Path(report), glob or "*", key, verdicts)
+    if as_json:
+        out.line(json_text("list", report=report, checks=chosen))
+        return
+    out.table(judged_table(chosen))
+    out.line(f"{count_text(len(chosen), 'check')} of the run in {report}")
+
+
+@command(
+    "show",
+    examples=(
+        Example("pytest-repro show tests/test_ddim.py::test_ddim::image", "Under every key."),
+        Example("pytest-repro show ddim::image --key avx2", "Under the keys with avx2."),
+        Example("pytest-repro show ddim::image --json", "The same for a program."),
+    ),
+)
+@check_argument
+@key_option
+@json_option
+@with_place
+def show(out: Output, place: Place, check: str, key: str, as_json: bool) -> ExitCode:
+    """Show everything that is stored of one check.
+
+    Digests, statistics, noise, envelope, when, where and with which facts it was recorded. CHECK
+    is an id, or a part of it that only one check has.
+    """
+    store = place.store()
+    keys = select_keys(store, key)
+    chosen = one_check(store, check, keys)
+    found = sides.stored_baselines(store, chosen, keys)
+    if as_json:
+        rows = [{"key": one, "baseline": baseline} for one, baseline in found]
+        out.line(json_text("show", check=chosen, baselines=rows))
         return ExitCode.OK
-    context.output.line(str(check))
-    for key, baseline in found:
-        manifest = store.shown(store.manifest_path(key, check.module))
-        for line in baseline_lines(key, baseline, manifest):
-            context.output.line(line)
+    out.line(str(chosen))
+    for one, baseline in found:
+        manifest = store.shown(store.manifest_path(one, chosen.module))
+        for line in baseline_lines(one, baseline, manifest):
+            out.line(line)
     return ExitCode.OK
 
 
-def diff(context: Context) -> ExitCode:
-    """Two keys or two runs side by side."""
-    pattern = context.text("check")
-    first = side_of(context, context.text("first"), pattern)
-    second = side_of(context, context.text("second"), pattern)
-    found = upkeep.compare_sides(first, second, track=context.output.track)
-    differing = [one for one in found if one.relation is not upkeep.Relation.EXACT]
-    if context.has("json"):
-        document = json_text("diff", first=first.name, second=second.name, checks=found)
-        context.output.line(document)
+@command(
+    "diff",
+    examples=(
+        Example(
+            "pytest-repro diff avx2-2c/mindspore-2.9.0 avx2-2c/mindspore-2.10.0",
+            "Two MindSpore versions on one hardware.",
+        ),
+        Example(
+            "pytest-repro diff sse41-2c/mindspore-2.10.0 avx2-2c/mindspore-2.10.0",
+            "Two SIMD levels.",
+        ),
+        Example(
+            "pytest-repro diff report-of-a report-of-b --check unclip",
+            "Two runs, the UnCLIP checks only.",
+        ),
+    ),
+    exit_codes=(
+        (ExitCode.OK, "every check is exact"),
+        (ExitCode.DIFFERENT, "a check differs or is on one side only"),
+        UNREADABLE,
+    ),
+)
+@click.argument("first", metavar="A", type=click.Path())
+@click.argument("second", metavar="B", type=click.Path())
+@check_option
+@json_option
+@with_place
+def diff(out: Output, place: Place, first: str, second: str, check: str, as_json: bool) -> ExitCode:
+    """Compare the baselines of two keys, or two runs.
+
+    A counts as the baseline, B is measured against it, check by check. Each is a key
+    (HARDWARE/FRAMEWORK, or a part that only one key has) or the report folder of a run. Where a
+    tensor is absent the distance is estimated from the sketch and marked with '~'.
+    """
+    one, other = side_of(place, first, check), side_of(place, second, check)
+    found = sides.compare_sides(one, other, track=out.track)
+    differing = [each for each in found if each.relation is not sides.Relation.EXACT]
+    if as_json:
+        out.line(json_text("diff", first=one.name, second=other.name, checks=found))
     else:
-        context.output.line(f"first   {first.name}\nsecond  {second.name}\n")
-        context.output.table(_diff_table(differing))
+        out.line(f"first   {one.name}\nsecond  {other.name}\n")
+        out.table(_diff_table(differing))
         exact = len(found) - len(differing)
-        context.output.line(f"{count_text(exact, 'check')} exact, {len(differing):,} not")
+        out.line(f"{count_text(exact, 'check')} exact, {len(differing):,} not")
     return ExitCode.DIFFERENT if differing else ExitCode.OK
 
 
-def _diff_table(comparisons: list[upkeep.Comparison]) -> Table:
-    titles = ("rel_l2", "max abs", "max ulp")
+def _diff_table(comparisons: Sequence[sides.Comparison]) -> Table:
+    titles = ("rel_l2", "max abs", "max ulp", "elements differ")
     columns = (
         Column("check"),
         Column("relation"),
         *(Column(title, right=True) for title in titles),
-        Column("elements differ", right=True),
     )
     rows = tuple(
         (str(one.check), str(one.relation), *_distance_cells(farthest(one.distances)))
@@ -140,59 +265,106 @@ def _distance_cells(leaf: LeafDistance | None) -> tuple[str, str, str, str]:
     )
 
 
-def matrix(context: Context) -> ExitCode:
-    """Which keys agree on which checks."""
-    store = context.store()
-    keys = select_keys(store, context.text("key"))
-    far = context.policy() if context.has("far") else None
-    found = upkeep.matrix_of(
-        store, keys, context.text("check"), far=far, track=context.output.track
-    )
-    _write_file(context, "html", lambda: matrix_html(found))
-    _write_file(context, "json", lambda: matrix_json(found))
-    if context.text("json") == "-":
-        context.output.line(matrix_json(found))
+@command(
+    "matrix",
+    examples=(
+        Example("pytest-repro matrix", "All checks under all keys; reads index lines only."),
+        Example("pytest-repro matrix --check ddim --far", "With distances, for some checks."),
+        Example("pytest-repro matrix --far --html matrix.html", "As a heat map to look at."),
+    ),
+)
+@check_option
+@key_option
+@click.option(
+    "--far",
+    is_flag=True,
+    help="Also measure how far keys are apart, and judge it by envelope and policy; reads every "
+    "tensor of a check that differs.",
+)
+@click.option(
+    "--html",
+    default="",
+    metavar="FILE",
+    type=click.Path(),
+    help="Write a heat map as one HTML page.",
+)
+@click.option(
+    "--json",
+    default="",
+    metavar="FILE",
+    type=click.Path(),
+    help="Write JSON; '-' writes it instead of text.",
+)
+@with_place
+def matrix(
+    out: Output, place: Place, check: str, key: str, far: bool, html: str, json: str
+) -> ExitCode:
+    """Show which environments agree on which checks.
+
+    Shows for every check which keys hold equal bits, and over all checks how often two framework
+    versions and two kinds of hardware agree; with --far also how far they are apart, and whether
+    that is within the tolerance.
+    """
+    store = place.store()
+    keys = select_keys(store, key)
+    policy = place.policy() if far else None
+    found = sides.matrix_of(store, keys, check, far=policy, track=out.track)
+    _write_file(out, "html", html, lambda: matrix_html(found))
+    _write_file(out, "json", json, lambda: matrix_json(found))
+    if json == "-":
+        out.line(matrix_json(found))
         return ExitCode.OK
     for line in matrix_lines(found):
-        context.output.line(line)
+        out.line(line)
     for table in matrix_tables(found):
         if table.rows:
-            context.output.line()
-            context.output.table(table)
+            out.line()
+            out.table(table)
     return ExitCode.OK
 
 
-def _write_file(context: Context, name: str, text: object) -> None:
-    target = context.text(name)
+def _write_file(out: Output, name: str, target: str, text: Callable[[], str]) -> None:
     if not target or target == "-":
         return
-    assert callable(text)
     try:
         Path(target).write_text(text(), encoding="utf-8")
     except OSError as error:
         raise StoreError(f"--{name}: cannot write {target}: {error.strerror}") from error
-    context.output.error(f"wrote {target}")
+    out.error(f"wrote {target}")
 
 
-def history(context: Context) -> ExitCode:
-    """One check over framework versions, hardware by hardware."""
-    store = context.store()
-    keys = select_keys(store, context.text("key"))
-    check = one_check(store, context.text("check"), keys)
-    rows = upkeep.history_of(store, check, keys)
-    if context.has("json"):
-        context.output.line(
-            json_text("history", check=check, rows=[_history_json(r) for r in rows])
-        )
+@command(
+    "history",
+    examples=(
+        Example("pytest-repro history ddim::image", "Over all versions and hardware."),
+        Example("pytest-repro history ddim::image --key avx2-2c", "On one hardware."),
+        Example("pytest-repro history ddim::image --json", "The same for a program."),
+    ),
+)
+@check_argument
+@key_option
+@json_option
+@with_place
+def history(out: Output, place: Place, check: str, key: str, as_json: bool) -> ExitCode:
+    """Follow one check over framework versions.
+
+    From the oldest version, hardware by hardware: where the bits changed, and by how much. CHECK
+    is an id, or a part of it that only one check has.
+    """
+    store = place.store()
+    keys = select_keys(store, key)
+    chosen = one_check(store, check, keys)
+    rows = sides.history_of(store, chosen, keys)
+    if as_json:
+        out.line(json_text("history", check=chosen, rows=[_history_json(row) for row in rows]))
         return ExitCode.OK
-    context.output.line(f"{check}\n")
+    out.line(f"{chosen}\n")
     columns = ("hardware", "framework", "recorded", "bits", "than before", "rel_l2", "max ulp")
-    table = Table(tuple(Column(title) for title in columns), tuple(map(_history_cells, rows)))
-    context.output.table(table)
+    out.table(Table(tuple(map(Column, columns)), tuple(map(_history_cells, rows))))
     return ExitCode.OK
 
 
-def _history_cells(row: upkeep.HistoryRow) -> tuple[str, ...]:
+def _history_cells(row: sides.HistoryRow) -> tuple[str, ...]:
     rel_l2, _, ulp, _ = _distance_cells(row.distance)
     return (
         row.key.hardware,
@@ -205,7 +377,7 @@ def _history_cells(row: upkeep.HistoryRow) -> tuple[str, ...]:
     )
 
 
-def _history_json(row: upkeep.HistoryRow) -> dict[str, object]:
+def _history_json(row: sides.HistoryRow) -> dict[str, object]:
     return {
         "key": row.key,
         "recorded_at": row.baseline.provenance.recorded_at,
@@ -216,19 +388,40 @@ def _history_json(row: upkeep.HistoryRow) -> dict[str, object]:
     }
 
 
-def sensitivity(context: Context) -> ExitCode:
-    """How much every check amplifies its noise."""
-    store = context.store()
-    keys = select_keys(store, context.text("key"))
-    rows = upkeep.sensitivities(store, keys, context.text("check"), track=context.output.track)
-    if context.has("json"):
-        context.output.line(json_text("sensitivity", rows=rows))
+@command(
+    "sensitivity",
+    examples=(
+        Example("pytest-repro sensitivity", "All checks, the fewest digits first."),
+        Example("pytest-repro sensitivity --check unclip", "The UnCLIP checks."),
+        Example(
+            "pytest-repro sensitivity --key avx2-2c/mindspore-2.10.0 --json",
+            "One key, as JSON.",
+        ),
+    ),
+)
+@check_option
+@key_option
+@click.option("--each-key", is_flag=True, help="A row for each key, not a range.")
+@json_option
+@with_place
+def sensitivity(
+    out: Output, place: Place, check: str, key: str, each_key: bool, as_json: bool
+) -> ExitCode:
+    """Show how much every check amplifies its noise.
+
+    For every check with an envelope: how far its result moves when the noise moves by one unit in
+    the last place, as amplification (relative movement of the result over that of the noise, means
+    over the runs), and how many significant digits survive in every run.
+    """
+    store = place.store()
+    rows = sides.sensitivities(store, select_keys(store, key), check, track=out.track)
+    if as_json:
+        out.line(json_text("sensitivity", rows=rows))
         return ExitCode.OK
-    by_key = context.has("each_key") or context.text("key") != "*"
-    context.output.table(sensitivity_table(rows) if by_key else sensitivity_summary(rows))
+    out.table(sensitivity_table(rows) if each_key or key != "*" else sensitivity_summary(rows))
     if not rows:
-        context.output.line("no selected check has an envelope: pytest --repro-update=all")
+        out.line("no selected check has an envelope: pytest --repro-update=all")
         return ExitCode.OK
     lost = sum(math.isfinite(row.digits) and row.digits < 1.0 for row in rows)
-    context.output.line(f"\n{count_text(len(rows), 'tensor')}; {lost:,} keep less than one digit")
+    out.line(f"\n{count_text(len(rows), 'tensor')}; {lost:,} keep less than one digit")
     return ExitCode.OK

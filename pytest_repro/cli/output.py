@@ -1,4 +1,4 @@
-"""Writes to the terminal or the pipe; rich where it is installed and a person looks."""
+"""Writes to the terminal or the pipe, and keeps what comes from files from steering either."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
 from typing import TextIO, TypeVar
 
+import click
+
 from pytest_repro.errors import printable
-from pytest_repro.report.tables import Table, plain_table, rich_table
+from pytest_repro.report.tables import Table, fitted, plain_table
 
 _Item = TypeVar("_Item")
 
@@ -18,60 +19,55 @@ _Item = TypeVar("_Item")
 class Output:
     """Where a command's words go.
 
-    A reader that goes away (``| head``) ends the writing and not the command, whose exit code
-    still says what it found.
+    Control characters become escapes. A reader that goes away (``| head``) ends the writing and
+    not the command, whose exit code still says what it found.
 
     Args:
         out: Results.
-        err: Errors and progress.
+        err: Errors, questions and progress.
     """
 
     def __init__(self, out: TextIO, err: TextIO) -> None:
         self._out = out
         self._err = err
         self._is_broken = False
-        has_rich = find_spec("rich") is not None and "NO_COLOR" not in os.environ
-        self._is_rich = has_rich and out.isatty()
-        self._shows_progress = has_rich and err.isatty()
 
     def line(self, text: str = "") -> None:
-        """Write one or more lines; control characters become escapes."""
-        self._write(printable(text))
-
-    def _write(self, text: str) -> None:
+        """Write one or more lines."""
         if self._is_broken:
             return
         encoding = self._out.encoding or "ascii"
+        shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
         try:
-            self._out.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+            self._out.write(shown + "\n")
         except BrokenPipeError:
             self._give_up()
 
     def table(self, table: Table) -> None:
-        """Write a table; nothing where it has no rows."""
+        """Write a table, cut to the width of a terminal; nothing where it has no rows."""
         if not table.rows:
             return
-        if self._is_rich:
-            self._write(rich_table(table, width=shutil.get_terminal_size().columns))
-        else:
-            self.line(plain_table(table))
+        if self._out.isatty():
+            table = fitted(table, shutil.get_terminal_size().columns)
+        self.line(plain_table(table))
 
     def error(self, text: str) -> None:
-        """Write to the error stream."""
+        """Write a line to the error stream."""
+        self.ask(text + "\n")
+
+    def ask(self, text: str) -> None:
+        """Write to the error stream, without an end of line."""
         with contextlib.suppress(BrokenPipeError):
-            self._err.write(printable(text) + "\n")
+            self._err.write(printable(text))
+            self._err.flush()
 
     def track(self, items: Iterable[_Item], label: str) -> Iterable[_Item]:
         """The same items; on a terminal a bar shows how far they have come."""
-        return self._tracked(items, label) if self._shows_progress else items
+        return self._tracked(items, label) if self._err.isatty() else items
 
     def _tracked(self, items: Iterable[_Item], label: str) -> Iterator[_Item]:
-        from rich.console import Console
-        from rich.progress import track
-
-        yield from track(
-            list(items), description=label, console=Console(file=self._err), transient=True
-        )
+        with click.progressbar(list(items), label=label, file=self._err) as bar:
+            yield from bar
 
     def close(self) -> None:
         """Hand over what is buffered."""

@@ -8,22 +8,15 @@ from pathlib import Path
 
 from pytest_repro.analysis.sides import ReportSide, Side, StoreSide
 from pytest_repro.checking.accept import open_observed
-from pytest_repro.cli.context import Context
+from pytest_repro.cli.options import Place
 from pytest_repro.errors import StoreError, UsageError
 from pytest_repro.model.artefact import Judged
-from pytest_repro.model.words import Verdict
 from pytest_repro.report.document import ReadReport, read_report
-from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
-from pytest_repro.settings import parse_choice
+from pytest_repro.report.tables import Column, Table, number_text
 from pytest_repro.store.files import read_regular
 from pytest_repro.store.select import one_key, selects
 
 _REPORT = "report.json"
-
-
-def is_report(text: str) -> bool:
-    """Whether ``text`` names a folder that holds a report."""
-    return os.path.lexists(Path(text) / _REPORT)
 
 
 def read_folder(folder: Path) -> ReadReport:
@@ -52,16 +45,16 @@ def read_folder(folder: Path) -> ReadReport:
     return read_report(text, where=str(path))
 
 
-def side_of(context: Context, text: str, pattern: str) -> Side:
+def side_of(place: Place, text: str, pattern: str) -> Side:
     """What ``text`` names as a side of a diff: a report folder, or else a key of the baselines.
 
     Raises:
         ReproError: It names neither, or what it names cannot be used.
     """
-    if not is_report(text):
-        store = context.store()
-        return StoreSide(store, one_key(store, text), pattern)
     folder = Path(text)
+    if not os.path.lexists(folder / _REPORT):
+        store = place.store()
+        return StoreSide(store, one_key(store, text), pattern)
     report = read_folder(folder)
     if report.judged and not any(one.index for one in report.judged):
         raise UsageError(
@@ -71,30 +64,24 @@ def side_of(context: Context, text: str, pattern: str) -> Side:
         )
     observed = open_observed(folder, report.files)
     chosen = [one for one in report.judged if selects(pattern, one.check)]
-    return ReportSide(str(folder), chosen, observed, context.target())
+    return ReportSide(str(folder), chosen, observed, place.target())
 
 
-def list_report(context: Context) -> None:
-    """The checks of a report, by glob, key and verdict."""
-    folder = Path(context.text("report"))
-    words = [parse_choice(Verdict, one, origin="--verdict") for one in context.words("verdict")]
-    chosen = [
+def judged_checks(folder: Path, glob: str, key: str, verdicts: Sequence[str]) -> tuple[Judged, ...]:
+    """The checks of a report, by glob, key and verdict (all of them where none is named)."""
+    return tuple(
         one
         for one in read_folder(folder).judged
-        if selects(context.text("glob") or "*", one.check)
-        and selects(context.text("key") or "*", one.key)
-        and (not words or one.verdict in words)
-    ]
-    if context.has("json"):
-        context.output.line(json_text("list", report=str(folder), checks=chosen))
-        return
-    context.output.table(_judged_table(chosen))
-    context.output.line(f"{count_text(len(chosen), 'check')} of the run in {folder}")
+        if selects(glob, one.check)
+        and selects(key, one.key)
+        and (not verdicts or str(one.verdict) in verdicts)
+    )
 
 
-def _judged_table(judged: Sequence[Judged]) -> Table:
+def judged_table(judged: Sequence[Judged]) -> Table:
+    """A row a check: how it was judged, and against what."""
     columns = (
-        *(Column(title) for title in ("check", "verdict", "cause", "reference")),
+        *map(Column, ("check", "verdict", "cause", "reference")),
         Column("used", right=True),
     )
     rows = tuple(

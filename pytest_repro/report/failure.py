@@ -12,7 +12,7 @@ from pytest_repro.model.ids import FactDifference
 from pytest_repro.model.outcome import Outcome
 from pytest_repro.model.words import Cause, Verdict
 from pytest_repro.report.invocation import AS_STORED, Invocation
-from pytest_repro.report.tables import printable
+from pytest_repro.report.tables import one_line
 
 MAX_LINES = 25
 """One screen; further failing checks get a line each, and what is cut is counted."""
@@ -48,7 +48,7 @@ def failure_text(outcomes: Sequence[Outcome], invocation: Invocation = AS_STORED
     if len(shown) < len(others):
         rest = _counted(len(others) - len(shown), "more check", "more checks")
         lines.append(f"and {rest} of this test failed")
-    return "\n".join(printable(line) for line in lines)
+    return "\n".join(one_line(line) for line in lines)
 
 
 def brief(outcome: Outcome) -> str:
@@ -63,7 +63,7 @@ def brief(outcome: Outcome) -> str:
         parts.append(f"rel_l2 {max(far):.2g}")
     elif outcome.detail:
         parts.append(outcome.detail[0])
-    return printable(", ".join(parts))
+    return one_line(", ".join(parts))
 
 
 def alike(failing: Sequence[Outcome]) -> str:

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 
+from pytest_repro.errors import printable
 from pytest_repro.model.ids import CheckId, EnvironmentKey
 
 JSON_SCHEMA = 1
 """Version of every JSON document that the command writes."""
 
 _GAP = "  "
+_LEAST_WIDTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Table:
 def plain_table(table: Table) -> str:
     """Aligned columns, two blanks apart, nothing cut; for pipes and files."""
     heads = tuple(column.title for column in table.columns)
-    lines = [heads, *(tuple(printable(cell) for cell in row) for row in table.rows)]
+    lines = [heads, *(tuple(one_line(cell) for cell in row) for row in table.rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
     text = [_aligned(line, table.columns, widths) for line in lines]
     return "\n".join(([table.title] if table.title else []) + text)
@@ -50,31 +52,38 @@ def _aligned(line: Sequence[str], columns: Sequence[Column], widths: Sequence[in
     return _GAP.join(cells).rstrip()
 
 
-def printable(cell: str) -> str:
+def one_line(cell: str) -> str:
     """One line without control characters: an id or a value of a test must not forge a row."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in cell)
+    return printable(cell).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def rich_table(table: Table, *, width: int) -> str:
-    """The same for a terminal of ``width`` columns, with colour; needs the package rich."""
-    import io
+def fitted(table: Table, width: int) -> Table:
+    """The table no wider than ``width`` columns, as far as its other cells allow.
 
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
+    The widest columns of text give way, and lose the beginning of their cells: ids and keys differ
+    at their end.
+    """
+    cells = [tuple(one_line(cell) for cell in row) for row in table.rows]
+    widths = [
+        max(len(column.title), *(len(row[at]) for row in cells))
+        for at, column in enumerate(table.columns)
+    ]
+    free = [at for at, column in enumerate(table.columns) if not column.right]
+    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    while excess > 0 and free:
+        at = max(free, key=lambda one: widths[one])
+        if widths[at] <= max(_LEAST_WIDTH, len(table.columns[at].title)):
+            break
+        widths[at] -= 1
+        excess -= 1
+    rows = tuple(
+        tuple(_shortened(cell, widths[at]) for at, cell in enumerate(row)) for row in cells
+    )
+    return Table(table.columns, rows, table.title)
 
-    drawn = RichTable(title=table.title or None, title_justify="left", box=None, pad_edge=False)
-    for column in table.columns:
-        justify = "right" if column.right else "left"
-        drawn.add_column(Text(column.title), justify=justify, overflow="fold")
-    for row in table.rows:
-        # Text, never markup: brackets of a parametrised id are no style.
-        drawn.add_row(*(Text(printable(cell)) for cell in row))
-    console = Console(file=io.StringIO(), width=width, force_terminal=True)
-    console.print(drawn)
-    written = console.file
-    assert isinstance(written, io.StringIO)
-    return written.getvalue().rstrip("\n")
+
+def _shortened(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else "…" + cell[len(cell) - width + 1 :]
 
 
 def number_text(value: float | None, digits: int = 3) -> str:
@@ -113,8 +122,3 @@ def _plain(value: object) -> object:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(one) for one in value]
     return value
-
-
-def shell_word(text: str) -> str:
-    """``text`` in single quotes, as a POSIX shell reads it back, whatever it contains."""
-    return "'" + text.replace("'", "'\\''") + "'"

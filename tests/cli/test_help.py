@@ -1,83 +1,142 @@
-"""Every help text is the one that was reviewed; its examples and exit codes are real.
-
-After a change that is meant: ``python -m tests.cli.test_help`` writes the texts anew.
-"""
+"""Help, suggestions and completion: what a person meets before a command does anything."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shlex
-from pathlib import Path
+import shutil
+import subprocess
+import sys
 
+import click
 import pytest
+from click.shell_completion import ShellComplete
 
 from pytest_repro.cli import main
-from pytest_repro.cli.app import COMMANDS
-from pytest_repro.cli.parser import build_parser
+from pytest_repro.cli.app import COMPLETE, app
 from pytest_repro.errors import ExitCode
 
-GOLDEN = Path(__file__).parent / "golden"
-NAMES = ["", "policy", *(command.name for command in COMMANDS)]
+
+def commands(group=app, before=()):
+    for name, one in group.commands.items():
+        if isinstance(one, click.Group):
+            yield from commands(one, (*before, name))
+        else:
+            yield (*before, name), one
 
 
-def _file(name: str) -> Path:
-    return GOLDEN / f"{name.replace(' ', '-') or 'pytest-repro'}.txt"
+COMMANDS = [pytest.param(words, one, id=" ".join(words)) for words, one in commands()]
 
 
-def _help(name: str) -> str:
-    parser = build_parser(COMMANDS)
-    for word in name.split():
-        (subparsers,) = (
-            action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
-        )
-        parser = subparsers.choices[word]
-    return parser.format_help()
+@pytest.mark.parametrize(("words", "command"), COMMANDS)
+def test_help_shows_every_option_the_examples_and_the_exit_codes(words, command, capsys):
+    assert main([*words, "--help"]) == 0
+    shown = capsys.readouterr().out
+    for one in command.params:
+        if isinstance(one, click.Option):
+            assert one.opts[0] in shown
+            assert one.help
+        else:
+            assert one.make_metavar(click.Context(command)).strip("[]") in shown
+    for example in command.examples:
+        assert f"  {example.line}\n      {example.meaning}\n" in shown
+    for code in (*(code for code, _ in command.exit_codes), ExitCode.USAGE):
+        assert re.search(rf"^  {int(code)}  ", shown, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_help_is_the_reviewed_text(name, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
-    assert _help(name) == _file(name).read_text(encoding="utf-8")
+@pytest.mark.parametrize(("words", "command"), COMMANDS)
+def test_the_list_of_commands_shows_a_whole_sentence(words, command):
+    assert command.get_short_help_str(60).endswith(".")
+    assert "..." not in command.get_short_help_str(60)
 
 
-def test_no_reviewed_text_is_left_over():
-    assert sorted(GOLDEN.glob("*.txt")) == sorted(_file(name) for name in NAMES)
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_each_command_has_three_examples_that_parse_to_itself(command):
+@pytest.mark.parametrize(("words", "command"), COMMANDS)
+def test_each_command_has_three_examples_that_parse_to_itself(words, command):
     assert len(command.examples) == 3
     for example in command.examples:
         line = re.search(r"pytest-repro (.*?)(?: > .*| \| .*|\)\"|$)", example.line)
         assert line is not None
-        parsed = build_parser(COMMANDS).parse_args(shlex.split(line[1]))
-        assert parsed.command is command
+        given = shlex.split(line[1])
+        assert tuple(given[: len(words)]) == words
+        command.make_context("", given[len(words) :])
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_exit_codes_are_in_the_help(command):
-    text = _help(command.name)
-    for code in (*(code for code, _ in command.exit_codes), ExitCode.USAGE):
-        assert re.search(rf"^  {int(code)}  ", text, re.MULTILINE)
+def test_an_example_with_an_unknown_option_would_be_found():
+    with pytest.raises(click.UsageError):
+        app.commands["list"].make_context("", ["--nope"])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(["--help"], 0), (["--version"], 0), ([], 2), (["nope"], 2)]
+    ("arguments", "code", "shown"),
+    [
+        (["--help"], 0, "Usage: pytest-repro"),
+        (["--version"], 0, "pytest-repro "),
+        ([], 2, "Commands:"),
+        (["policy"], 2, "Commands:"),
+        (["lits"], 2, "Did you mean 'list'?"),
+        (["policy", "explian", "x"], 2, "Did you mean 'explain'?"),
+        (["list", "--jsn"], 2, "Did you mean '--json'?"),
+        (["list", "--js"], 2, "No such option '--js'"),
+        (["list", "--verdict", "drfit"], 2, "'drift'"),
+        (["show"], 2, "Missing argument 'CHECK'"),
+    ],
 )
-def test_the_parser_ends_with_a_code_and_not_with_an_exception(arguments, code, capsys):
+def test_the_command_line_ends_with_a_code_and_a_hint(arguments, code, shown, capsys):
     assert main(arguments) == code
     captured = capsys.readouterr()
-    assert (captured.err if code else captured.out).startswith(("usage:", "pytest-repro "))
+    assert shown in (captured.err if code else captured.out)
 
 
-def test_options_are_never_abbreviated(capsys):
-    assert main(["list", "--js"]) == 2
-    assert "unrecognized arguments: --js" in capsys.readouterr().err
+def test_without_click_the_command_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr("pytest_repro.cli.find_spec", lambda name: None)
+    assert main(["list"]) == 2
+    assert "pip install 'click>=8.4'" in capsys.readouterr().err
 
 
-if __name__ == "__main__":
-    os.environ["COLUMNS"] = "100"
-    for one in NAMES:
-        _file(one).write_text(_help(one), encoding="utf-8")
+def offered(*words):
+    *before, last = words
+    made = ShellComplete(app, {}, "pytest-repro", COMPLETE)
+    return [one.value for one in made.get_completions(list(before), last)]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("ma",), ["matrix"]),
+        (("policy", "e"), ["explain"]),
+        (("policy", "check", "--j"), ["--json"]),
+        (("matrix", "--check", "x", "--h"), ["--html", "--help"]),
+        (("completion", "z"), ["zsh"]),
+        (("list", "--verdict", "dri"), ["drift"]),
+    ],
+)
+def test_completion_knows_commands_options_and_choices(words, wanted):
+    assert offered(*words) == wanted
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_is_accepted_by_its_shell(shell, capsys):
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert COMPLETE in script
+    done = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_bash_asks_the_command_for_words():
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_repro.cli"],
+        env={
+            **os.environ,
+            COMPLETE: "bash_complete",
+            "COMP_WORDS": "pytest-repro sens",
+            "COMP_CWORD": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["plain,sensitivity"]

@@ -73,9 +73,9 @@ def test_list_names_the_checks_of_a_run_by_verdict(here, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["list", "--verdict", "drift"], "no report of one is named"),
+        (["list", "--verdict", "drift"], "--report names none"),
         (["list", "--report", "absent"], "there is no report in absent"),
-        (["list", "--report", "drift", "--verdict", "broken"], "invalid choice"),
+        (["list", "--report", "drift", "--verdict", "broken"], "is not one of"),
     ],
 )
 def test_a_list_that_cannot_be_is_refused(here, capsys, arguments, words):

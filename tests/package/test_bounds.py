@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # What the other extras bring is tested by environments of their own.
-SECTIONS = ("dependencies", "cli", "report")
+SECTIONS = ("dependencies", "report")
 
 
 def _promised():

@@ -13,10 +13,10 @@ from pytest_repro.report.tables import (
     Column,
     Table,
     count_text,
+    fitted,
     json_text,
     number_text,
     plain_table,
-    rich_table,
 )
 
 TABLE = Table(
@@ -24,7 +24,7 @@ TABLE = Table(
 )
 
 
-def test_plain_columns_are_aligned_and_numbers_stand_right():
+def test_plain_columns_are_aligned_and_numbers_to_the_right():
     assert plain_table(TABLE) == (
         "title\nname               n\na[red]b[/red]      1\nc              1,000"
     )
@@ -38,13 +38,18 @@ def test_no_cell_can_break_a_row_or_colour_it(cell):
     assert "\\" in text
 
 
-def test_rich_shows_the_same_words_and_takes_no_markup_from_ids():
-    pytest.importorskip("rich")
-    text = rich_table(TABLE, width=60)
-    for word in ("title", "name", "a[red]b[/red]", "1,000"):
-        assert word in text
-    forged = rich_table(Table((Column("x"),), (("a\x1b[31mb",),)), width=60)
-    assert "a\x1b[31mb" not in forged
+def test_a_fitted_table_cuts_the_widest_text_from_the_left_and_no_number():
+    table = Table(
+        (Column("check"), Column("key"), Column("n", right=True)),
+        (("tests/models/test_ddim.py::test_ddim::image", "cpu/mindspore-2.10.0", "1,000,000"),),
+    )
+    assert fitted(table, 200) == table
+    lines = plain_table(fitted(table, 50)).splitlines()
+    assert max(map(len, lines)) == 50
+    assert "…" in lines[1]
+    assert lines[1].endswith("1,000,000")
+    assert "::image" in lines[1]
+    assert "1,000,000" in plain_table(fitted(table, 5))
 
 
 def test_json_is_versioned_and_strict():
