@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -26,8 +27,12 @@ from pytest_repro.cli.options import (
 from pytest_repro.cli.output import Output
 from pytest_repro.cli.reports import read_folder
 from pytest_repro.cli.showing import explanation_lines
+from pytest_repro.environment.key import is_of_kind
+from pytest_repro.environment.observe import own_kind
 from pytest_repro.errors import ExitCode, UsageError
+from pytest_repro.frameworks.framework import default_framework
 from pytest_repro.model.artefact import Candidate, Claim
+from pytest_repro.model.ids import EnvironmentKey
 from pytest_repro.report.changes import Questions, candidate_lines
 from pytest_repro.report.document import ReadReport
 from pytest_repro.report.tables import Column, Table, count_text, json_text
@@ -188,7 +193,7 @@ def _verify_code(findings: Sequence[Finding]) -> ExitCode:
     ),
     exit_codes=(
         (ExitCode.OK, "done, or shown"),
-        (ExitCode.DIFFERENT, "a check was refused; the others are done, or shown"),
+        (ExitCode.DIFFERENT, "a check was refused or left out; the others are done, or shown"),
         (ExitCode.BASELINE, "the report was changed after the run, or cannot be read"),
     ),
 )
@@ -217,8 +222,9 @@ def accept_(
 
     DIR is the folder that pytest --repro-report DIR wrote there. Checks that it is what the run
     wrote and that every value was bitwise equal in at least two runs, shows what would change, and
-    writes the values as baselines of the machine that computed them, never of this one.
-    Without --yes nothing is written.
+    writes the values as baselines of the machine that computed them, never of this one. A check
+    whose envelope is hard to believe is written only if --check names it in full, or if you take
+    it with --interactive. Without --yes nothing is written.
     """
     if interactive and as_json:
         raise UsageError("--interactive asks on the terminal; it cannot go with --json")
@@ -232,6 +238,9 @@ def accept_(
         for one in found:
             out.line("\n".join(candidate_lines(one)))
     new = [one for one in found if not one.refusal and not one.is_stored]
+    doubtful = [one for one in new if one.warnings and str(one.observed.check) != check]
+    if not interactive:
+        new = [one for one in new if one not in doubtful]
     if interactive:
         questions = Questions(sys.stdin.readline, out.ask)
         new = [one for one in new if questions.wants(one)]
@@ -239,7 +248,14 @@ def accept_(
     count = accept(observed, target, new) if writes else len(new)
     if not as_json:
         out.line(_accepted(found, count, writes=writes))
-    return ExitCode.DIFFERENT if any(one.refusal for one in found) else ExitCode.OK
+        if doubtful and not interactive:
+            out.line(
+                f"{count_text(len(doubtful), 'check')} with a warning left out; after a look at "
+                f"the envelope: pytest-repro accept {shlex.quote(report)} --check "
+                f"{shlex.quote(str(doubtful[0].observed.check))} --yes"
+            )
+    is_refused = any(one.refusal for one in found) or (bool(doubtful) and not interactive)
+    return ExitCode.DIFFERENT if is_refused else ExitCode.OK
 
 
 def _chosen(report: ReadReport, pattern: str) -> list[Claim]:
@@ -270,6 +286,7 @@ def _candidates_json(found: Sequence[Candidate]) -> str:
             "is_stored": one.is_stored,
             "is_new": one.baseline is None,
             "changes": one.changes,
+            "warnings": one.warnings,
         }
         for one in found
     ]
@@ -357,13 +374,16 @@ def _rules_left_behind(policy: Policy, checks: Sequence[tuple[str, str]]) -> Ite
 def prune_(out: Output, place: Place, yes: bool, python: str, check: str, key: str) -> ExitCode:
     """Delete baselines whose test is gone.
 
-    Collects the tests with pytest and deletes the baselines whose test is gone, under all keys.
-    Refuses if the collection had errors or was narrowed; keeps what belongs to a module that
-    exists but was not collected. With --check deletes the checks that are named. Without --yes
-    nothing is deleted.
+    Collects the tests with pytest and deletes the baselines whose test is gone, under the keys of
+    this machine's kind of hardware: tests for other hardware may be collected only there. --key
+    selects keys of any hardware. Refuses if the collection had errors or was narrowed; keeps what
+    belongs to a module or test that exists but was not collected. With --check deletes the checks
+    that are named. Without --yes nothing is deleted.
     """
     store = place.store()
     keys = select_keys(store, key)
+    if key == "*":
+        keys = _keys_of_this_hardware(out, keys, place.setting("framework"))
     if check:
         doomed = named_entries(store, keys, check)
     else:
@@ -373,8 +393,8 @@ def prune_(out: Output, place: Place, yes: bool, python: str, check: str, key: s
         if found.unsure:
             modules = sorted({one.module for one in found.unsure})
             out.line(
-                f"{count_text(len(found.unsure), 'check')} kept: the module exists but was not "
-                f"collected ({', '.join(modules[:4])}{', ...' if len(modules) > 4 else ''})"
+                f"{count_text(len(found.unsure), 'check')} kept: the module or test exists but was "
+                f"not collected ({', '.join(modules[:4])}{', ...' if len(modules) > 4 else ''})"
             )
     out.table(_doomed_table("check" if check else "orphan", doomed))
     if not yes:
@@ -382,6 +402,17 @@ def prune_(out: Output, place: Place, yes: bool, python: str, check: str, key: s
         return ExitCode.OK
     out.line(f"{_entries(prune(store, doomed))} deleted; pytest-repro gc frees their tensors")
     return ExitCode.OK
+
+
+def _keys_of_this_hardware(
+    out: Output, keys: Sequence[EnvironmentKey], framework: str
+) -> tuple[EnvironmentKey, ...]:
+    kind = own_kind(framework, default_framework())
+    here = tuple(key for key in keys if is_of_kind(key, kind))
+    if others := [str(key) for key in keys if key not in here]:
+        names = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")
+        out.line(f"other hardware than {kind.value}, left alone without --key: {names}")
+    return here
 
 
 def _doomed_table(noun: str, doomed: Sequence[Entry]) -> Table:

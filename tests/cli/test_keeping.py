@@ -9,7 +9,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from pytest_repro.model.ids import CheckId
+from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.tensors.record import make_record
 from tests.cli.stores import (
     CLEAN,
@@ -199,7 +199,8 @@ def test_prune_keeps_what_a_skipped_module_holds(tmp_path, capsys, text):
     before = _snapshot(tmp_path)
     code, out, _ = _prune(tmp_path, capsys, "--yes")
     assert code == 0
-    assert "1 check kept: the module exists but was not collected (tests/test_ascend.py)" in out
+    kept = "1 check kept: the module or test exists but was not collected (tests/test_ascend.py)"
+    assert kept in out
     assert _snapshot(tmp_path) == before
 
 
@@ -300,3 +301,34 @@ def test_gc_refuses_an_age_that_is_none(tmp_path, capsys, age):
     fill(tmp_path)
     assert run(tmp_path, "gc", f"--older-than-s={age}") == 2
     assert "--older-than-s" in capsys.readouterr().err
+
+
+ELSEWHERE = EnvironmentKey("ascend910b1", "mindspore-2.10.0")
+
+
+def test_prune_leaves_other_kinds_of_hardware_alone_unless_their_key_is_named(tmp_path, capsys):
+    store = fill(tmp_path)
+    _suite(tmp_path, SUITE.replace("test_ddim", "test_renamed"))
+    put(store, IMAGE, ELSEWHERE, CLEAN)
+    code, out, _ = _prune(tmp_path, capsys, "--yes")
+    assert code == 0
+    assert f"other hardware than cpu, left alone without --key: {ELSEWHERE}" in out
+    assert "3 entries deleted" in out
+    assert IMAGE.entry in store_in(tmp_path).index(ELSEWHERE, IMAGE.module)
+    code, out, _ = _prune(tmp_path, capsys, "--key", "ascend", "--yes")
+    assert (code, "1 entry deleted" in out) == (0, True)
+
+
+@pytest.mark.parametrize("there", ["0", "1"])
+def test_prune_keeps_a_test_that_is_defined_under_a_condition(tmp_path, capsys, monkeypatch, there):
+    fill(tmp_path)
+    below = textwrap.indent(textwrap.dedent(SUITE), "    ")
+    always = "def test_always():\n    pass\n"
+    _suite(tmp_path, f"{always}import os\nif os.environ['THERE'] == '1':\n{below}")
+    monkeypatch.setenv("THERE", there)
+    before = _snapshot(tmp_path)
+    code, out, _ = _prune(tmp_path, capsys, "--yes")
+    assert code == 0
+    assert "0 entries deleted" in out
+    assert ("exists but was not collected" in out) == (there == "0")
+    assert _snapshot(tmp_path) == before
