@@ -10,7 +10,7 @@ from typing import cast
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
-from pytest_repro.cli import keep, look
+from pytest_repro.cli import keep, look, machine
 from pytest_repro.cli.options import DONE, Example, Group, command
 from pytest_repro.cli.output import Output
 from pytest_repro.errors import ExitCode, ReproError
@@ -62,13 +62,15 @@ def completion(out: Output, shell: str) -> ExitCode:
 
 
 _COMMANDS: tuple[click.Command, ...] = (
-    look.env,
+    machine.doctor,
+    machine.env,
     look.list_,
     look.show,
     look.diff,
     look.matrix,
     look.history,
     look.sensitivity,
+    machine.kernels,
     policy,
     keep.verify_,
     keep.accept_,

@@ -11,7 +11,6 @@ import click
 from pytest_repro.analysis import sides
 from pytest_repro.analysis.agreement import LeafDistance, farthest
 from pytest_repro.cli.options import (
-    DONE,
     UNREADABLE,
     Example,
     Place,
@@ -20,61 +19,19 @@ from pytest_repro.cli.options import (
     command,
     json_option,
     key_option,
-    root_option,
-    setting_option,
     with_place,
 )
 from pytest_repro.cli.output import Output
 from pytest_repro.cli.reports import judged_checks, judged_table, side_of
-from pytest_repro.cli.showing import baseline_lines, environment_table
+from pytest_repro.cli.showing import baseline_lines
 from pytest_repro.errors import ExitCode, StoreError, UsageError
-from pytest_repro.model.words import Framework, Verdict
+from pytest_repro.model.words import Verdict
 from pytest_repro.report.matrix import matrix_html, matrix_json, matrix_lines, matrix_tables
 from pytest_repro.report.sensitivity import sensitivity_summary, sensitivity_table
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
-from pytest_repro.settings import parse_choice
 from pytest_repro.store.select import one_check, select_keys
 
 _SHOWN_DIGITS = 12
-
-
-@command(
-    "env",
-    examples=(
-        Example("pytest-repro env", "The key and the facts, as a table."),
-        Example("pytest-repro env --json", "The same for a program."),
-        Example("ONEDNN_MAX_CPU_ISA=AVX pytest-repro env", "The key with fewer SIMD levels."),
-    ),
-    exit_codes=DONE[:1],
-)
-@setting_option("framework")
-@root_option
-@json_option
-def env(out: Output, framework: str, root: str, as_json: bool) -> ExitCode:
-    """Print this machine's key and every fact.
-
-    The key is the one under which this machine records and looks for baselines; the facts are
-    stored with them. Facts that are known to change results are marked.
-    """
-    from pytest_repro.environment.observe import observe_environment
-    from pytest_repro.frameworks.framework import default_framework
-
-    place = Place(root)
-    chosen = parse_choice(Framework, place.setting("framework", framework), origin="framework")
-    mindspore = default_framework()
-    if str(chosen) != "numpy" and mindspore.installed():
-        # As a test run does it: the switch is one of the facts.
-        mindspore.enable_determinism()
-    environment = observe_environment(
-        framework=str(chosen), root=place.root, extra={}, mindspore=mindspore
-    )
-    if as_json:
-        out.line(json_text("env", key=environment.key, facts=environment.facts))
-        return ExitCode.OK
-    out.line(f"key  {environment.key}\n")
-    out.table(environment_table(environment))
-    out.line("\n* a difference is known or documented to change results")
-    return ExitCode.OK
 
 
 @command(

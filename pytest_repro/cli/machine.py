@@ -1,4 +1,4 @@
-"""The commands that measure this machine: kernels and doctor."""
+"""The commands about this machine: env, kernels, doctor."""
 
 from __future__ import annotations
 
@@ -8,12 +8,24 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from pytest_repro.analysis.doctor import Diagnosis, can_connect, diagnose
+import click
+
+from pytest_repro.analysis.doctor import MEANINGS, Diagnosis, can_connect, diagnose
 from pytest_repro.analysis.kernels import KernelTable, kernel_table, kernels_of
-from pytest_repro.cli.context import Context
+from pytest_repro.cli.options import (
+    DONE,
+    UNREADABLE,
+    Example,
+    Place,
+    command,
+    json_option,
+    root_option,
+    setting_option,
+    with_place,
+)
 from pytest_repro.cli.output import Output
+from pytest_repro.cli.showing import environment_table
 from pytest_repro.environment.kernels import Kernels, Probe, kernels_from_rows, probe_of
 from pytest_repro.environment.observe import observe_environment
 from pytest_repro.errors import EnvironmentFault, ExitCode, UsageError
@@ -37,8 +49,8 @@ class _Machine:
     not_deterministic: str
 
 
-def _machine(root: Path, framework: str) -> _Machine:
-    chosen = parse_choice(Framework, framework, origin="framework")
+def _machine(place: Place, framework: str) -> _Machine:
+    chosen = parse_choice(Framework, place.setting("framework", framework), origin="framework")
     adapter, why = default_framework(), ""
     if chosen is not Framework.NUMPY and adapter.installed():
         try:
@@ -46,35 +58,89 @@ def _machine(root: Path, framework: str) -> _Machine:
             adapter.enable_determinism()
         except EnvironmentFault as fault:
             why = fault.what
-    environment = observe_environment(framework=str(chosen), root=root, extra={}, mindspore=adapter)
+    environment = observe_environment(
+        framework=str(chosen), root=place.root, extra={}, mindspore=adapter
+    )
     name = environment.key.framework.partition("-")[0]
     return _Machine(environment, probe_of(name, adapter), why)
 
 
-def kernels(context: Context) -> ExitCode:
-    """Which kernels compute equal bits under which keys."""
-    out, keys, here = context.output, context.words("keys"), context.has("here")
-    found, missing = _recorded(context, keys) if keys or not here else ({}, ())
+@command(
+    "env",
+    examples=(
+        Example("pytest-repro env", "The key and the facts, as a table."),
+        Example("pytest-repro env --json", "The same for a program."),
+        Example("ONEDNN_MAX_CPU_ISA=AVX pytest-repro env", "The key with fewer SIMD levels."),
+    ),
+    exit_codes=DONE[:1],
+)
+@setting_option("framework")
+@root_option
+@json_option
+def env(out: Output, framework: str, root: str, as_json: bool) -> ExitCode:
+    """Print this machine's key and every fact.
+
+    The key is the one under which this machine records and looks for baselines; the facts are
+    stored with them. Facts that are known to change results are marked.
+    """
+    environment = _machine(Place(root), framework).environment
+    if as_json:
+        out.line(json_text("env", key=environment.key, facts=environment.facts))
+        return ExitCode.OK
+    out.line(f"key  {environment.key}\n")
+    out.table(environment_table(environment))
+    out.line("\n* a difference is known or documented to change results")
+    return ExitCode.OK
+
+
+@command(
+    "kernels",
+    examples=(
+        Example("pytest-repro kernels", "The kernels of all keys that recorded them."),
+        Example(
+            "pytest-repro kernels avx2-2c/mindspore-2.9.0 avx2-2c/mindspore-2.10.0",
+            "Which kernels changed bits between two MindSpore versions.",
+        ),
+        Example("pytest-repro kernels --here avx2-2c", "This machine against a recorded key."),
+    ),
+)
+@click.argument("keys", metavar="[KEY_A KEY_B]", nargs=-1)
+@click.option(
+    "--here", is_flag=True, help="Measure the kernels of this machine; with keys, compare them."
+)
+@setting_option("framework")
+@json_option
+@with_place
+def kernels(
+    out: Output, place: Place, keys: Sequence[str], here: bool, framework: str, as_json: bool
+) -> ExitCode:
+    """Show which kernels compute equal bits under which keys.
+
+    Each baseline is recorded with the bits of the operators that diffusion models use, computed on
+    fixed inputs. Rows are operators, columns are keys; equal letters in a row are equal bits. With
+    two keys only the operators that differ are listed.
+    """
+    found, missing = _recorded(place, keys) if keys or not here else ({}, ())
     if here:
-        machine = _machine(context.root, context.setting("framework"))
+        machine = _machine(place, framework)
         found[f"here: {machine.environment.key}"] = machine.probe.measure()
     table = kernel_table(found)
-    if context.has("json"):
+    if as_json:
         rows = {key: sorted(one.items()) for key, one in found.items()}
         out.line(json_text("kernels", kernels=rows, table=table))
         return ExitCode.OK
     for line in _kernel_lines(table, missing):
         out.line(line)
-    out.table(_shown_kernels(table, only_differing=bool(keys)))
+    out.table(_shown_kernels(table, only_differing=len(found) == 2))
     differ = sum(row.differs for row in table.rows)
     out.line(f"{count_text(len(table.rows), 'kernel')}, {differ:,} differ")
     return ExitCode.OK
 
 
-def _recorded(context: Context, keys: Sequence[str]) -> tuple[dict[str, Kernels], Sequence[str]]:
+def _recorded(place: Place, keys: Sequence[str]) -> tuple[dict[str, Kernels], Sequence[str]]:
     if len(keys) > 2:
         raise UsageError(f"{len(keys)} keys are given; kernels takes none, one or two")
-    store = context.store()
+    store = place.store()
     chosen = [one_key(store, text) for text in keys] if keys else select_keys(store)
     return kernels_of(store, chosen)
 
@@ -96,32 +162,54 @@ def _shown_kernels(table: KernelTable, *, only_differing: bool) -> Table:
     return Table((Column("kernel"), *heads), tuple(rows))
 
 
-def doctor(context: Context) -> ExitCode | int:
-    """Facts, kernels, noise, store and Hub of this machine."""
-    out, root = context.output, context.root
-    machine = _machine(root, context.setting("framework"))
+@command(
+    "doctor",
+    examples=(
+        Example("pytest-repro doctor", "Examine this machine."),
+        Example("pytest-repro doctor --json", "The same for a program or a bug report."),
+        Example("pytest-repro doctor --framework numpy", "Without MindSpore."),
+    ),
+    exit_codes=(
+        (ExitCode.OK, "nothing is wrong"),
+        UNREADABLE,
+        *((code, meaning) for code, meaning in MEANINGS.items()),
+    ),
+)
+@setting_option("framework")
+@json_option
+@with_place
+def doctor(out: Output, place: Place, framework: str, as_json: bool) -> ExitCode | int:
+    """Examine this machine: facts, kernels, noise, store, Hub.
+
+    Shows every fact and where it is read, whether deterministic computation is in effect, whether
+    each kernel repeats itself (twice in this process, once in a fresh one), whether numpy draws the
+    recorded bits, the nearest stored environment and the kernels that differ from it, whether the
+    store can be written, and whether the Hub answers. If several things are wrong, the exit code is
+    that of the first in the list below.
+    """
+    machine = _machine(place, framework)
     out.error("running each kernel three times ...")
     name = machine.environment.key.framework.partition("-")[0]
-    runs = (machine.probe.measure(), machine.probe.measure(), fresh_kernels(root, name))
+    runs = (machine.probe.measure(), machine.probe.measure(), fresh_kernels(place, name))
     found = diagnose(
         machine.environment,
-        context.target(),
+        place.target(),
         runs,
         switched_on=machine.not_deterministic,
         variables=dict(os.environ),
         can_connect=can_connect,
     )
-    if context.has("json"):
+    if as_json:
         out.line(json_text("doctor", diagnosis=found))
     else:
         _show_diagnosis(out, found)
     return int(found.findings[0].complaint) if found.findings else ExitCode.OK
 
 
-def fresh_kernels(root: Path, framework: str) -> Kernels:
+def fresh_kernels(place: Place, framework: str) -> Kernels:
     """The kernels as a fresh process computes them."""
     command_line = [sys.executable, "-m", "pytest_repro.cli", "kernels", "--here", "--json"]
-    command_line += ["--framework", framework, "--root", str(root)]
+    command_line += ["--framework", framework, "--root", str(place.root)]
     done = subprocess.run(
         command_line, capture_output=True, text=True, check=False, timeout=_FRESH_TIMEOUT_S
     )

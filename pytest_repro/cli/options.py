@@ -18,7 +18,7 @@ from pytest_repro.store.store import Store
 from pytest_repro.tolerance.policy import Policy
 
 Function = Callable[..., Any]
-Codes = Sequence[tuple[ExitCode, str]]
+Codes = Sequence[tuple[int, str]]
 
 UNREADABLE = (ExitCode.BASELINE, "a baseline cannot be read; pytest-repro verify names all")
 DONE = ((ExitCode.OK, "done"), UNREADABLE)
