@@ -118,7 +118,7 @@ def kernels(
 
     Each baseline is recorded with the bits of the operators that diffusion models use, computed on
     fixed inputs. Rows are operators, columns are keys; equal letters in a row are equal bits. With
-    two keys only the operators that differ are listed.
+    keys only the operators that differ are listed.
     """
     found, missing = _recorded(place, keys) if keys or not here else ({}, ())
     if here:
@@ -131,7 +131,7 @@ def kernels(
         return ExitCode.OK
     for line in _kernel_lines(table, missing):
         out.line(line)
-    out.table(_shown_kernels(table, only_differing=len(found) == 2))
+    out.table(_shown_kernels(table, only_differing=bool(keys)))
     differ = sum(row.differs for row in table.rows)
     out.line(f"{count_text(len(table.rows), 'kernel')}, {differ:,} differ")
     return ExitCode.OK

@@ -68,10 +68,10 @@ def test_kernels_of_all_keys_say_where_none_were_recorded(tmp_path, capsys):
 def healthy(tmp_path, monkeypatch):
     """A machine with which nothing is wrong, and its own key recorded."""
     monkeypatch.setattr(machine, "probe_of", lambda name, adapter: Probe(KERNELS))
-    monkeypatch.setattr(machine, "fresh_kernels", lambda root, framework: BITS)
+    monkeypatch.setattr(machine, "fresh_kernels", lambda place, framework: BITS)
     monkeypatch.setattr(machine, "can_connect", lambda host, port: True)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    here = machine._machine(tmp_path, "numpy").environment
+    here = machine._machine(machine.Place(str(tmp_path)), "numpy").environment
     record(tmp_path, here.key, BITS, facts=here.facts)
     return tmp_path
 
@@ -106,7 +106,7 @@ def test_a_kernel_that_does_not_repeat_itself_is_named(healthy, capsys, monkeypa
 
 def test_a_kernel_that_is_other_in_a_fresh_process_is_named(healthy, capsys, monkeypatch):
     fresh = changed(multiply__float32=1)
-    monkeypatch.setattr(machine, "fresh_kernels", lambda root, framework: fresh)
+    monkeypatch.setattr(machine, "fresh_kernels", lambda place, framework: fresh)
     code, shown = examine(healthy, capsys)
     assert code == Complaint.UNREPEATABLE
     assert "do not repeat themselves: multiply.float32\n" in shown
@@ -116,7 +116,7 @@ def test_a_kernel_that_changed_since_the_recording_is_named(healthy, capsys, mon
     other = replace(KERNELS[1], run=lambda x, y: x * y * x.dtype.type(1.5))
     probe = Probe((KERNELS[0], other, *KERNELS[2:]))
     monkeypatch.setattr(machine, "probe_of", lambda name, adapter: probe)
-    monkeypatch.setattr(machine, "fresh_kernels", lambda root, framework: probe.measure())
+    monkeypatch.setattr(machine, "fresh_kernels", lambda place, framework: probe.measure())
     code, shown = examine(healthy, capsys)
     assert code == Complaint.KERNELS
     assert "2 of 8 kernels compute other bits: multiply.float16, multiply.float32" in shown
@@ -161,7 +161,7 @@ def test_a_nearly_full_disk_is_a_finding(healthy, capsys, monkeypatch):
 
 
 def test_another_noise_stream_is_a_finding(healthy, capsys, monkeypatch):
-    here = machine._machine(healthy, "numpy").environment
+    here = machine._machine(machine.Place(str(healthy)), "numpy").environment
     facts = [
         replace(one, value="other") if one.name == "canary.normal" else one for one in here.facts
     ]
@@ -174,8 +174,8 @@ def test_another_noise_stream_is_a_finding(healthy, capsys, monkeypatch):
 def test_a_fact_that_cannot_be_read_is_a_finding(healthy, capsys, monkeypatch):
     whole = machine._machine
 
-    def blind(root, framework):
-        seen = whole(root, framework)
+    def blind(place, framework):
+        seen = whole(place, framework)
         facts = tuple(
             replace(one, value="") if one.name == "cpu.l2_per_core_bytes" else one
             for one in seen.environment.facts
@@ -200,7 +200,7 @@ def test_determinism_that_is_not_in_effect_is_a_finding(healthy, capsys, monkeyp
 
 
 def test_a_fresh_process_measures_the_same_kernels(tmp_path):
-    found = machine.fresh_kernels(tmp_path, "numpy")
+    found = machine.fresh_kernels(machine.Place(str(tmp_path)), "numpy")
     assert set(BITS) <= set(found)
     assert np.all([found[name] == BITS[name] for name in BITS])
     assert main(["kernels", "--here", "--framework", "numpy", "--root", str(tmp_path)]) == 0
