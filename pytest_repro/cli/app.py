@@ -10,7 +10,17 @@ from typing import cast
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
-from pytest_repro.cli import keep, look, machine
+from pytest_repro.cli.keep import (
+    accept_,
+    gc,
+    policy_check,
+    policy_explain,
+    prune_,
+    rename_,
+    verify_,
+)
+from pytest_repro.cli.look import diff, history, list_, matrix, sensitivity, show
+from pytest_repro.cli.machine import doctor, env, kernels
 from pytest_repro.cli.options import DONE, Example, Group, command
 from pytest_repro.cli.output import Output
 from pytest_repro.errors import ExitCode, ReproError
@@ -62,25 +72,25 @@ def completion(out: Output, shell: str) -> ExitCode:
 
 
 _COMMANDS: tuple[click.Command, ...] = (
-    machine.doctor,
-    machine.env,
-    look.list_,
-    look.show,
-    look.diff,
-    look.matrix,
-    look.history,
-    look.sensitivity,
-    machine.kernels,
+    doctor,
+    env,
+    list_,
+    show,
+    diff,
+    matrix,
+    history,
+    sensitivity,
+    kernels,
     policy,
-    keep.verify_,
-    keep.accept_,
-    keep.rename_,
-    keep.prune_,
-    keep.gc,
+    verify_,
+    accept_,
+    rename_,
+    prune_,
+    gc,
     completion,
 )
-policy.add_command(keep.policy_explain)
-policy.add_command(keep.policy_check)
+policy.add_command(policy_explain)
+policy.add_command(policy_check)
 for _one in _COMMANDS:
     app.add_command(_one)
 
