@@ -1,4 +1,4 @@
-"""The commands that maintain what is stored: policy, verify, accept, rename, prune, gc."""
+"""The commands that maintain what is stored."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from pytest_repro.report.changes import Questions, candidate_lines
 from pytest_repro.report.document import ReadReport
 from pytest_repro.report.tables import Column, Table, count_text, json_text
 from pytest_repro.store.inventory import delete_files
+from pytest_repro.store.migrate import migrate, plan_migration
 from pytest_repro.store.prune import collect_tests, find_garbage, find_prunable, prune
 from pytest_repro.store.rename import find_renamings, rename
 from pytest_repro.store.select import (
@@ -340,6 +341,41 @@ def _rules_left_behind(policy: Policy, checks: Sequence[tuple[str, str]]) -> Ite
     for rule in policy.rules:
         if any(matches(rule.glob, old) and not matches(rule.glob, new) for old, new in checks):
             yield f"{policy.source} line {rule.line}: {rule.glob!r} matches an old id, not the new"
+
+
+@command(
+    "migrate",
+    examples=(
+        Example("pytest-repro migrate", "Show what would be migrated."),
+        Example("pytest-repro migrate --yes", "Migrate it."),
+        Example("pytest-repro migrate --baselines tests/baselines --yes", "Another folder."),
+    ),
+    exit_codes=DONE_OR_SHOWN,
+)
+@yes_option("Migrate")
+@with_place
+def migrate_(out: Output, place: Place, yes: bool) -> ExitCode:
+    """Move baselines of schema 1 to their complete keys.
+
+    Writes every manifest of schema 1 anew under the complete key that its recorded facts give.
+    Tensors and records stay as they are. Without --yes nothing is written.
+    """
+    store = place.store()
+    found = plan_migration(store)
+    rows = tuple(
+        (one.where, str(key), f"{len(baselines):,}")
+        for one in found
+        for key, baselines in one.parts.items()
+    )
+    columns = (Column("manifest"), Column("complete key"), Column("checks", right=True))
+    out.table(Table(columns, rows))
+    counted = count_text(len(found), "manifest")
+    if not yes:
+        out.line(f"{counted} would be migrated; --yes migrates")
+        return ExitCode.OK
+    migrate(store, found)
+    out.line(f"{counted} migrated")
+    return ExitCode.OK
 
 
 @command(

@@ -25,7 +25,7 @@ from pytest_repro.cli.options import (
     with_place,
 )
 from pytest_repro.cli.output import Output
-from pytest_repro.cli.showing import environment_table
+from pytest_repro.cli.showing import environment_table, suffix_lines
 from pytest_repro.environment.kernels import Kernels, Probe, kernels_from_rows, probe_of
 from pytest_repro.environment.observe import observe_environment
 from pytest_repro.errors import EnvironmentFault, ExitCode, UsageError
@@ -87,7 +87,10 @@ def env(out: Output, framework: str, root: str, as_json: bool) -> ExitCode:
     if as_json:
         out.line(json_text("env", key=environment.key, facts=environment.facts))
         return ExitCode.OK
-    out.line(f"key  {environment.key}\n")
+    out.line(f"key  {environment.key}")
+    for line in suffix_lines(environment):
+        out.line(f"     {line}")
+    out.line()
     out.table(environment_table(environment))
     out.line("\n* a difference is known or documented to change results")
     return ExitCode.OK
