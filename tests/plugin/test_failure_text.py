@@ -44,7 +44,7 @@ def plain(text):
     text = re.sub(r"(?m)^ +(mindone|mindspore|git)\.\w+  then .*\n", "", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>", text)
     text = re.sub(r"\b[0-9a-f]{12,64}\b", "<digest>", text)
-    text = re.sub(r"cpu-[\w.]+-\w+-\d+c", "<hardware>", text)
+    text = re.sub(r"cpu-[\w.]+-\w+-\d+c-l2_\w+(~\w+)?", "<hardware>", text)
     text = re.sub(r"/\S+/baselines\b", "<folder>/baselines", text)
     return re.sub(r"numpy-[\w.]+", "numpy-<version>", text)
 
@@ -65,7 +65,7 @@ DAMAGES = {
     "corrupt_manifest": ("manifest", lambda data: data[:150]),
     "corrupt_tensor": ("tensor", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
     "corrupt_pointer": ("tensor", lambda data: b"version https://git-lfs.github.com/spec/v1\n"),
-    "corrupt_newer": ("manifest", lambda data: data.replace(b"schema: 1", b"schema: 99")),
+    "corrupt_newer": ("manifest", lambda data: data.replace(b"schema: 2", b"schema: 99")),
 }
 
 
