@@ -275,7 +275,7 @@ TABLE: tuple[Setting, ...] = (
         AUTO,
         "How many runs with noise perturbed by one ULP measure the tolerance while recording. "
         "`auto` adopts the envelope of another key with equal draws, weights and settings, and "
-        "else makes 4; a number measures anew with at least so many. Where they do not move the "
+        "else makes 4; a number measures again with at least so many. Where they do not move the "
         "result alike, 16 are made. 0 measures none.",
         metavar="K",
     ),

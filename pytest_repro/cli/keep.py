@@ -357,7 +357,7 @@ def _rules_left_behind(policy: Policy, checks: Sequence[tuple[str, str]]) -> Ite
 def migrate_(out: Output, place: Place, yes: bool) -> ExitCode:
     """Move baselines of schema 1 to their complete keys.
 
-    Writes every manifest of schema 1 anew under the complete key that its recorded facts give.
+    Writes every manifest of schema 1 again under the complete key that its recorded facts give.
     Tensors and records stay as they are. Without --yes nothing is written.
     """
     store = place.store()

@@ -40,7 +40,7 @@ def read_folder(folder: Path) -> ReadReport:
             "cannot read a report",
             facts=(error.strerror or str(error),),
             where=str(path),
-            next_step="fetch the report again, or make it anew: pytest --repro-report DIR",
+            next_step="fetch the report again, or make it again: pytest --repro-report DIR",
         ) from error
     return read_report(text, where=str(path))
 
@@ -60,7 +60,7 @@ def side_of(place: Place, text: str, pattern: str) -> Side:
         raise UsageError(
             f"the report in {folder} holds no digests of its values",
             facts=(f"{report.tool} wrote it, before schema 2",),
-            next_step="make it anew: pytest --repro-report DIR",
+            next_step="make it again: pytest --repro-report DIR",
         )
     observed = open_observed(folder, report.files)
     chosen = [one for one in report.judged if selects(pattern, one.check)]

@@ -64,7 +64,7 @@ def test_the_folder_of_the_baselines_can_be_elsewhere(project):
         (("--repro-seed=x",), "--repro-seed: 'x' is not a whole number"),
         (("--repro-seed=-1",), "--repro-seed: -1 is below 0"),
         (("--repro-runs=1",), "--repro-runs: 1 is below 2"),
-        (("--repro-reference=near",), "'near' is not one of own, release, any"),
+        (("--repro-reference=near",), "'near' is not one of own, variant, release, any"),
         (("--repro-rng=loud",), "'loud' is not one of error, warn, off"),
         (("--repro-trace=all",), "'all' is not one of off, steps, cells"),
         (("--repro-framework=torch",), "'torch' is not one of auto, mindspore, numpy"),
