@@ -114,7 +114,7 @@ def cycles(sources):
     """Groups of modules that import each other: strongly connected components (Tarjan, 1972)."""
     modules = {module_of(name): tree for name, tree in sources.items()}
     graph = {
-        module: {one for one, _ in imported(tree) if one in modules and one != module}
+        module: {one for one in _imported_modules(tree, modules) if one != module}
         for module, tree in modules.items()
     }
     reach = {module: _reachable(graph, module) for module in graph}
@@ -123,6 +123,18 @@ def cycles(sources):
         for module in graph
     }
     return sorted(sorted(group) for group in groups if len(group) > 1)
+
+
+def _imported_modules(tree, modules):
+    """Modules that are imported; ``from package import module`` names the module alone."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            named = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (one for one in named if one in modules)
+            if node.module in modules and not all(one in modules for one in named):
+                yield node.module
 
 
 def _reachable(graph, start):

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
+from pytest_repro.model.ids import NO_INPUTS, CheckId, EnvironmentKey, IndexEntry
 from pytest_repro.model.words import Verdict
 from pytest_repro.report.tables import (
     Column,
@@ -71,7 +71,7 @@ def test_json_is_versioned_and_strict():
         "command": "list",
         "check": "m.py::t::n",
         "key": "h/f-1",
-        "index": {"value": "a", "noise": "b"},
+        "index": {"value": "a", "noise": "b", "inputs": NO_INPUTS},
         "numbers": [1.5, "inf", "-inf", "nan"],
         "verdict": "exact",
         "shape": [1, 2],

@@ -23,6 +23,7 @@ _PREAMBLE = "import random\nimport numpy as np\nimport pytest\nfrom pytest_repro
 _INI = "[pytest]\nrepro_framework = numpy\n"
 # Loading them anew in every nested run costs more than the run.
 _WITHOUT = ("-p", "no:xdist", "-p", "no:hypothesispytest", "-p", "no:rerunfailures")
+_BLOCK = re.compile(r"(?<=block: )\S+(?=}$)", re.MULTILINE)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -127,8 +128,9 @@ class Project:
         }
 
     def files_without_times(self) -> dict[str, bytes]:
-        """The same with the times of recording made equal."""
-        return {name: _TIME.sub("T", data.decode("latin-1")) for name, data in self.files().items()}
+        """The same with the times of recording, and the digests of blocks, made equal."""
+        texts = {name: data.decode("latin-1") for name, data in self.files().items()}
+        return {name: _BLOCK.sub("B", _TIME.sub("T", text)) for name, text in texts.items()}
 
     @property
     def manifest(self) -> Path:
