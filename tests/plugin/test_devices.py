@@ -98,7 +98,9 @@ def test_without_an_ascend_the_cores_are_divided_and_the_key_says_so(project):
     each = CORES // 2
     assert seen(project) == [f"gw0 None {each}", f"gw1 None {each}"]
     (line,) = (one for one in ran.closing if one.startswith("devices: "))
-    assert re.search(rf"gw0: cores? .*, gw1: cores? .*; key cpu-\w+-\w+-{each}c-l2_\w+/numpy-", line)
+    assert re.search(
+        rf"gw0: cores? .*, gw1: cores? .*; key cpu-\w+-\w+-{each}c-l2_\w+/numpy-", line
+    )
     recorded = project.files_without_times()
     # The same division in one process is the same key, and the same bytes.
     for path in sorted(project.baselines.rglob("*"), reverse=True):
