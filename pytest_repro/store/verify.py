@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from pytest_repro.errors import BaselineError, NewerSchema
 from pytest_repro.model.baseline import Baseline, Statistics, TensorSummary
@@ -155,7 +155,9 @@ def _look_at(
     # Not forked: progress bars run threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        looked = pool.map(look, files, chunksize=max(1, len(files) // (workers * _CHUNKS)))
+        # A copy: the caller adds to `held` while the pool still pickles calls.
+        fixed = replace(look, held=dict(look.held))
+        looked = pool.map(fixed, files, chunksize=max(1, len(files) // (workers * _CHUNKS)))
         yield from zip(tracked, looked, strict=True)
 
 
