@@ -213,7 +213,7 @@ def _kernel_findings(unrepeatable: Sequence[str], nearest: Nearest | None) -> It
             Complaint.KERNELS,
             f"these kernels compute other bits than those recorded under {nearest.key}: "
             f"{', '.join(nearest.kernels)}",
-            "compare the facts: pytest-repro env; then record anew: pytest --repro-update=all",
+            "compare the facts: pytest-repro env; then record again: pytest --repro-update=all",
         )
 
 

@@ -37,7 +37,7 @@ _WIDER = 10.0
 _AMPLIFIED = 2000.0
 """UnCLIP, the pipeline that amplifies most, reaches 210; ten times that is not rounding."""
 _NOT_REPEATABLE = frozenset({Verdict.NONDETERMINISTIC, Verdict.CORRUPT})
-_NEXT = "fetch the report again, or make it anew: pytest --repro-report DIR"
+_NEXT = "fetch the report again, or make it again: pytest --repro-report DIR"
 
 
 def open_observed(folder: Path, files: Mapping[str, str]) -> Store:

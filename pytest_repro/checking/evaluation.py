@@ -29,7 +29,7 @@ class Runner(Protocol):
     """Runs a test again."""
 
     def again(self, source: NoiseSource, level: TraceLevel) -> tuple[Trial, BaseException | None]:
-        """One more run in this process, with fixtures set up anew, and what it raised."""
+        """One more run in this process, with fixtures set up again, and what it raised."""
         ...
 
     def in_fresh_process(self) -> IsolatedTrial:
@@ -307,8 +307,8 @@ def _adoptable(plans: Plans, context: RunContext) -> dict[str, Baseline]:
     Equal draws, weights and settings make one computation: over sixteen keys an adopted envelope
     gave no false alarm in 65,040 judgements (`docs/evidence/envelope_adoption.md`).
     """
-    anew = context.settings.update in (UpdateMode.ALL, UpdateMode.ENVELOPE)
-    if anew or not context.settings.adopts_envelope:
+    renews = context.settings.update in (UpdateMode.ALL, UpdateMode.ENVELOPE)
+    if renews or not context.settings.adopts_envelope:
         return {}
     found = {}
     for name in _recorded(plans):
@@ -382,7 +382,7 @@ def _ask(
     adopted: Mapping[str, Baseline],
     context: RunContext,
 ) -> Plans:
-    """Ask about what is to be recorded; a check that nobody wants is judged instead."""
+    """Ask about what is to be recorded; a check that is declined is judged instead."""
     if context.settings.update is not UpdateMode.ASK:
         return plans
     recording = _recording(context, runs, disturbing, adopted)

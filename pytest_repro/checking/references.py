@@ -59,7 +59,7 @@ class References:
         self._orders: dict[Distance, tuple[tuple[EnvironmentKey, Distance], ...]] = {}
 
     def forget(self) -> None:
-        """Look at the store's keys anew; called after a recording."""
+        """Look at the store's keys again; called after a recording."""
         self._orders.clear()
 
     def find(self, check: CheckId, reach: Distance) -> Found | None:
@@ -150,7 +150,7 @@ class References:
     def _drawn(self, ledger: Ledger, position: int, key: EnvironmentKey) -> NDArray[Any] | None:
         draw = ledger.draws[position]
         if draw.dtype not in DTYPES:
-            return None  # text, lists, a bit generator moved by hand: never stored, drawn anew
+            return None  # text, lists, a bit generator moved by hand: never stored, drawn again
         record = self._store.tensor(draw.digest)
         if record is None:
             raise CorruptBaseline(

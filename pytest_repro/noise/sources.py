@@ -31,7 +31,7 @@ class Replay:
     Attributes:
         ledger: The recorded draws.
         arrays: Their numbers, as `NoiseBook.arrays` gave them; ``None`` where a draw has none
-            (lists, text, a bit generator moved by hand): such a draw is drawn anew.
+            (lists, text, a bit generator moved by hand): such a draw is drawn again.
     """
 
     ledger: Ledger

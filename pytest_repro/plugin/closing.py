@@ -123,7 +123,7 @@ def _find_missing_checks(config: pytest.Config, state: PluginState, passed: Set[
 
 
 def _store(config: pytest.Config) -> Store:
-    """The baselines, as this process knows them already or, in a controller, opened anew."""
+    """The baselines, as this process knows them already or, in a controller, opened again."""
     session = state_of(config).session
     if session is not None:
         return session.context.store

@@ -27,7 +27,7 @@ def tear_down(item: Any) -> BaseException | None:
 
 
 def set_up(item: Any) -> None:
-    """Set the item's own fixtures up anew. A class instance is made anew, as for each test."""
+    """Set the item's own fixtures up again. A class instance is new, as for each test."""
     if getattr(item, "cls", None) is not None:
         item.__dict__.pop("_instance", None)
         item._obj = None

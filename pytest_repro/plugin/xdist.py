@@ -1,6 +1,6 @@
 """Hands `--repro-devices` out: to the workers of a distributed run, or to the only process.
 
-xdist starts a lost worker anew from the same specification, so that it gets the same device.
+xdist restarts a lost worker from the same specification, so that it gets the same device.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Repacked:
 
 
 def repack(store: Store, *, track: Track = lambda places, _: places) -> Repacked:
-    """Write every stored trace of an older format anew, and name it so in the manifests.
+    """Write every stored trace of an older format again, and name it so in the manifests.
 
     New files are written first, then the manifests, then the old files go: whatever stops it,
     every manifest names a file that is there.
@@ -50,7 +50,7 @@ def repack(store: Store, *, track: Track = lambda places, _: places) -> Repacked
 
 
 def _renew(store: Store, trace: Digest, renamed: dict[Digest, Digest]) -> bool:
-    """Write a trace of an older format anew; whether it has a new name now."""
+    """Write a trace of an older format again; whether it has a new name now."""
     if trace not in renamed:
         rows = store.rows(trace)
         if rows is None or is_current(rows):

@@ -320,7 +320,7 @@ class Store(Layout):
         write_whole(path, lambda temporary: save_tensors(arrays, temporary))
 
     def _holds(self, path: Path, record: TensorRecord) -> bool:
-        """Whether the file is the record already; a broken one is written anew."""
+        """Whether the file is the record already; a broken one is written again."""
         with contextlib.suppress(CorruptBaseline):
             decode_tensor(read_regular(path), digest=record.digest, where=self.shown(path))
             return True
