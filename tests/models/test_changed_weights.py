@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 _HERE = Path(__file__).parent
-_WEIGHTS = "models/digits/unet/diffusion_pytorch_model.safetensors"
+_WEIGHTS = "tests/models/digits/unet/diffusion_pytorch_model.safetensors"
 _CHANGED = "mid_block.attentions.0.to_v.weight"
 
 
@@ -36,9 +36,12 @@ def _plant(path):
 
 def test_one_ulp_in_one_weight_is_caught_by_its_name_and_nothing_else_is(tmp_path):
     shutil.copy(_HERE.parents[1] / "conftest.py", tmp_path)
-    shutil.copytree(_HERE / "digits", tmp_path / "models" / "digits")
-    for name in ("conftest.py", "test_digits.py"):
-        shutil.copy(_HERE / name, tmp_path / "models")
+    models = tmp_path / "tests" / "models"
+    shutil.copytree(_HERE / "digits", models / "digits")
+    # Without it, a package of the same name that another project installed is imported.
+    shutil.copy(_HERE.parent / "__init__.py", models.parent)
+    for name in ("conftest.py", "latents.py", "test_digits.py"):
+        shutil.copy(_HERE / name, models)
     code, text = _pytest(tmp_path, "--repro-update")
     assert code == 0, text
     assert "2 recorded" in text
