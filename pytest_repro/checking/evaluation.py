@@ -421,7 +421,7 @@ def _concluded(name: str, plans: Plans, runs: Runs, context: RunContext) -> Outc
     if plan.outcome is not None:
         outcome = Judging(context).explain(plan.outcome, runs.traced(name))
         if plan.needs_repeat and runs.was_refused:
-            outcome = replace(outcome, detail=(*outcome.detail, context.repeats.why_not()))
+            outcome = replace(outcome, unrepeated=context.repeats.why_not())
         return outcome
     assert plan.recording is not None
     return _outcome(plan.recording, plan.call, context)

@@ -82,6 +82,7 @@ class Outcome:
         tolerance: The tolerance in force as text, ``exact`` or e.g. ``rel_l2 <= 1e-05``.
         tolerance_origin: Where it came from, e.g. ``policy.yaml line 7``.
         detail: Further sentences: a value-gate fault, why nothing was found, what is corrupt.
+        unrepeated: Why a drifted test did not run again; ``""`` where it did.
         called_at: ``file:line`` of the call of `repro_check`.
         evidence: Sentences behind the cause, the cause itself first.
         began: Where the traces part, in sentences, most important first.
@@ -104,10 +105,16 @@ class Outcome:
     tolerance_origin: str = ""
     passing_tolerance: str = ""
     detail: tuple[str, ...] = ()
+    unrepeated: str = ""
     called_at: str = ""
     evidence: tuple[str, ...] = ()
     began: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """``detail``, and why the test did not run again where it did not."""
+        return (*self.detail, *filter(None, (self.unrepeated,)))
 
     @property
     def share(self) -> float:

@@ -141,7 +141,7 @@ def _entry(outcome: Outcome, kept: Artefact | None, key: str) -> Entry:
         runs=0 if kept is None else kept.observed.provenance.runs,
         recorded_at="" if baseline is None else baseline.provenance.recorded_at,
         noise="" if outcome.noise is None else outcome.noise.sentence,
-        detail=outcome.detail,
+        detail=outcome.sentences,
         evidence=outcome.evidence,
         began=outcome.began,
         site="" if kept is None else _site(kept.observed.provenance.environment).id,

@@ -120,7 +120,7 @@ def _row(label: str, text: str) -> str:
 
 
 def _rows(outcome: Outcome, invocation: Invocation) -> Iterator[tuple[str, str]]:
-    sentences, where, _ = message_parts(outcome.detail)
+    sentences, where, _ = message_parts(outcome.sentences)
     yield from zip(("because", *[""] * 3), sentences, strict=False)
     yield "where", where
     yield from zip(("cause", *[""] * 4), outcome.evidence[:_EVIDENCE], strict=False)

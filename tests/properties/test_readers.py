@@ -102,16 +102,32 @@ def test_a_damaged_manifest_gives_our_error_or_a_whole_manifest(data):
         manifest = codec.decode_manifest(_text(data), where=WHERE)
     except ReproError:
         return
-    assert {one.check.entry for one in manifest.baselines} == set(_index_or_none(_text(data)))
+    assert {one.check.entry for one in manifest.baselines} == set(
+        _index_or_none(_text(data)).entries
+    )
     for one in manifest.baselines:
         assert len(one.index.value) == len(one.index.noise) == 64
 
 
+# The fast reader leaves names with blanks or quotes to the codec.
+PLAIN = codec.encode_manifest(codec.Manifest(KEY, MODULE, BASELINES[::2])).partition("---\n")[0]
+
+
+def test_the_fast_reader_reads_an_undamaged_index():
+    assert scan_index(PLAIN) == _slow_index(PLAIN)
+    assert set(scan_index(PLAIN).entries) == {"test_0::image", "test_2::yes"}
+
+
 @fuzzed
-@given(damaged(MANIFEST[: MANIFEST.index(b"\n---\n") + 1]))
+@given(damaged(PLAIN.encode()))
 def test_the_fast_reader_never_reads_a_damaged_index_otherwise_than_the_codec(data):
     found = scan_index(_text(data))
-    assert found is None or found == _index_or_none(f"{_text(data)}---\n")
+    assert found is None or found == _slow_index(_text(data))
+
+
+def _slow_index(text):
+    """The index by the YAML parser alone."""
+    return codec._index(codec.load_yaml(text, where=WHERE), WHERE)
 
 
 @fuzzed
@@ -161,7 +177,7 @@ def test_a_damaged_policy_gives_our_error_or_a_policy(tmp_path, data):
 
 
 @pytest.mark.parametrize("document", [0, 1], ids=["index", "blocks"])
-def test_a_check_that_stands_twice_is_refused(document):
+def test_a_duplicate_check_is_refused(document):
     """As a merge of two branches may leave it; the last one would win without a word."""
     documents = _text(MANIFEST).split("\n---\n")
     again = documents[document].index("  test_0::image:")
@@ -169,11 +185,11 @@ def test_a_check_that_stands_twice_is_refused(document):
     documents[document] = documents[document][:again] + row + documents[document][again:]
     if not document:
         assert scan_index(f"{documents[0]}\n".replace("{}", "{value: 1, noise: 2}")) is None
-    with pytest.raises(CorruptBaseline, match="twice"):
+    with pytest.raises(CorruptBaseline, match="duplicate key"):
         codec.decode_manifest("\n---\n".join(documents), where=WHERE)
 
 
-def test_the_fast_reader_leaves_a_check_that_stands_twice_to_the_codec():
+def test_the_fast_reader_leaves_a_duplicate_check_to_the_codec():
     head = _text(MANIFEST).partition("\n---\n")[0] + "\n"
     plain = head[: head.index("  test_")] + "".join(
         line for line in head.splitlines(keepends=True) if line.startswith("  test_0::image:")

@@ -90,7 +90,7 @@ def _index_or_none(text: str) -> codec.Index | None:
 
 
 def _read_manifest(data: bytes) -> bool:
-    """The fast and the full reader agree, and each digest stands on the line of its check."""
+    """The fast and the full reader agree, and each digest is on the line of its check."""
     text = data.decode("utf-8", "ignore")
     head, separator, _ = text.partition("\n---\n")
     index = _index_or_none(text)
@@ -98,13 +98,14 @@ def _read_manifest(data: bytes) -> bool:
     assert fast is None or index in (None, fast), "the two readers of an index disagree"
     for entry, digests in (fast.entries if fast else {}).items():
         lines = [line for line in head.splitlines() if line.startswith(f"  {entry}: ")]
-        assert len(lines) == 1, "a check stands twice in the index"
+        assert len(lines) == 1, "a check is twice in the index"
         assert digests.value in lines[0], "a digest of another check"
     try:
         manifest = codec.decode_manifest(text, where=WHERE)
     except ReproError:
         return False
-    assert {one.check.entry: one.index for one in manifest.baselines} == index
+    assert index is not None, "a manifest without an index"
+    assert {one.check.entry: one.index for one in manifest.baselines} == index.entries
     return True
 
 
