@@ -33,13 +33,16 @@ from pytest_repro.errors import ExitCode, UsageError
 from pytest_repro.frameworks.framework import default_framework
 from pytest_repro.model.artefact import Candidate, Claim
 from pytest_repro.model.ids import EnvironmentKey
+from pytest_repro.pipelines.cache import cache_folder
 from pytest_repro.report.changes import Questions, candidate_lines
 from pytest_repro.report.document import ReadReport
 from pytest_repro.report.tables import Column, Table, count_text, json_text
 from pytest_repro.store.inventory import delete_files
+from pytest_repro.store.memory import Memory, load_memory
 from pytest_repro.store.migrate import migrate, plan_migration
 from pytest_repro.store.prune import collect_tests, find_garbage, find_prunable, prune
 from pytest_repro.store.rename import find_renamings, rename
+from pytest_repro.store.repack import find_older, repack
 from pytest_repro.store.select import (
     Entry,
     entries,
@@ -147,8 +150,8 @@ def policy_check(out: Output, place: Place, as_json: bool) -> ExitCode:
     "verify",
     examples=(
         Example("pytest-repro verify", "Check the folder baselines."),
+        Example("pytest-repro verify --all", "Read unchanged files again, too."),
         Example("pytest-repro verify --json", "The same for a program."),
-        Example("pytest-repro verify --baselines tests/baselines", "Check another folder."),
     ),
     exit_codes=(
         (ExitCode.OK, "everything is whole"),
@@ -156,15 +159,20 @@ def policy_check(out: Output, place: Place, as_json: bool) -> ExitCode:
         (ExitCode.BASELINE, "a manifest or tensor is broken or untrue"),
     ),
 )
+@click.option("--all", "reads_all", is_flag=True, help="Read unchanged files again, too.")
 @json_option
 @with_place
-def verify_(out: Output, place: Place, as_json: bool) -> ExitCode:
+def verify_(out: Output, place: Place, reads_all: bool, as_json: bool) -> ExitCode:
     """Check the integrity of every manifest and tensor.
 
     Reads every manifest and tensor and compares them with each other: digests of values and noise,
-    dtype, shape, statistics, absent tensors, git-lfs pointers, stray files.
+    dtype, shape, statistics, absent tensors, git-lfs pointers, stray files. Skips files that an
+    earlier run found whole and whose size, time and inode are the same; --all reads them, too.
     """
-    found = verify(place.store(), track=out.track)
+    store, cache = place.store(), cache_folder()
+    memory = Memory({}) if reads_all else load_memory(store.folder, cache)
+    found = verify(store, memory=memory, track=out.track)
+    memory.save(store.folder, cache)
     if as_json:
         out.line(json_text("verify", verification=found))
         return _verify_code(found.findings)
@@ -176,6 +184,9 @@ def verify_(out: Output, place: Place, as_json: bool) -> ExitCode:
         f"{count_text(found.check_count, 'check')}, {count_text(found.tensor_count, 'tensor')}"
     )
     out.line(f"{looked}: {count_text(len(found.findings), 'fault')}")
+    if found.remembered_count:
+        unread = count_text(found.remembered_count, "file")
+        out.line(f"{unread} skipped: unchanged since they were found whole; --all reads them, too")
     return _verify_code(found.findings)
 
 
@@ -471,11 +482,12 @@ def _whole_age(_: click.Context, __: click.Parameter, age_s: float) -> float:
     examples=(
         Example("pytest-repro gc", "Show what would be deleted."),
         Example("pytest-repro gc --yes", "Delete it."),
-        Example("pytest-repro gc --older-than-s 0", "Include files of this very moment."),
+        Example("pytest-repro gc --repack --yes", "Store older traces in a third of the space."),
     ),
     exit_codes=DONE_OR_SHOWN,
 )
-@yes_option("Delete")
+@yes_option("Delete or rewrite")
+@click.option("--repack", "repacks", is_flag=True, help="Rewrite traces of an older format.")
 @click.option(
     "--older-than-s",
     "age_s",
@@ -486,12 +498,16 @@ def _whole_age(_: click.Context, __: click.Parameter, age_s: float) -> float:
     help="Keep younger files: a recording writes tensors before it names them (default: 3600).",
 )
 @with_place
-def gc(out: Output, place: Place, yes: bool, age_s: float) -> ExitCode:
+def gc(out: Output, place: Place, yes: bool, repacks: bool, age_s: float) -> ExitCode:
     """Delete tensors that no manifest names.
 
-    Also deletes temporary files that a killed run left. Without --yes nothing is deleted.
+    Also deletes temporary files that a killed run left. --repack instead rewrites traces of an
+    older format and deletes only the files that it replaces. Without --yes nothing changes.
     """
     store = place.store()
+    if repacks:
+        _repack(out, store, writes=yes)
+        return ExitCode.OK
     garbage = find_garbage(store, now_s=time.time(), least_age_s=age_s, track=out.track)
     for file in garbage.files[:_LISTED]:
         out.line(store.shown(file.path))
@@ -512,3 +528,13 @@ def gc(out: Output, place: Place, yes: bool, age_s: float) -> ExitCode:
         size_bytes = sum(file.size_bytes for file in garbage.files)
         out.line(f"{what}, {size_bytes:,} bytes, would be deleted; --yes deletes")
     return ExitCode.OK
+
+
+def _repack(out: Output, store: Store, *, writes: bool) -> None:
+    older = find_older(store, track=out.track)
+    counted = count_text(len(older), "trace")
+    if not writes:
+        out.line(f"{counted} of an older format would be rewritten; --yes rewrites")
+        return
+    done = repack(store, older)
+    out.line(f"{counted} rewritten: {done.bytes_before:,} bytes before, {done.bytes_after:,} after")

@@ -1,4 +1,4 @@
-"""The use case `gc --repack`: stored traces in today's format, which takes a third of the older."""
+"""The use case `gc --repack`: stored traces in the current format, a third of the older size."""
 
 from __future__ import annotations
 
@@ -24,8 +24,23 @@ class Repacked:
     bytes_after: int
 
 
-def repack(store: Store, *, track: Track = lambda places, _: places) -> Repacked:
-    """Write every stored trace of an older format again, and name it so in the manifests.
+def find_older(store: Store, *, track: Track = lambda places, _: places) -> tuple[Digest, ...]:
+    """The stored traces of an older format; one that is absent is not among them.
+
+    Raises:
+        BaselineError: A manifest or a trace cannot be read.
+    """
+    seen: dict[Digest, bool] = {}
+    for key, module in track(_places(store), "manifests"):
+        for one in store.manifest(key, module):
+            if one.trace is not None and one.trace not in seen:
+                rows = store.rows(one.trace)
+                seen[one.trace] = rows is not None and not is_current(rows)
+    return tuple(trace for trace, is_older in seen.items() if is_older)
+
+
+def repack(store: Store, older: Iterable[Digest]) -> Repacked:
+    """Rewrite traces of an older format, and name the new files in the manifests.
 
     New files are written first, then the manifests, then the old files go: whatever stops it,
     every manifest names a file that is there.
@@ -33,14 +48,12 @@ def repack(store: Store, *, track: Track = lambda places, _: places) -> Repacked
     Raises:
         BaselineError: A manifest or a trace cannot be read or written.
     """
-    renamed: dict[Digest, Digest] = {}
-    keys = store.keys()
-    places = [(key, module) for key in keys for module in store.modules(key)]
-    for key, module in track(places, "manifests"):
+    renamed = {trace: _renew(store, trace) for trace in older}
+    for key, module in _places(store):
         changed = [
-            replace(one, trace=renamed[trace])
+            replace(one, trace=renamed[one.trace])
             for one in store.manifest(key, module)
-            if (trace := one.trace) is not None and _renew(store, trace, renamed)
+            if one.trace in renamed
         ]
         if changed:
             store.write(key, module, changed, ())
@@ -49,17 +62,17 @@ def repack(store: Store, *, track: Track = lambda places, _: places) -> Repacked
     return Repacked(len(renamed), before, _size(store, renamed.values()))
 
 
-def _renew(store: Store, trace: Digest, renamed: dict[Digest, Digest]) -> bool:
-    """Write a trace of an older format again; whether it has a new name now."""
-    if trace not in renamed:
-        rows = store.rows(trace)
-        if rows is None or is_current(rows):
-            return False
-        old = trace_from_rows(rows)
-        new = make_trace(old.level, old.steps, old.cells)
-        store.write_rows({new.digest: trace_rows(new)})
-        renamed[trace] = new.digest
-    return True
+def _places(store: Store) -> list[Place]:
+    keys = store.keys()
+    return [(key, module) for key in keys for module in store.modules(key)]
+
+
+def _renew(store: Store, trace: Digest) -> Digest:
+    """Write a trace in the current format; its new name."""
+    old = trace_from_rows(store.rows(trace) or ())
+    new = make_trace(old.level, old.steps, old.cells)
+    store.write_rows({new.digest: trace_rows(new)})
+    return new.digest
 
 
 def _size(store: Store, traces: Iterable[Digest]) -> int:

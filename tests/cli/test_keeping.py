@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.tensors.record import make_record
+from pytest_repro.trace.records import measure_signal
 from tests.cli.stores import (
     CLEAN,
     IMAGE,
@@ -23,6 +25,8 @@ from tests.cli.stores import (
     store_in,
     tensor_file,
 )
+from tests.store.test_repack import trace
+from tests.trace.older import old_rows
 
 POLICY = """\
 schema: 1
@@ -332,3 +336,20 @@ def test_prune_keeps_a_test_that_is_defined_under_a_condition(tmp_path, capsys, 
     assert "0 entries deleted" in out
     assert ("exists but was not collected" in out) == (there == "0")
     assert _snapshot(tmp_path) == before
+
+
+def test_gc_repacks_older_traces_only_when_told(tmp_path, capsys):
+    store = fill(tmp_path)
+    rows = tuple(old_rows(trace(measure_signal)))
+    store.write_rows({rows[0][-1]: rows})
+    store.write(NEW, IMAGE.module, [replace(store.baseline(NEW, IMAGE), trace=rows[0][-1])], ())
+    whole = _snapshot(tmp_path)
+    assert run(tmp_path, "gc", "--repack") == 0
+    assert "1 trace of an older format would be rewritten" in capsys.readouterr().out
+    assert _snapshot(tmp_path) == whole
+    assert run(tmp_path, "gc", "--repack", "--yes") == 0
+    assert "1 trace rewritten: " in capsys.readouterr().out
+    assert not store.record_path(rows[0][-1]).exists()
+    assert run(tmp_path, "verify") == 0
+    assert run(tmp_path, "gc", "--repack") == 0
+    assert "0 traces of an older format" in capsys.readouterr().out

@@ -314,3 +314,19 @@ def test_a_folder_that_is_a_file_is_an_error_and_not_a_traceback(tmp_path, capsy
     (tmp_path / "baselines").write_text("x")
     assert run(tmp_path, "verify") == 3
     assert "not a folder" in capsys.readouterr().err
+
+
+def test_verify_skips_unchanged_files_unless_it_is_to_read_all(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pytest_repro.store.memory._SETTLED_S", -1e9)
+    fill(tmp_path)
+    assert run(tmp_path, "verify") == 0
+    assert "skipped" not in capsys.readouterr().out
+    path, status = _tensor(tmp_path), _tensor(tmp_path).stat()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert run(tmp_path, "verify") == 0
+    assert "8 files skipped: unchanged since they were found whole" in capsys.readouterr().out
+    assert run(tmp_path, "verify", "--all") == 3
+    assert path.name in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Repacking writes old traces anew, and every manifest names a file that is there."""
+"""Repacking rewrites old traces, and every manifest names a file that is there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from pytest_repro.errors import CorruptBaseline
 from pytest_repro.model.trace import CellRecord, StepRecord
 from pytest_repro.model.words import TraceLevel
-from pytest_repro.store.repack import Repacked, repack
+from pytest_repro.store.repack import Repacked, find_older, repack
 from pytest_repro.store.store import Store
 from pytest_repro.store.verify import verify
 from pytest_repro.tensors.record import make_record
@@ -61,15 +61,15 @@ def traces(store):
     return [one.trace for one in store.manifest(KEY, MODULE)]
 
 
-def test_an_old_trace_is_written_anew_and_named_so(store):
+def test_an_old_trace_is_rewritten_and_named_by_its_new_digest(store):
     before = store.manifest(KEY, MODULE)
     old = store.record_path(before[0].trace)
     size, findings = old.stat().st_size, verify(store).findings
-    done = repack(store)
-    anew = trace(trace_signal)
-    assert traces(store) == [anew.digest, anew.digest, None]
+    done = repack(store, find_older(store))
+    new = trace(trace_signal)
+    assert traces(store) == [new.digest, new.digest, None]
     assert (done.trace_count, done.bytes_before) == (1, size)
-    assert done.bytes_after == store.record_path(anew.digest).stat().st_size < size / 2
+    assert done.bytes_after == store.record_path(new.digest).stat().st_size < size / 2
     assert not old.exists()
     assert verify(store).findings == findings
     for one, other in zip(before, store.manifest(KEY, MODULE), strict=True):
@@ -77,7 +77,7 @@ def test_an_old_trace_is_written_anew_and_named_so(store):
 
 
 def test_a_repacked_trace_still_names_step_and_cell(store):
-    repack(store)
+    repack(store, find_older(store))
     stored = trace_from_rows(store.rows(traces(store)[0]))
     assert first_divergence(stored, trace(trace_signal)) is None
     found = first_divergence(stored, trace(trace_signal, moved=True))
@@ -86,16 +86,16 @@ def test_a_repacked_trace_still_names_step_and_cell(store):
 
 
 def test_what_is_repacked_already_is_left_alone(store):
-    repack(store)
+    repack(store, find_older(store))
     text = store.manifest_path(KEY, MODULE).read_bytes()
-    assert repack(store) == Repacked(0, 0, 0)
+    assert repack(store, find_older(store)) == Repacked(0, 0, 0)
     assert store.manifest_path(KEY, MODULE).read_bytes() == text
 
 
-def test_a_trace_that_is_not_here_is_left_to_who_has_it(store):
+def test_an_absent_trace_is_left_alone(store):
     old = traces(store)[0]
     store.record_path(old).unlink()
-    assert repack(store).trace_count == 0
+    assert repack(store, find_older(store)).trace_count == 0
     assert traces(store)[0] == old
 
 
@@ -107,6 +107,6 @@ def test_a_trace_that_cannot_be_read_stops_it_before_anything_is_deleted(store):
     store.write_rows({broken: [("trace", 1, *rows[0][2:]), *rows[1:]]})
     store.write(KEY, MODULE, [replace(baseline, trace=broken)], [record])
     with pytest.raises(CorruptBaseline):
-        repack(store)
+        repack(store, find_older(store))
     assert store.record_path(old).exists()
     assert old in traces(store)
