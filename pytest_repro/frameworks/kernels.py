@@ -99,6 +99,11 @@ def _convolutions() -> tuple[Kernel, ...]:
             lambda x, w: ops.conv2d(x, w, pad_mode="pad", padding=1),
         ),
         Kernel(
+            "conv_3x3_32_channels",
+            ((2, 32, 32, 32), (32, 32, 3, 3)),
+            lambda x, w: ops.conv2d(x, w, pad_mode="pad", padding=1),
+        ),
+        Kernel(
             "conv_3x3_stride2",
             (_IMAGE, (64, 64, 3, 3)),
             lambda x, w: ops.conv2d(x, w, stride=2, pad_mode="pad", padding=1),
@@ -122,6 +127,7 @@ def _products() -> tuple[Kernel, ...]:
         Kernel("matmul", ((154, 256), (256, 512)), ops.matmul),
         Kernel("matmul_one_row", ((1, 256), (256, 1024)), ops.matmul),
         Kernel("dense", (_TOKENS, (512, 256), (512,)), ops.dense),
+        Kernel("dense_narrow", ((1, 64, 40), (40, 40), (40,)), ops.dense),
         Kernel("batch_matmul", (_HEADS, (8, 40, 77)), ops.bmm),
         Kernel("attention", (_HEADS, _HEADS, _HEADS), attention),
     )
