@@ -14,8 +14,9 @@ from pytest_repro.model.artefact import Candidate, Change, Claim
 from pytest_repro.model.baseline import Baseline, Envelope, TensorSummary, WeightsDigest
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, TensorRecord
 from pytest_repro.model.words import Verdict
-from pytest_repro.store.files import Row, read_regular
+from pytest_repro.store.files import Row
 from pytest_repro.store.store import Store
+from pytest_repro.store.system import read_regular
 from pytest_repro.store.verify import verify
 from pytest_repro.tensors.compare import compare_records, compare_summaries
 from pytest_repro.trace.components import (

@@ -1,10 +1,9 @@
-"""What one run knows: settings, key, environment, baselines, policy and clock."""
+"""What one run knows: settings, key, environment, baselines, and policy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 
 from pytest_repro.checking.progress import Tally
@@ -38,7 +37,6 @@ class RunContext:
         is_isolated: Whether this process makes one trial for another process, which judges it.
         repeats: Says which drifted tests run again.
         tally: Counts further runs.
-        clock: Gives the UTC time.
     """
 
     settings: Settings
@@ -52,14 +50,9 @@ class RunContext:
     is_isolated: bool = False
     repeats: RepeatBudget = field(default_factory=lambda: RepeatBudget(Repeat.ALL))
     tally: Tally = field(default_factory=Tally)
-    clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     tool: str = field(
         default_factory=lambda: f"pytest-repro {package_version('pytest-repro') or 'unknown'}"
     )
-
-    def now(self) -> str:
-        """UTC, ISO 8601 to the second."""
-        return self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def kernels(self) -> Kernels:
         """The bits of this machine's kernels, for a recording or after a drift."""

@@ -17,6 +17,7 @@ from pytest_repro.errors import IsolationError
 from pytest_repro.model.baseline import Baseline, Environment, Provenance
 from pytest_repro.model.outcome import Observation
 from pytest_repro.store.store import Store
+from pytest_repro.store.system import now_text
 from pytest_repro.tensors.compare import summary_of
 from pytest_repro.trace.components import (
     configurations_from_rows,
@@ -49,7 +50,7 @@ def keep_trial(context: RunContext, trial: Trial, raised: Raised | None, folder:
         StoreError: The folder cannot be written.
     """
     store, environment = Store(folder, root=folder), context.environment
-    provenance = Provenance(context.now(), 1, environment, context.tool)
+    provenance = Provenance(now_text(), 1, environment, context.tool)
     seen = [call.observation for call in trial.calls.values()]
     for one in seen:
         if (settings := digest_settings(one.settings)) is not None:

@@ -15,6 +15,7 @@ from pytest_repro.checking.explain import (
 from pytest_repro.checking.references import Found, narrower
 from pytest_repro.checking.spec import TestSpec
 from pytest_repro.checking.trial import CheckCall, Trial
+from pytest_repro.environment.kernels import differing, kernels_from_rows, named_kernels
 from pytest_repro.environment.key import HardwareKind, compare_facts, parse_hardware
 from pytest_repro.errors import BaselineError
 from pytest_repro.model.baseline import (
@@ -257,8 +258,6 @@ class Judging:
 
     def _kernels(self, recorded: Environment) -> tuple[str, ...] | None:
         """The kernels that compute other bits here; ``None`` where none were recorded."""
-        from pytest_repro.environment.kernels import differing, kernels_from_rows, named_kernels
-
         digest = named_kernels(recorded)
         rows = None if digest is None else self._context.store.rows(digest)
         return None if rows is None else differing(kernels_from_rows(rows), self._context.kernels())

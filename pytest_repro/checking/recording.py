@@ -19,6 +19,7 @@ from pytest_repro.model.trace import Trace
 from pytest_repro.model.words import NoiseMode, UpdateMode, Verdict
 from pytest_repro.store.files import Row
 from pytest_repro.store.store import Store
+from pytest_repro.store.system import now_text
 from pytest_repro.tensors.compare import summary_of
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.components import (
@@ -168,7 +169,7 @@ class Recording:
             no_envelope=self.absence(name),
             structure=observation.structure,
             provenance=Provenance(
-                recorded_at=self._context.now(),
+                recorded_at=now_text(),
                 runs=self._runs,
                 environment=with_kernels(self._context.environment, self._context.kernels()),
                 tool=self._context.tool,

@@ -12,14 +12,15 @@ from pytest_repro.errors import CorruptBaseline
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, Ledger, TensorRecord
 from pytest_repro.model.outcome import Reference
 from pytest_repro.model.words import Distance
+from pytest_repro.noise.sources import Replay
 from pytest_repro.store.store import Store
+from pytest_repro.store.system import is_file
 from pytest_repro.tensors.dtypes import DTYPES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_repro.model.baseline import Baseline
-    from pytest_repro.noise.sources import Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class References:
     def nearest_manifest(self, module: str, reach: Distance) -> Path | None:
         """Where the nearest manifest of a test module lies; ``None`` where there is none."""
         paths = (self._store.manifest_path(key, module) for key, _ in self._order(reach))
-        return next((path for path in paths if path.is_file()), None)
+        return next((path for path in paths if is_file(path)), None)
 
     def own_reference(self, module: str) -> Reference:
         """Where our own key's baselines of a module lie."""
@@ -137,8 +138,6 @@ class References:
         for key, _ in self._order(reach):
             stored = [one for one in self._store.manifest(key, module) if one.check.test == test]
             if stored:
-                from pytest_repro.noise.sources import Replay
-
                 ledger = max((one.ledger for one in stored), key=lambda one: len(one.draws))
                 numbers = range(len(ledger.draws))
                 return Replay(ledger, tuple(self._drawn(ledger, at, key) for at in numbers))

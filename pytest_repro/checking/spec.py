@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pytest_repro.errors import SettingError
 from pytest_repro.model.words import Distance, RngMode, TraceLevel
 from pytest_repro.settings import Settings, parse_choice, parse_count
-
-if TYPE_CHECKING:
-    from pytest_repro.tolerance.bounds import Tolerance
-
+from pytest_repro.tolerance.bounds import Tolerance, tolerance_from
 
 MARKER_ARGUMENTS: Mapping[str, str] = {
     "seed": "seed of `repro_generator` and of the global generators",
@@ -130,8 +126,6 @@ def _asked(arguments: Mapping[str, object], settings: Settings, origin: str) -> 
 
 
 def _tolerance(asked: object, origin: str) -> Tolerance:
-    from pytest_repro.tolerance.bounds import tolerance_from
-
     return tolerance_from(asked, origin=f"{origin} tolerance")
 
 

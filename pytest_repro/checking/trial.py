@@ -16,6 +16,7 @@ from pytest_repro.frameworks.framework import FrameworkAdapter
 from pytest_repro.frameworks.torch import TorchRecorder
 from pytest_repro.frameworks.values import value_from
 from pytest_repro.frameworks.watch import Watch, watch
+from pytest_repro.guard.pipeline_calls import watch_pipeline_calls
 from pytest_repro.model.baseline import Configuration, WeightsDigest
 from pytest_repro.model.ids import CheckId, IndexEntry, Ledger
 from pytest_repro.model.outcome import Observation, Reference
@@ -27,12 +28,12 @@ from pytest_repro.settings import parse_choice, parse_count
 from pytest_repro.tensors.digest import digest_leaves
 from pytest_repro.tensors.dtypes import DTYPES, coarsest
 from pytest_repro.tensors.record import owned
+from pytest_repro.tolerance.bounds import Tolerance, tolerance_from
 from pytest_repro.trace.components import ComponentWeights, digest_inputs, digest_settings
 from pytest_repro.trace.records import make_trace
 
 if TYPE_CHECKING:
     from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
-    from pytest_repro.tolerance.bounds import Tolerance
 
 
 class CheckCall(NamedTuple):
@@ -147,8 +148,6 @@ class Trial:
             self._watching.stop()
 
     def _watch_pipeline_calls(self) -> None:
-        from pytest_repro.guard.pipeline_calls import watch_pipeline_calls
-
         self._pipeline_calls = watch_pipeline_calls(self.book)
         self._pipeline_calls.__enter__()
 
@@ -330,8 +329,6 @@ class Trial:
         return whole, None
 
     def _tolerance(self, check: CheckId, tolerance: object) -> Tolerance:
-        from pytest_repro.tolerance.bounds import tolerance_from
-
         return tolerance_from(tolerance, origin=f"{check}, repro_check tolerance")
 
     def _name(self, name: str | None) -> str:

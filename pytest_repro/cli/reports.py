@@ -13,8 +13,8 @@ from pytest_repro.errors import StoreError, UsageError
 from pytest_repro.model.artefact import Judged
 from pytest_repro.report.document import ReadReport, read_report
 from pytest_repro.report.tables import Column, Table, number_text
-from pytest_repro.store.files import read_regular
 from pytest_repro.store.select import one_key, selects
+from pytest_repro.store.system import read_regular
 
 _REPORT = "report.json"
 

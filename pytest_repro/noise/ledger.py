@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_repro.model.baseline import LedgerDifference
@@ -243,7 +243,7 @@ class LedgerHasher:
     """
 
     def __init__(self) -> None:
-        self._draws = hashlib.sha256()
+        self._draws = sha256()
 
     def add(self, draw: Draw) -> None:
         """Take in the next draw."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_repro.errors import SettingError, WeightsError
-from pytest_repro.store.files import read_regular
+from pytest_repro.store.system import read_regular
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")

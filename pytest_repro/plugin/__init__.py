@@ -32,6 +32,7 @@ from pytest_repro.plugin.fixtures import (
     repro_watch,
 )
 from pytest_repro.plugin.item import (
+    pytest_collection_finish,
     pytest_fixture_setup,
     pytest_pyfunc_call,
     pytest_runtest_call,
@@ -40,10 +41,10 @@ from pytest_repro.plugin.item import (
     pytest_runtest_teardown,
 )
 from pytest_repro.plugin.options import add_options
-from pytest_repro.plugin.shared_fixtures import pytest_collection_finish
 from pytest_repro.plugin.state import PluginState, settings_of, state_of
 from pytest_repro.plugin.suite import add_suite_key, pytest_collection_modifyitems
 from pytest_repro.settings import TABLE
+from pytest_repro.store import system  # noqa: F401  taken before modules of tests are imported
 
 __all__ = [
     "pytest_collection_finish",
@@ -161,8 +162,7 @@ class _Reports:
         state = self._state
         state.rows.extend(rows)
         if report.passed:
-            state.passed.append(report.nodeid)
-            state.passed_checks.extend([row["check"] for row in rows])
+            state.passed.append(report.repro_test)
         missing = [row["check"] for row in rows if row["verdict"] == "missing"]
         if missing and hasattr(report, "wasxfail"):
             state.faults.append(missing_in_xfail_text(missing))

@@ -11,6 +11,7 @@ import pytest
 from pytest_repro.errors import ReproError, printable
 from pytest_repro.model.words import Distance, Verdict
 from pytest_repro.plugin.state import PluginState, settings_of, state_of
+from pytest_repro.store.system import now_text
 
 if TYPE_CHECKING:
     from pytest_repro.store.store import Store
@@ -42,7 +43,7 @@ def _finish(session: pytest.Session, state: PluginState) -> None:
         state.notes.extend([cost] if cost else [])
     if hasattr(config, "workeroutput") or config.getoption("collectonly"):
         return
-    passed = {*state.passed, *map(test_of, state.passed_checks)}
+    passed = set(state.passed)
     found = excused(state.rows, passed)
     if found:
         # Plugins that run a failed test again report the last attempt; ours were all judged.
@@ -136,10 +137,8 @@ def _store(config: pytest.Config) -> Store:
 def _write_reports(session: pytest.Session, state: PluginState, losses: list[str]) -> None:
     if state.reporting is None:
         return
-    from datetime import datetime, timezone
-
     idle = [row["check"] for row in state.rows if not row["verdict"]]
-    made_at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    made_at = now_text()
     # Who reads the report alone must see that it may not be all of the suite.
     notes = [*state.faults, *losses, *_cut_short(session)]
     try:

@@ -20,7 +20,7 @@ from pytest_repro.plugin.active import ActiveTest
 from pytest_repro.plugin.ask import without_capture
 from pytest_repro.plugin.equipment import is_test_case
 from pytest_repro.plugin.fixtures import GENERATORS
-from pytest_repro.plugin.identity import demand_inside_root, own_id
+from pytest_repro.plugin.identity import own_id
 from pytest_repro.plugin.reporting import entries_of_test, invocation_of
 from pytest_repro.plugin.rerunning import ItemRunner
 from pytest_repro.plugin.shared_fixtures import refuse_unseeded
@@ -53,7 +53,6 @@ def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
 
 
 def _activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
-    demand_inside_root(item)
     session = session_of(item.config)
     module, _, test = own_id(item).partition("::")
     arguments: dict[str, object] = {}
@@ -263,7 +262,7 @@ def report_phase(item: pytest.Item, active: ActiveTest, report: Any) -> None:
         active.has_passed = report.passed
         if not report.passed:
             _take_back(active, "the test failed after its checks")
-        report.repro = _rows(active)
+        report.repro, report.repro_test = _rows(active), active.spec.place
         if active.outcomes:
             describe_failure(report, active.outcomes)
         if state_of(item.config).reporting is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from pytest_repro.errors import UsageError
@@ -13,9 +15,29 @@ def own_id(item: pytest.Item) -> str:
     """The node id without what plugins append to it for a single run.
 
     xdist appends a group (``--dist loadgroup``) and pytest-repeat a number (``--count``). The same
-    test has the same baselines, however a run is shared out or repeated.
+    test has the same baselines, however a run is shared out or repeated. The module is the path of
+    the file from pytest's root folder, also where it is outside of it:
+    pytest's own id then names no folder.
+
+    Raises:
+        UsageError: No relative path leads to the file, for it is on another drive.
     """
-    return _without_count(item, _without_group(item))
+    node_id = _without_count(item, _without_group(item))
+    if item.path.is_relative_to(item.config.rootpath):
+        return node_id
+    return "::".join([_path_from_root(item), *node_id.split("::", 1)[1:]])
+
+
+def _path_from_root(item: pytest.Item) -> str:
+    root = item.config.rootpath
+    try:
+        return os.path.relpath(item.path, root).replace(os.sep, "/")
+    except ValueError:
+        raise UsageError(
+            f"{item.path}: no relative path leads to this test from pytest's root folder",
+            facts=(f"root folder  {root}",),
+            next_step="pytest --rootdir with a folder on the same drive",
+        ) from None
 
 
 def _without_group(item: pytest.Item) -> str:
@@ -35,27 +57,3 @@ def _without_count(item: pytest.Item, node_id: str) -> str:
     head, bracket, rest = node_id.rpartition("[")
     kept = rest.removesuffix("]").split("-")[:-2]  # the last two are step and count
     return f"{head}[{'-'.join(kept)}]" if kept and bracket else head
-
-
-def demand_inside_root(item: pytest.Item) -> None:
-    """Refuse a test whose file is not below pytest's root folder.
-
-    Its node id would not name the file, so two tests could share one baseline.
-
-    Raises:
-        UsageError: It is outside.
-    """
-    root = item.config.rootpath
-    if item.path.is_relative_to(root):
-        return
-    raise UsageError(
-        f"{item.path}: a test outside of pytest's root folder has no id that names its file",
-        facts=(f"root folder  {root}",),
-        next_step=f"pytest --rootdir={_common_folder(item)}, or move the ini file up",
-    )
-
-
-def _common_folder(item: pytest.Item) -> str:
-    import os
-
-    return os.path.commonpath([item.path.parent, item.config.rootpath])

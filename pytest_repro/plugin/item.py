@@ -12,6 +12,17 @@ from pytest_repro.plugin.shared_fixtures import isolated_if_shared
 from pytest_repro.plugin.state import state_of
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note which fixtures the repro tests use, and import what judges them before any fixture."""
+    shared = state_of(session.config).shared
+    for item in session.items:
+        asked = getattr(item, "fixturenames", ())
+        if not FIXTURES.isdisjoint(asked) or next(item.iter_markers("repro"), None) is not None:
+            shared.update(asked)
+    if shared and not session.config.getoption("collectonly"):
+        import pytest_repro.plugin.conclusion  # noqa: F401  a fixture may replace functions
+
+
 # The innermost wrapper: before every fixture, but after the wrappers (logging's) whose teardown
 # relies on their setup having run.
 @pytest.hookimpl(wrapper=True, trylast=True)

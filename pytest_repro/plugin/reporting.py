@@ -206,7 +206,7 @@ class Reporting:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    from pytest_repro.store.files import read_regular
+    from pytest_repro.store.system import read_regular
 
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(read_regular(path)).hexdigest()

@@ -14,20 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_repro.plugin.fixtures import FIXTURES
 from pytest_repro.plugin.state import state_of
 
 if TYPE_CHECKING:
     from pytest_repro.guard.events import RandomnessEvent
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note which fixtures the repro tests use."""
-    shared = state_of(session.config).shared
-    for item in session.items:
-        asked = getattr(item, "fixturenames", ())
-        if not FIXTURES.isdisjoint(asked) or next(item.iter_markers("repro"), None) is not None:
-            shared.update(asked)
 
 
 @contextmanager

@@ -52,8 +52,7 @@ class PluginState:
         origin: How this process was started, where tests run again in fresh ones.
         keeper: In a fresh process: keeps what its one test observed.
         rows: Every check of the run.
-        passed: Node ids of tests of ours that passed.
-        passed_checks: Ids of the checks of those tests.
+        passed: Ids of the repro tests that passed.
         faults: Sentences that fail the run.
         notes: Sentences that do not.
         lines: Where reports were written.
@@ -75,7 +74,6 @@ class PluginState:
     keeper: Keeper | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
     passed: list[str] = field(default_factory=list)
-    passed_checks: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)

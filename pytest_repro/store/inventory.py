@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from pytest_repro.errors import StoreError
 from pytest_repro.model.words import Word
 from pytest_repro.store import manifest as codec
-from pytest_repro.store.files import NotAFile, corrupt, is_lfs_pointer, open_regular, read_regular
+from pytest_repro.store.files import corrupt, is_lfs_pointer
 from pytest_repro.store.layout import holds_manifests
+from pytest_repro.store.system import NotAFile, read_regular
 
 _TENSOR = re.compile(r"tensors/([0-9a-f]{2})/(\1[0-9a-f]{62})\.safetensors")
 _RECORD = re.compile(r"records/([0-9a-f]{2})/(\1[0-9a-f]{62})\.jsonl\.gz")
@@ -127,8 +128,7 @@ def _walk(folder: Path) -> Iterator[FoundFile]:
 
 def is_pointer(file: FoundFile) -> bool:
     """Whether the file is a git-lfs pointer: its content was not pulled."""
-    with open_regular(file.path) as opened:
-        return is_lfs_pointer(opened.read(_POINTER_BYTES))
+    return is_lfs_pointer(read_regular(file.path, _POINTER_BYTES))
 
 
 def read_manifest(file: FoundFile, *, where: str) -> codec.Manifest:

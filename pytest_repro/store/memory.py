@@ -10,9 +10,9 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from pytest_repro.store.files import write_bytes
 from pytest_repro.store.inventory import FoundFile
 from pytest_repro.store.layout import SCHEMA
+from pytest_repro.store.system import write_bytes
 
 _FORMAT = 1
 _SETTLED_S = 2.0

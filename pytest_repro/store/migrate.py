@@ -21,7 +21,7 @@ from pytest_repro.environment.key import (
 from pytest_repro.errors import CorruptBaseline, EnvironmentFault, StoreError
 from pytest_repro.model.baseline import Baseline, Environment, Fact
 from pytest_repro.model.ids import EnvironmentKey, IndexEntry
-from pytest_repro.store.files import NotAFile, corrupt, read_regular
+from pytest_repro.store.files import corrupt
 from pytest_repro.store.inventory import FileKind, FoundFile, delete_files, list_files
 from pytest_repro.store.manifest import (
     baseline_from_block,
@@ -34,6 +34,7 @@ from pytest_repro.store.manifest import (
     text_from,
 )
 from pytest_repro.store.store import Store
+from pytest_repro.store.system import NotAFile, read_regular
 
 _OLD_SCHEMA = "schema: 1"
 

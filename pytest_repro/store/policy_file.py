@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pytest_repro.errors import PolicyError
-from pytest_repro.store.files import open_regular
+from pytest_repro.store.system import read_regular
 from pytest_repro.tolerance.policy import Block, Entry, Place, Policy, Series, policy_from
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ class _Composer(yaml.SafeLoader):
 
 def _read(path: Path, place: Place) -> str:
     try:
-        with open_regular(path) as file:
-            content = file.read(SIZE_LIMIT_BYTES + 1)
+        content = read_regular(path, SIZE_LIMIT_BYTES + 1)
     except OSError as error:
         raise place.error(1, f"the policy cannot be read: {error.strerror or error}") from None
     if len(content) > SIZE_LIMIT_BYTES:

@@ -8,7 +8,6 @@ one; manifests are merged under a lock on their folder, so several workers may r
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,19 +16,25 @@ from pytest_repro.errors import CorruptBaseline, StoreError
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, TensorRecord
 from pytest_repro.store import manifest as codec
 from pytest_repro.store.files import (
-    NotAFile,
     corrupt,
     decode_rows,
     decode_tensor,
     encode_rows,
+    encode_tensor,
     folder_lock,
-    read_regular,
-    save_tensors,
-    tensor_arrays,
-    write_bytes,
-    write_whole,
 )
 from pytest_repro.store.layout import RECORDS, TENSORS, Layout, holds_manifests
+from pytest_repro.store.system import (
+    NotAFile,
+    is_file,
+    is_folder,
+    is_there,
+    make_folder,
+    names_in,
+    read_regular,
+    remove_file,
+    write_bytes,
+)
 
 if TYPE_CHECKING:
     from pytest_repro.model.baseline import Baseline
@@ -64,13 +69,14 @@ class Store(Layout):
         return self._keys
 
     def _list_keys(self) -> Iterator[EnvironmentKey]:
-        if not self.folder.exists():
+        if not is_there(self.folder):
             return
-        for hardware in self.folder.iterdir():
-            if hardware.name not in (TENSORS, RECORDS) and hardware.is_dir():
-                for framework in hardware.iterdir():
-                    if framework.is_dir():
-                        yield EnvironmentKey(hardware.name, framework.name)
+        for hardware in names_in(self.folder):
+            folder = self.folder / hardware
+            if hardware not in (TENSORS, RECORDS) and is_folder(folder):
+                for framework in names_in(folder):
+                    if is_folder(folder / framework):
+                        yield EnvironmentKey(hardware, framework)
 
     def modules(self, key: EnvironmentKey) -> tuple[str, ...]:
         """The test modules that have a manifest under ``key``, sorted.
@@ -176,7 +182,7 @@ class Store(Layout):
         return self._texts[place]
 
     def _read_text(self, path: Path) -> str | None:
-        if not path.is_file() and not os.path.lexists(path):
+        if not is_there(path):
             return None
         self.refuse_outside(path)
         with self._naming("cannot read a manifest", path):
@@ -189,7 +195,7 @@ class Store(Layout):
             CorruptBaseline: A git-lfs pointer, truncated, garbled, or another digest.
         """
         path = self.tensor_path(digest)
-        if not os.path.lexists(path):
+        if not is_there(path):
             return None
         self.refuse_outside(path)
         with self._naming("cannot read a tensor", path):
@@ -203,7 +209,7 @@ class Store(Layout):
             CorruptBaseline: The file cannot be read.
         """
         path = self.record_path(digest)
-        if not os.path.lexists(path):
+        if not is_there(path):
             return None
         self.refuse_outside(path)
         with self._naming("cannot read a trace", path):
@@ -219,9 +225,9 @@ class Store(Layout):
         for digest, rows in records.items():
             path = self.record_path(digest)
             with self._naming("cannot write a trace", path):
-                if not path.is_file():
+                if not is_file(path):
                     self.refuse_outside(path)
-                    path.parent.mkdir(parents=True, exist_ok=True)
+                    make_folder(path.parent)
                     write_bytes(path, encode_rows(rows))
 
     def write(
@@ -245,7 +251,7 @@ class Store(Layout):
             for record in tensors:
                 self._write_tensor(record)
             self.refuse_outside(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with folder_lock(path.parent):
                 return self._merge(path, (key, module), baselines)
 
@@ -278,7 +284,7 @@ class Store(Layout):
         manifest = codec.Manifest(place[0], place[1], tuple(entries.values()))
         text = codec.encode_manifest(manifest)
         if text != old:
-            write_whole(path, lambda temporary: temporary.write_bytes(text.encode("utf-8")))
+            write_bytes(path, text.encode("utf-8"))
         self._keys = None
         self._texts[place] = text
         self._indexes.pop(place, None)
@@ -301,7 +307,7 @@ class Store(Layout):
             if kept:
                 self._store_entries(path, (key, module), kept, old)
             elif old is not None:
-                path.unlink()
+                remove_file(path)
                 self._forget((key, module))
             return len(have) - len(kept)
 
@@ -312,12 +318,11 @@ class Store(Layout):
 
     def _write_tensor(self, record: TensorRecord) -> None:
         path = self.tensor_path(record.digest)
-        if path.is_file() and self._holds(path, record):
+        if is_file(path) and self._holds(path, record):
             return
         self.refuse_outside(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = tensor_arrays(record)
-        write_whole(path, lambda temporary: save_tensors(arrays, temporary))
+        make_folder(path.parent)
+        write_bytes(path, encode_tensor(record))
 
     def _holds(self, path: Path, record: TensorRecord) -> bool:
         """Whether the file is the record already; a broken one is written again."""

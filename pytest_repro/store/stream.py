@@ -7,12 +7,11 @@ noise in any case.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_repro.store.files import open_regular
+from pytest_repro.store.system import read_regular
 
 _TAIL_BYTES = 1 << 17
 _BEGIN = re.compile(r"^environments:\n", re.MULTILINE)
@@ -37,10 +36,7 @@ class RecordedStream:
 def read_streams(manifest: Path) -> tuple[RecordedStream, ...]:
     """The streams of a manifest's environments; none where the file cannot be read."""
     try:
-        with open_regular(manifest) as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            tail = file.read().decode("utf-8", "replace")
+        tail = read_regular(manifest, _TAIL_BYTES, from_end=True).decode("utf-8", "replace")
     except OSError:
         return ()
     begin = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def digest_array(dtype_name: str, array: NDArray[Any]) -> Digest:
     if not array.flags.c_contiguous:
         raise ValueError("array is not C-contiguous; make a record of it first")
     shape = ",".join(str(length) for length in array.shape)
-    hasher = hashlib.sha256(f"{_TENSOR}\n{dtype_name}\n{shape}\n".encode("ascii"))
+    hasher = sha256(f"{_TENSOR}\n{dtype_name}\n{shape}\n".encode("ascii"))
     # Through uint8, because the buffer protocol knows no bfloat16; flat, because it casts no 0-d.
     hasher.update(array.ravel().view(np.uint8).data)
     return Digest(hasher.hexdigest())
@@ -53,7 +53,7 @@ def digest_leaves(
     pairs, kinds = tuple(leaves), tuple(structure)
     if len(pairs) == 1 and pairs[0][0] == "" and not kinds:
         return pairs[0][1]
-    hasher = hashlib.sha256(f"{_STRUCTURED if kinds else _VALUE}\n".encode("ascii"))
+    hasher = sha256(f"{_STRUCTURED if kinds else _VALUE}\n".encode("ascii"))
     for path, kind in kinds:
         hasher.update(b"%b~%b\n" % (_framed(path), _framed(kind)))
     for path, digest in pairs:
@@ -68,7 +68,7 @@ def _framed(text: str) -> bytes:
 
 def digest_text(text: str) -> Digest:
     """SHA-256 over the line ``pytest-repro text 1`` and ``text`` in UTF-8."""
-    return Digest(hashlib.sha256(f"{_TEXT}\n".encode("ascii") + _encode(text)).hexdigest())
+    return Digest(sha256(f"{_TEXT}\n".encode("ascii") + _encode(text)).hexdigest())
 
 
 def _encode(text: str) -> bytes:

@@ -285,7 +285,7 @@ def test_a_folder_in_the_place_of_a_manifest_is_named_by_every_command(tmp_path,
     assert run(tmp_path, *command.split()) == 3
     captured = capsys.readouterr()
     said = captured.out + captured.err
-    assert "a folder stands in the place of a file" in said
+    assert "a folder is in the place of a file" in said
     assert said.count(where) == (1 if command == "verify" else 2)  # where it is, and what to do
 
 

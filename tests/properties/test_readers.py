@@ -250,9 +250,8 @@ def test_every_reader_answers_or_refuses_what_is_damaged(name, data):
 
 
 def _tensor_file() -> bytes:
-    from safetensors.numpy import save
 
-    return save(files.tensor_arrays(RECORD))
+    return files.encode_tensor(RECORD)
 
 
 def _header(text: str, *, length: int | None = None) -> bytes:

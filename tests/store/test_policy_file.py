@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import tracemalloc
 from pathlib import Path
@@ -13,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_repro.errors import PolicyError
+from pytest_repro.store import system
 from pytest_repro.store.policy_file import SIZE_LIMIT_BYTES, load_policy
 from pytest_repro.tensors.compare import compare_records
 from pytest_repro.tensors.record import make_record
@@ -190,7 +190,7 @@ def test_a_thousand_rules_are_read(tmp_path):
 def test_what_is_no_file_is_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "broken").symlink_to(tmp_path / "gone")
-    for name, why in (("folder", "a folder stands"), ("broken", "No such file")):
+    for name, why in (("folder", "a folder is in"), ("broken", "No such file")):
         with pytest.raises(PolicyError, match=why) as caught:
             load_policy(tmp_path / name)
         assert name in caught.value.where
@@ -203,7 +203,7 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path, monkeypatch):
     def denied(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(os, "open", denied)
+    monkeypatch.setattr(system._os, "open", denied)
     with pytest.raises(PolicyError, match="Permission denied"):
         load_policy(path)
 

@@ -11,7 +11,9 @@ import time
 
 import pytest
 
-from pytest_repro.store.files import folder_lock, read_regular, write_bytes
+from pytest_repro.store import system
+from pytest_repro.store.files import folder_lock
+from pytest_repro.store.system import read_regular, write_bytes
 
 WITHOUT = """
 import os, sys
@@ -63,7 +65,7 @@ def test_a_folder_that_cannot_be_synced_is_written_all_the_same(tmp_path, monkey
             raise OSError(errno.EINVAL, "Invalid argument")
         really(handle)
 
-    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(system._os, "fsync", fsync)
     write_bytes(tmp_path / "file", b"content")
     assert read_regular(tmp_path / "file") == b"content"
 
@@ -72,7 +74,7 @@ def test_a_full_disk_while_syncing_is_still_an_error(tmp_path, monkeypatch):
     def fsync(handle):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(system._os, "fsync", fsync)
     with pytest.raises(OSError, match="No space left"):
         write_bytes(tmp_path / "file", b"content")
     assert list(tmp_path.iterdir()) == []

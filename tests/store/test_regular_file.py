@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import socket
-from pathlib import Path
 
 import pytest
 
 from pytest_repro.checking.accept import open_observed
 from pytest_repro.errors import CorruptBaseline, PolicyError, StoreError, WeightsError
 from pytest_repro.pipelines.source import check_weight_files
-from pytest_repro.store.files import NotAFile, open_regular, read_regular
+from pytest_repro.store import system
 from pytest_repro.store.policy_file import load_policy
 from pytest_repro.store.stream import read_streams
+from pytest_repro.store.system import NotAFile, read_regular
 from tests.cli.stores import CLEAN, IMAGE, OLD, fill, store_in, tensor_file
 from tests.waiting import OutOfTime, at_most_s
 
@@ -63,8 +63,8 @@ def test_a_file_is_read_and_what_is_none_is_named(tmp_path, other):
     assert read_regular(path) == read_regular(link) == b"bytes"
     make(path)
     for place in (path, link):
-        with pytest.raises(NotAFile, match=f"{word} stands in the place of a file"):
-            open_regular(place)
+        with pytest.raises(NotAFile, match=f"{word} is in the place of a file"):
+            read_regular(place)
 
 
 def test_what_is_absent_is_no_other_thing(tmp_path):
@@ -77,9 +77,9 @@ def test_a_file_exchanged_for_a_pipe_after_the_first_look_is_refused(tmp_path, m
     plain.touch()
     os.mkfifo(pipe)
     looked = plain.stat()
-    monkeypatch.setattr(Path, "stat", lambda self: looked)
+    monkeypatch.setattr(system._os, "stat", lambda path: looked)
     with pytest.raises(NotAFile, match="a named pipe"):
-        open_regular(pipe)
+        read_regular(pipe)
 
 
 def test_the_control_a_pipe_opened_as_a_file_is_waits_for_ever(tmp_path):
@@ -103,7 +103,7 @@ def test_a_manifest_that_is_none_is_corrupt(tmp_path, other):
     ):
         with pytest.raises(CorruptBaseline) as caught:
             read(store_in(tmp_path))
-        assert caught.value.facts == (f"{word} stands in the place of a file",)
+        assert caught.value.facts == (f"{word} is in the place of a file",)
         assert caught.value.where == store_in(tmp_path).shown(path)
         assert caught.value.next_step.startswith("git checkout")
     with pytest.raises(NotAFile):

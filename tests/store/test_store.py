@@ -12,6 +12,7 @@ import pytest
 
 from pytest_repro.errors import CorruptBaseline, StoreError
 from pytest_repro.model.ids import EnvironmentKey
+from pytest_repro.store import system
 from pytest_repro.store.store import Store
 from tests.store.stored import KEY, MODULE, baseline_of
 
@@ -108,10 +109,10 @@ def test_a_failed_write_leaves_the_old_manifest_and_no_rubbish(store, monkeypatc
     path = store.manifest_path(KEY, MODULE)
     before = path.read_bytes()
 
-    def full(self, target):
-        raise OSError(28, "No space left on device", str(self))
+    def full(source, target):
+        raise OSError(28, "No space left on device", source)
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(system._os, "replace", full)
     with pytest.raises(StoreError, match="No space left"):
         put(store, [1.0], name="b")
     monkeypatch.undo()

@@ -253,11 +253,11 @@ def test_a_folder_that_cannot_be_written_fails_the_recording(project, monkeypatc
     before = project.files()
     write(project, "np.ones(3)")
 
-    def refuse(path, write):
+    def refuse(path, data):
         raise PermissionError(13, "Permission denied", str(path))
 
     with monkeypatch.context() as planted:
-        planted.setattr(store, "write_whole", refuse)
+        planted.setattr(store, "write_bytes", refuse)
         ran = project.run("--repro-update")
     assert ran.exit_code == 1
     assert "cannot write a baseline" in ran.text
@@ -387,7 +387,7 @@ def test_a_named_pipe_instead_of_a_file_is_corrupt_and_is_not_waited_for(project
             ran = project.run(*arguments)
         assert ran.exit_code == 1
         assert ran.verdicts == {"test_value::value": "corrupt"}, ran.text
-        assert "a named pipe stands in the place of a file" in ran.failure
+        assert "a named pipe is in the place of a file" in ran.failure
         assert path.relative_to(project.folder).as_posix() in ran.failure
         assert path.is_fifo()
         assert project.files() == before
@@ -404,7 +404,7 @@ def test_a_named_pipe_instead_of_the_policy_is_refused_and_is_not_waited_for(pro
     with at_most_s(60):
         ran = project.run()
     assert ran.exit_code == 1
-    assert "a named pipe stands in the place of a file" in ran.failure
+    assert "a named pipe is in the place of a file" in ran.failure
     assert re.search(r"\bwhere +baselines/policy.yaml", ran.failure)
     assert "passed" not in ran.counts
     (project.baselines / "policy.yaml").unlink()

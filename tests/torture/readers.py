@@ -210,9 +210,8 @@ def _report() -> bytes:
 
 
 def _tensor_file(record: TensorRecord) -> bytes:
-    from safetensors.numpy import save
 
-    data: bytes = save(files.tensor_arrays(record))
+    data: bytes = files.encode_tensor(record)
     return data
 
 
