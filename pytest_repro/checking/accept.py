@@ -262,11 +262,30 @@ def accept(observed: Store, target: Store, chosen: Iterable[Candidate]) -> int:
         if not one.refusal and not one.is_stored:
             groups.setdefault((one.key, one.observed.check.module), []).append(one.observed)
     for (key, module), baselines in groups.items():
-        for baseline in baselines:
-            target.write_tensors(_tensors(observed, baseline))
-            target.write_rows(records_of(observed, baseline))
-        target.write(key, module, baselines, ())
+        _copy(observed, target, key, module, baselines)
     return sum(len(baselines) for baselines in groups.values())
+
+
+def join_observed(sources: Iterable[Store], target: Store) -> None:
+    """Copy the observed values of several reports into one folder.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+    for source in sources:
+        keys = source.keys()
+        for key in keys:
+            for module in source.modules(key):
+                _copy(source, target, key, module, source.manifest(key, module))
+
+
+def _copy(
+    source: Store, target: Store, key: EnvironmentKey, module: str, baselines: Sequence[Baseline]
+) -> None:
+    for baseline in baselines:
+        target.write_tensors(_tensors(source, baseline))
+        target.write_rows(records_of(source, baseline))
+    target.write(key, module, baselines, ())
 
 
 def _tensors(observed: Store, baseline: Baseline) -> Iterable[TensorRecord]:

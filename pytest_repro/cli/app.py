@@ -13,6 +13,7 @@ from click.shell_completion import ShellComplete, get_completion_class
 from pytest_repro.cli.keep import (
     accept_,
     gc,
+    merge_,
     migrate_,
     policy_check,
     policy_explain,
@@ -85,6 +86,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     policy,
     verify_,
     accept_,
+    merge_,
     rename_,
     migrate_,
     prune_,

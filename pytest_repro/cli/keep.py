@@ -11,7 +11,13 @@ from pathlib import Path
 
 import click
 
-from pytest_repro.checking.accept import accept, candidates_of, open_observed
+from pytest_repro.checking.accept import (
+    OBSERVED,
+    accept,
+    candidates_of,
+    join_observed,
+    open_observed,
+)
 from pytest_repro.cli.options import (
     DONE_OR_SHOWN,
     UNREADABLE,
@@ -36,6 +42,7 @@ from pytest_repro.model.ids import EnvironmentKey
 from pytest_repro.pipelines.cache import cache_folder
 from pytest_repro.report.changes import Questions, candidate_lines
 from pytest_repro.report.document import ReadReport
+from pytest_repro.report.folder import counted, join_contents, prepare_folder, write_folder
 from pytest_repro.report.tables import Column, Table, count_text, json_text
 from pytest_repro.store.inventory import delete_files
 from pytest_repro.store.memory import Memory, load_memory
@@ -303,6 +310,42 @@ def _candidates_json(found: Sequence[Candidate]) -> str:
         for one in found
     ]
     return json_text("accept", checks=rows)
+
+
+@command(
+    "merge",
+    examples=(
+        Example("pytest-repro merge shard-1 shard-2 -o report", "One report of two shards."),
+        Example("pytest-repro merge cpu ascend -o report", "Two machines side by side."),
+        Example("pytest-repro merge shards/* -o report", "All reports of a folder."),
+    ),
+    exit_codes=(
+        (ExitCode.OK, "done"),
+        (ExitCode.BASELINE, "a report was changed after its run, or cannot be read"),
+    ),
+)
+@click.argument("reports", metavar="DIR...", nargs=-1, required=True, type=click.Path())
+@click.option("--output", "-o", metavar="DIR", required=True, help="Folder of the new report.")
+@with_place
+def merge_(out: Output, place: Place, reports: tuple[str, ...], output: str) -> ExitCode:
+    """Join the reports of several shards or machines.
+
+    DIR is a folder that pytest --repro-report DIR wrote. Reads every report as accept does, so a
+    report that was changed after its run is refused. The new report can be accepted as a whole.
+    """
+    target = Path(output)
+    if target.resolve() in {Path(one).resolve() for one in reports}:
+        raise UsageError(f"--output: {output} is one of the reports to merge")
+    read = {one: read_folder(Path(one)) for one in reports}
+    observed = [open_observed(Path(name), one.files) for name, one in read.items()]
+    contents = join_contents(read)
+    prepare_folder(target, "--output")
+    join_observed(observed, Store(target / OBSERVED, root=target))
+    line = write_folder(target, contents, [place.target()])
+    keys = [str(one["key"]) for one in contents.entries]
+    out.line(f"{count_text(len(reports), 'report')} merged; {counted(contents.entries, keys)}")
+    out.line(line)
+    return ExitCode.OK
 
 
 @command(

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from pytest_repro.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from pytest_repro.plugin.active import ActiveTest
@@ -19,8 +14,6 @@ if TYPE_CHECKING:
     from pytest_repro.settings import Settings
 
 
-_DOCUMENT, _PAGE, _OBSERVED = "report.json", "index.html", "observed"
-_OURS = frozenset({_DOCUMENT, _PAGE, _OBSERVED})
 _FOLDER = "repro_report"
 
 
@@ -84,23 +77,10 @@ class Reporting:
             UsageError: There are other things in it.
             StoreError: It cannot be written.
         """
-        if self.folder is None:
-            return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            foreign = sorted(one.name for one in self.folder.iterdir() if one.name not in _OURS)
-            if foreign:
-                raise UsageError(
-                    f"--repro-report: {self.folder} holds other things than a report",
-                    facts=tuple(foreign[:4]),
-                    next_step="name a new folder, or one of an earlier report",
-                )
-            (self.folder / _DOCUMENT).unlink(missing_ok=True)
-            (self.folder / _PAGE).unlink(missing_ok=True)
-            if (self.folder / _OBSERVED).exists():
-                shutil.rmtree(self.folder / _OBSERVED)
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
+        if self.folder is not None:
+            from pytest_repro.report.folder import prepare_folder
+
+            prepare_folder(self.folder, "--repro-report")
 
     def tell_worker(self, node: Any) -> None:
         """Say to a worker where artefacts go; nowhere, if it does not share our disk."""
@@ -131,99 +111,22 @@ class Reporting:
         Raises:
             StoreError: The folder or the summary cannot be written.
         """
+        from pytest_repro.report.folder import Contents, unwritable, write_folder
         from pytest_repro.report.summary import summary_text
+        from pytest_repro.store.store import Store
 
         self._notes.extend(notes)
         lines = []
         entries = sorted(self._checks.values(), key=lambda one: str(one["check"]))
+        contents = Contents(entries, self._sites, made_at, self._notes, sorted(idle))
         if self.folder is not None:
-            try:
-                lines.append(self._write_report(self.folder, entries, sorted(idle), made_at))
-            except OSError as error:
-                raise _unwritable(self.folder, error) from error
+            baselines = Store(self._baselines, root=self._root)
+            lines.append(write_folder(self.folder, contents, [baselines]))
         if self._summary is not None:
             try:
                 self._summary.parent.mkdir(parents=True, exist_ok=True)
-                text = summary_text(entries, sorted(idle), self._notes)
+                text = summary_text(entries, contents.idle, self._notes)
                 self._summary.write_text(text, encoding="utf-8")
             except OSError as error:
-                raise _unwritable(self._summary, error) from error
+                raise unwritable(self._summary, error) from error
         return lines
-
-    def _write_report(
-        self, folder: Path, entries: list[dict[str, Any]], idle: list[str], made_at: str
-    ) -> str:
-        from pytest_repro.report.document import read_report, report_text
-
-        self._drop_unkept(folder, entries)
-        text = report_text(
-            entries,
-            self._sites,
-            tool=_tool(),
-            made_at=made_at,
-            files=_digests(folder),
-            notes=self._notes,
-            idle=idle,
-        )
-        (folder / _DOCUMENT).write_text(text, encoding="utf-8")
-        document = read_report(text, where=_DOCUMENT).document
-        try:
-            from pytest_repro.report.html import page_text
-        except ImportError as error:
-            return (
-                f"report: {folder / _DOCUMENT}; the page needs {error.name}: "
-                "pip install 'pytest-repro[report]'"
-            )
-        page = page_text(document, self._tensors(folder))
-        (folder / _PAGE).write_text(page, encoding="utf-8")
-        return f"report: {folder / _PAGE}"
-
-    def _tensors(self, folder: Path) -> Any:
-        from pytest_repro.store.store import Store
-
-        stores = [Store(folder / _OBSERVED, root=folder), Store(self._baselines, root=self._root)]
-        return lambda digest: next(
-            (found for store in stores if (found := store.tensor(digest)) is not None), None
-        )
-
-    def _drop_unkept(self, folder: Path, entries: list[dict[str, Any]]) -> None:
-        """A worker that was lost may have sent a verdict and never named its tensors."""
-        from pytest_repro.model.ids import EnvironmentKey
-        from pytest_repro.store.store import Store
-
-        store = Store(folder / _OBSERVED, root=folder)
-        lost = 0
-        for entry in entries:
-            if not entry.get("runs"):
-                continue
-            module, _, rest = str(entry["check"]).partition("::")
-            key = EnvironmentKey(*str(entry["key"]).split("/"))
-            if rest not in store.index(key, module):
-                lost += 1
-                del entry["runs"]
-        if lost:
-            self._notes.append(f"{lost} observed values are missing: a worker was lost")
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    from pytest_repro.store.system import read_regular
-
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(read_regular(path)).hexdigest()
-        for path in sorted((folder / _OBSERVED).rglob("*.yaml"))
-    }
-
-
-def _tool() -> str:
-    from importlib.metadata import version
-
-    return f"pytest-repro {version('pytest-repro')}"
-
-
-def _unwritable(path: Path, error: OSError) -> StoreError:
-    return StoreError(
-        "the report cannot be written",
-        facts=(f"{type(error).__name__}: {error.strerror or error}",),
-        where=str(path),
-        next_step="check the folder's permissions and free space, then run again",
-    )

@@ -121,7 +121,7 @@ def _views(
         drawn = [asdict(one) for one in _drawn(check, tensors)]
         if drawn:
             left -= len(json.dumps(drawn))
-            yield str(check["check"]), drawn
+            yield f"{check['key']} {check['check']}", drawn
 
 
 def _drawn(check: Mapping[str, Any], tensors: Tensors) -> Iterator[TensorView]:

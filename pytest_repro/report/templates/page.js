@@ -110,7 +110,7 @@ function detail(check) {
     ...section("Why", ...list(sentences)),
     ...section("Where it began", ...list(check.began)),
     ...section("Growth over the steps", ...growth(check.growth)),
-    ...(DATA.views[check.check] ?? []).flatMap(view),
+    ...(DATA.views[`${check.key} ${check.check}`] ?? []).flatMap(view),
     ...section("Figures", ...figures(check)),
     ...section("Noise", ...ledger(check.draws)),
     ...section("Environments", ...environments(check)),
