@@ -29,7 +29,7 @@ class StoredDrift:
 
     Attributes:
         check, path: Which tensor.
-        pairs: How many pairs hold other bits.
+        pairs: How many pairs hold different bits.
         predicted_rel_l2: Largest envelope among their baselines.
         observed_rel_l2: Largest distance.
         worst_ratio: Largest observed over predicted, pair by pair, by rel_l2.

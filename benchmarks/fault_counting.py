@@ -75,7 +75,7 @@ class FaultResult:
         alone: What ``fallback`` would say beside the home environment's own baseline, where no
             drift of another SIMD level is added: the size of the fault itself.
         release: What it says beside baselines of the same hardware made by other MindSpore
-            versions that give other bits, the one that says least; ``None`` where there is none.
+            versions that give different bits, the one that says least; ``None`` without one.
     """
 
     fault: str

@@ -43,7 +43,7 @@ def stored_lines(stored: Sequence[StoredDrift]) -> Iterator[str]:
     yield ""
     yield (
         "From the stored baselines, over ordered pairs of keys that differ in SIMD level alone and "
-        "hold other bits; largest figures. `refused`: a factor of "
+        "hold different bits; largest figures. `refused`: a factor of "
         f"{DEFAULT_FACTOR:g} exceeds the dtype's ceiling, so that a fallback is not judged."
     )
     yield ""

@@ -12,7 +12,7 @@ __all__ = ["Named", "Part", "named_in", "right_parts"]
 
 _CAUSE = re.compile(r"^'[^']*': drift \(gate \w+, cause (\w+)\)", re.MULTILINE)
 _STEP = re.compile(r"first step that differs: (\S+) step (\d+)")
-_CELL = re.compile(r"first cell: (\S+) \(")
+_CELL = re.compile(r"first cell that differs: (\S+) \(")
 _TENSORS = re.compile(
     r"^\s*(?:cause\s+)?(\w+): \d+ of \d+ tensors differ\n\s+(\S+): ", re.MULTILINE
 )

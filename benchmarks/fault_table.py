@@ -130,8 +130,8 @@ def _by_distance(score: Score) -> Iterator[str]:
     if judged:
         caught = sum(ruling.caught for ruling in judged)
         yield (
-            "Beside the baselines of the same hardware by MindSpore versions that give other bits, "
-            f"the fallback catches {caught} of {len(judged)} ({_percent(caught, len(judged))})."
+            "Beside the baselines of the same hardware by MindSpore versions that give different "
+            f"bits, the fallback catches {caught} of {len(judged)} ({_percent(caught, len(judged))})."
         )
         yield ""
 

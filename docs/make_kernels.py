@@ -112,7 +112,7 @@ def _pairs(found: dict[str, Kernels], store: Store) -> Iterator[str]:
     yield ""
     yield "For two releases on one SIMD level, and for two SIMD levels of one release: the kernels that"
     yield "differ here, the recorded checks that differ, and the cells in which the recorded traces differ"
-    yield "first (equal inputs, other outputs). A cell is explained if a kernel that it uses differs. The"
+    yield "first (equal inputs, different outputs). A cell is explained if a kernel that it uses differs. The"
     yield "baselines were recorded on another machine of the same SIMD levels, whose L2 cache may have"
     yield "another size; where that is why a check differs, the kernels here cannot show it."
     yield ""

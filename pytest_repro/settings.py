@@ -54,7 +54,7 @@ def parse_count(text: object, *, origin: str, least: int) -> int:
     except (TypeError, ValueError):
         raise SettingError(f"{origin}: {text!r} is not a whole number") from None
     if number < least:
-        raise SettingError(f"{origin}: {number} is below {least}")
+        raise SettingError(f"{origin}: {number} is too small, the least is {least}")
     return int(number)
 
 
@@ -122,7 +122,7 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
     text: Callable[[str], str] = lambda name: str(texts[name][0])  # noqa: E731
     if not text("baselines").strip():
         # It would be the root folder itself, with tensors and manifests among the sources.
-        raise SettingError(f"{texts['baselines'][1]}: {text('baselines')!r} names no folder")
+        raise SettingError(f"{texts['baselines'][1]}: {text('baselines')!r} is not a folder name")
     adopts_envelope = texts["envelope"][0] == AUTO
     settings = Settings(
         update=choice("update", UpdateMode),

@@ -126,7 +126,9 @@ def test_the_choices_of_a_setting_are_the_words_that_it_takes():
 def test_the_least_number_is_taken_and_one_less_is_refused(name, least):
     field = name.replace("-", "_")
     assert getattr(settings_from({name: str(least)}, {}), field) == least
-    with pytest.raises(SettingError, match=f"^--repro-{name}: {least - 1} is below {least}$"):
+    with pytest.raises(
+        SettingError, match=f"^--repro-{name}: {least - 1} is too small, the least is {least}$"
+    ):
         settings_from({name: str(least - 1)}, {})
 
 
@@ -161,9 +163,9 @@ def test_a_choice_is_read_by_its_word_only():
 
 @pytest.mark.parametrize("empty", ["", "  "])
 def test_the_root_folder_itself_is_no_folder_of_baselines(empty):
-    with pytest.raises(SettingError, match=f"^--repro-baselines: '{empty}' names no folder$"):
+    with pytest.raises(SettingError, match=f"^--repro-baselines: '{empty}' is not a folder name$"):
         settings_from({"baselines": empty}, {})
-    with pytest.raises(SettingError, match=r"^ini key repro_baselines: '  ' names no folder$"):
+    with pytest.raises(SettingError, match=r"^ini key repro_baselines: '  ' is not a folder name$"):
         settings_from({}, {"baselines": "  "})
 
 

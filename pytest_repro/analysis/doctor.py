@@ -42,8 +42,8 @@ class Complaint(IntEnum):
 
 MEANINGS = {
     Complaint.UNREPEATABLE: "a kernel does not repeat itself",
-    Complaint.KERNELS: "kernels compute other bits than those recorded under this key",
-    Complaint.NOISE: "numpy draws other bits than those recorded under this key",
+    Complaint.KERNELS: "kernels compute different bits than those recorded under this key",
+    Complaint.NOISE: "numpy draws different bits than those recorded under this key",
     Complaint.DETERMINISM: "deterministic computation is not in effect",
     Complaint.FACTS: "a fact that changes bits cannot be read",
     Complaint.STORE: "the baselines cannot be read or written, or the disk is nearly full",
@@ -77,7 +77,7 @@ class Nearest:
 
     Attributes:
         key, distance: Which, and how far away.
-        kernels: Those that compute other bits here; ``None`` where none were recorded.
+        kernels: Those that compute different bits here; ``None`` where none were recorded.
     """
 
     key: EnvironmentKey
@@ -211,7 +211,7 @@ def _kernel_findings(unrepeatable: Sequence[str], nearest: Nearest | None) -> It
     if nearest is not None and nearest.distance is Distance.OWN and nearest.kernels:
         yield Finding(
             Complaint.KERNELS,
-            f"these kernels compute other bits than those recorded under {nearest.key}: "
+            f"these kernels compute different bits than those recorded under {nearest.key}: "
             f"{', '.join(nearest.kernels)}",
             "compare the facts: pytest-repro env; then record again: pytest --repro-update=all",
         )
@@ -232,7 +232,8 @@ def _noise_findings(
     if changed:
         yield Finding(
             Complaint.NOISE,
-            f"numpy draws other bits than those recorded under {nearest.key}: {', '.join(changed)}",
+            f"numpy draws different bits than those recorded under {nearest.key}: "
+            f"{', '.join(changed)}",
             "install the numpy that was recorded, or run with --repro-noise=replay",
         )
 

@@ -20,7 +20,7 @@ class KernelRow:
 
     @property
     def differs(self) -> bool:
-        """Whether two keys compute other bits."""
+        """Whether two keys compute different bits."""
         return len(self.groups) > 1
 
 

@@ -133,7 +133,7 @@ class Disturbing:
                     "repro_disturb"
                 )
             return (
-                "the test draws from none of our generators and names no tensor to disturb "
+                "the test draws no noise from repro_generator and names no tensor to perturb "
                 "(repro_disturb)"
             )
         if not self._settings.envelope:

@@ -122,7 +122,7 @@ class Anatomies:
         except BaselineError as error:
             return (f"the baseline's trace cannot be read: {error.what}",)
         if before is None:
-            return ("the baseline's trace was not pulled, so nothing says where this began",)
+            return ("the baseline's trace was not pulled, so the first difference is unknown",)
         found, bounds = self._divergence(before, observed, slack)
         if found is not None:
             unpaired = unpaired_sentences(found, before, observed)
@@ -193,7 +193,7 @@ class Evidence:
         weights: Components whose weights differ (`components.compare_weights`).
         settings: Entries of configurations that differ (`components.compare_configurations`).
         facts: Facts that differ.
-        kernels: Kernels that compute other bits here; ``None`` where they were not recorded.
+        kernels: Kernels that compute different bits here; ``None`` where they were not recorded.
         baseline, observed: Both environments, as far as known.
         value_passed: Whether dtype, shape, structure and the places of NaN and inf are equal.
     """
@@ -235,7 +235,7 @@ def _findings(known: Evidence) -> list[CauseFinding]:
     found: list[CauseFinding] = []
     if known.nondeterminism:
         sentence = (
-            "two runs in this session differ, so no difference from a baseline means anything"
+            "two runs in this session differ, so a difference from the baseline means nothing"
         )
         found.append(CauseFinding(Cause.NONDETERMINISM, sentence, (known.nondeterminism,)))
     if known.noise is not None:
@@ -259,14 +259,14 @@ def _noise(noise: LedgerDifference) -> CauseFinding:
         for side, draw in sides
         if draw is not None
     )
-    sentence = f"the noise is not the baseline's: {noise.sentence}"
+    sentence = f"the noise differs from the baseline: {noise.sentence}"
     return CauseFinding(Cause.NOISE, sentence, tuple(lines))
 
 
 def _weights(changes: Sequence[WeightsChange]) -> CauseFinding:
     names = ", ".join(change.component for change in changes)
     lines = tuple(line for change in changes for line in _weights_lines(change))
-    return CauseFinding(Cause.WEIGHTS, f"the weights of {names} are not the baseline's", lines)
+    return CauseFinding(Cause.WEIGHTS, f"the weights of {names} differ from the baseline", lines)
 
 
 def _weights_lines(change: WeightsChange) -> tuple[str, ...]:
@@ -277,7 +277,7 @@ def _weights_lines(change: WeightsChange) -> tuple[str, ...]:
         old, new = change.baseline[:_DIGEST_DIGITS], change.observed[:_DIGEST_DIGITS]
         why = "the tensors were not recorded"
         if change.tensor_count:
-            why = "when the test had ended, its tensors were the baseline's again"
+            why = "at the end of the test, its tensors matched the baseline again"
         return (f"{change.component}: digest {old} became {new}; {why}",)
     count = len(change.tensors)
     first = f"{change.component}: {count} of {change.tensor_count} tensors differ"
@@ -323,8 +323,8 @@ def _environment(known: Evidence) -> CauseFinding:
     if not named and known.baseline is not None and known.observed is not None:
         named = f"{known.baseline.key} became {known.observed.key}"
     if not named and known.kernels:
-        named = f"{_few(known.kernels)} compute other bits"
-    sentence = f"the environment is not the baseline's: {named}"
+        named = f"{_few(known.kernels)} compute different bits"
+    sentence = f"the environment differs from the baseline: {named}"
     lines = (*_kernel_lines(known.kernels), *_fact_lines(facts))
     return CauseFinding(Cause.ENVIRONMENT, sentence, lines)
 
@@ -333,8 +333,8 @@ def _kernel_lines(kernels: Sequence[str] | None) -> tuple[str, ...]:
     if kernels is None:
         return ()
     if not kernels:
-        return ("kernels  all that were probed compute the baseline's bits",)
-    return (f"kernels  other bits in {len(kernels)}: {_few(kernels)}",)
+        return ("kernels  all probed kernels compute the baseline's bits",)
+    return (f"kernels  different bits in {len(kernels)}: {_few(kernels)}",)
 
 
 def _few(names: Sequence[str]) -> str:
@@ -358,7 +358,7 @@ def _fact_lines(facts: Sequence[FactDifference]) -> tuple[str, ...]:
 def _settings(changes: Sequence[SettingChange]) -> CauseFinding:
     named = ", ".join(str(change) for change in changes[:3])
     lines = tuple(str(change) for change in changes)
-    return CauseFinding(Cause.SETTINGS, f"the settings are not the baseline's: {named}", lines)
+    return CauseFinding(Cause.SETTINGS, f"the settings differ from the baseline: {named}", lines)
 
 
 def _code(known: Evidence, *, alone: bool) -> CauseFinding:
@@ -375,8 +375,8 @@ def _code(known: Evidence, *, alone: bool) -> CauseFinding:
 def _unexplained(known: Evidence) -> str:
     if not known.value_passed:
         return (
-            "dtype, shape, structure or the places of NaN and inf changed, which no environment "
-            "does; the code is the likely cause"
+            "no environment changes dtype, shape, structure or the places of NaN and inf; the code "
+            "is the likely cause"
         )
     environment = "the facts that change bits" if known.facts else "environment"
     return f"noise, weights and {environment} match the baseline; the code is the likely cause"

@@ -87,7 +87,7 @@ class Judging:
         check = call.observation.check
         elsewhere = self._context.references.elsewhere(check)
         key = self._context.key
-        why: tuple[str, ...] = ("never recorded, for no environment",)
+        why: tuple[str, ...] = ("no baseline has been recorded",)
         if elsewhere:
             keys = ", ".join(str(one) for one in elsewhere[:4])
             more = f" and {len(elsewhere) - 4} more" if len(elsewhere) > 4 else ""
@@ -257,7 +257,7 @@ class Judging:
         )
 
     def _kernels(self, recorded: Environment) -> tuple[str, ...] | None:
-        """The kernels that compute other bits here; ``None`` where none were recorded."""
+        """The kernels that compute different bits here; ``None`` where none were recorded."""
         digest = named_kernels(recorded)
         rows = None if digest is None else self._context.store.rows(digest)
         return None if rows is None else differing(kernels_from_rows(rows), self._context.kernels())

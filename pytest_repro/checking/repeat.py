@@ -77,11 +77,11 @@ def parting(first: Observation, second: Observation | None, run: str) -> str:
         return f"{run} did not reach this check"
     noise = compare_ledgers(first.ledger, second.ledger)
     if noise is not None:
-        return f"{run} drew other noise: {noise.sentence}"
+        return f"{run} drew different noise: {noise.sentence}"
     if first.digest == second.digest:
         return ""
     return (
-        f"{run} drew the same noise and gave other numbers{_where(first, second)}"
+        f"{run} drew the same noise but gave different numbers{_where(first, second)}"
         f"{_step(first, second)}"
     )
 
@@ -94,7 +94,7 @@ def _step(first: Observation, second: Observation) -> str:
     if divergence is None or divergence.step is None:
         return ""
     step = divergence.step.step
-    return f"; they part at {step.scheduler} step {step.position}"
+    return f"; first step that differs: {step.scheduler} step {step.position}"
 
 
 def _where(first: Observation, second: Observation) -> str:
@@ -119,4 +119,4 @@ def _worst(difference: Difference) -> str:
     place = difference.worst_abs
     if place is None:
         return ""
-    return f", worst at {place.index}: {place.baseline} then {place.observed}"
+    return f", most at {place.index}: {place.baseline}, then {place.observed}"

@@ -270,7 +270,7 @@ class StreamWatch:
         if stream.numpy == np.__version__:
             because = f"numpy {np.__version__} in both: another build or another libm"
         return (
-            f"numpy draws other bits here than those recorded in {self._shown(manifest)}: "
+            f"numpy draws different bits here than those recorded in {self._shown(manifest)}: "
             f"{', '.join(changed)} ({because})\n"
             "  next   --repro-noise=replay computes from stored noise; "
             "a test that draws otherwise drifts with cause noise"

@@ -252,4 +252,4 @@ def _show_diagnosis(out: Output, found: Diagnosis) -> None:
 def _differing_text(kernels: Sequence[str], count: int) -> str:
     if not kernels:
         return f"all {count} kernels compute the recorded bits"
-    return f"{len(kernels):,} of {count} kernels compute other bits: {', '.join(kernels)}"
+    return f"{len(kernels):,} of {count} kernels compute different bits: {', '.join(kernels)}"

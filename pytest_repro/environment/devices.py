@@ -66,7 +66,7 @@ def cores_of(share: Share, cores: Sequence[int]) -> tuple[int, ...]:
     """The cores of a share on a machine without devices: equally many for every share.
 
     Where the number does not come out even the last cores stay idle: workers with unequal numbers
-    of cores would compute other bits and record under other keys.
+    of cores would compute different bits and record under other keys.
 
     Args:
         share: The share.

@@ -106,4 +106,4 @@ def _what(
     by = generators[one.generator]
     if shared is not None:
         return f"drawn in the batch from the generator of image {shared}, {by}; alone from {wanted}"
-    return f"other bits: drawn in the batch from {by}, alone from {wanted}"
+    return f"different bits: drawn in the batch from {by}, alone from {wanted}"

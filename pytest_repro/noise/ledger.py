@@ -35,7 +35,7 @@ def compare_ledgers(
     Args:
         baseline: The stored ledger.
         observed: This run's.
-        facts: Differences between the environments that may explain other bits, most telling
+        facts: Differences between the environments that may explain different bits, most telling
             first; numpy's version (``numpy``, ``numpy.version``) is preferred.
     """
     if (baseline.generators, baseline.draws) == (observed.generators, observed.draws):
@@ -94,17 +94,12 @@ def _classified(pair: _Pair, at: int, facts: Sequence[FactDifference]) -> tuple[
     if changed is not None:
         return changed[0], f"{where}: {changed[1]}"
     if _calls(ours) != _calls(theirs):
-        return "bits", f"{where}: same call, other bits{_because(facts)}"
+        return "bits", f"{where}: same call, different bits{_because(facts)}"
     return "bits", _bits_sentence(where, facts)
 
 
 def _bits_sentence(where: str, facts: Sequence[FactDifference]) -> str:
-    because = _because(facts)
-    return (
-        f"same calls, other bits{because}"
-        if because
-        else (f"same calls, other bits (first in {where})")
-    )
+    return f"same calls, different bits{_because(facts) or f' (first in {where})'}"
 
 
 def _because(facts: Sequence[FactDifference]) -> str:
@@ -129,7 +124,7 @@ def _moved(ours: Sequence[Draw], theirs: Sequence[Draw], at: int) -> tuple[str, 
     one, two = _calls(ours), _calls(theirs)
     count = len(two) - len(one)
     if at < min(len(one), len(two)) and one[at] == two[at]:
-        # A call that is there in both has other bits; a draw before it would have shown itself.
+        # A call that is there in both has different bits; a draw before it would have shown itself.
         count = 0
     if count > 0 and two[at + count :] == one[at:]:
         return "extra", _count_sentence(count, "more", at, theirs[at])
@@ -137,7 +132,7 @@ def _moved(ours: Sequence[Draw], theirs: Sequence[Draw], at: int) -> tuple[str, 
         return "absent", _count_sentence(-count, "fewer", at, ours[at])
     other = _partner(ours, theirs, at)
     if other is not None:
-        return "swapped", f"draws {at + 1} and {other + 1} changed places"
+        return "swapped", f"draws {at + 1} and {other + 1} swapped places"
     return _shifted(count, ours, theirs, at)
 
 

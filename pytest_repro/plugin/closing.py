@@ -100,7 +100,7 @@ def take_back(state: PluginState, checks: Sequence[str]) -> None:
 
 def missing_in_xfail_text(checks: Sequence[str]) -> str:
     """What the run says of checks without a baseline in tests that are marked xfail."""
-    what = "a test marked xfail has no baseline, so nothing was compared"
+    what = "a test marked xfail has no baseline: nothing was compared"
     next_step = "  next   remove the mark, record with pytest --repro-update, and mark it again"
     return "\n".join([what, *first_few(checks), next_step])
 
@@ -212,7 +212,7 @@ def excused(rows: Iterable[Mapping[str, Any]], passed: Iterable[str]) -> list[st
 
 def excused_text(found: Sequence[str]) -> str:
     """What the run says of them."""
-    what = "a check that did not pass stays so, though its test passed in another attempt"
+    what = "These checks failed before a rerun passed. Reruns do not clear a failed check."
     next_step = "  next   find what differs from run to run: docs/how-to/flaky.md"
     return "\n".join([what, *first_few(found), next_step])
 
@@ -249,7 +249,7 @@ def _stored(store: Any, row: dict[str, Any]) -> str:
 
 
 def correct(rows: Iterable[dict[str, Any]]) -> None:
-    """Give the rows of unwritten values the verdict that stands: nothing became of them."""
+    """Give the rows of unwritten values their true verdict: nothing was recorded."""
     was = {str(Verdict.RECORDED): str(Verdict.MISSING), str(Verdict.UPDATED): str(Verdict.DRIFT)}
     for row in rows:
         row["verdict"] = was[row["verdict"]]
@@ -264,10 +264,10 @@ def crash_text(workers: Sequence[str], tests: Sequence[str]) -> str:
         tests: The tests that they ran when they were lost, by node id.
     """
     if not tests:
-        return f"{_named(workers)} lost, between two tests: every verdict is counted"
+        return f"{_named(workers)} crashed between two tests; no verdict was lost"
     shown = ", ".join(tests[:FEW])
     more = f" and {len(tests) - FEW} more" if len(tests) > FEW else ""
-    return f"{_named(workers)} lost, and what was checked in {shown}{more} was not judged there"
+    return f"{_named(workers)} crashed; the checks of {shown}{more} were not judged there"
 
 
 def _named(workers: Sequence[str]) -> str:
@@ -278,11 +278,11 @@ def loss_text(workers: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     """What the run says of the workers that it lost."""
     who = _named(workers)
     if not rows:
-        return f"{who} lost; everything that was recorded before is stored"
-    count = "1 value that was" if len(rows) == 1 else f"{len(rows)} values that were"
-    what = f"{who} lost, and {count} to be recorded; what was stored before stands"
+        return f"{who} crashed; everything recorded before is stored"
+    count = "1 baseline was" if len(rows) == 1 else f"{len(rows)} baselines were"
+    what = f"{who} crashed; {count} not written. Existing baselines are unchanged."
     checks = first_few([row["check"] for row in rows])
-    return "\n".join([what, *checks, "  next   pytest --repro-update   (records what is absent)"])
+    return "\n".join([what, *checks, "  next   pytest --repro-update   # records what is missing"])
 
 
 FEW = 8
@@ -353,8 +353,8 @@ def missing_checks_text(checks: Sequence[str]) -> str:
     one = len(checks) == 1
     what = (
         f"{len(checks)} {'baseline was' if one else 'baselines were'} compared with nothing: "
-        f"{'its test' if one else 'their tests'} passed without asking for "
-        f"{'it' if one else 'them'}"
+        f"{'its test' if one else 'their tests'} passed without making "
+        f"{'this check' if one else 'these checks'}"
     )
     next_step = f"check it again, or delete it: pytest-repro prune --check '{checks[0]}'"
     return "\n".join([what, *first_few(checks), f"  next   {next_step}"])

@@ -297,8 +297,8 @@ def _take_back(active: ActiveTest, why: str) -> None:
 
 
 _BETWEEN_PROCESSES = (
-    "a value that differs only between processes (drawn at import, cached, from the clock) also "
-    "drifts with cause code: pytest --repro-isolate runs the test once more in a fresh process"
+    "cause code can also mean that a value changes from process to process (drawn at import, "
+    "cached, from the clock): pytest --repro-isolate checks that with a run in a fresh process"
 )
 
 

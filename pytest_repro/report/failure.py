@@ -172,7 +172,7 @@ def _difference_rows(
         yield (
             "NaN and inf",
             (
-                f"{_counted(odd.count, 'place disagrees', 'places disagree')}, first {odd.index}: "
+                f"{_counted(odd.count, 'place differs', 'places differ')}, first {odd.index}: "
                 f"baseline {odd.baseline}, "
                 f"observed {odd.observed}"
             ),
@@ -183,7 +183,8 @@ def _difference_rows(
     ):
         if worst is not None:
             yield label, _worst(worst)
-    yield "over all", _amounts(difference)
+    if difference.rel_l2 != 0.0 or difference.mean_abs != 0.0:
+        yield "overall", _amounts(difference)
     yield "statistics", _statistics(difference)
 
 

@@ -67,7 +67,7 @@ def decode_tensor(data: bytes, *, digest: Digest, where: str) -> TensorRecord:
         dtype = next(one for one in DTYPES.values() if one.safetensors_tag == view["dtype"])
         array = np.frombuffer(view["data"], dtype=dtype.numpy).reshape(view["shape"])
     except (SafetensorError, StopIteration, ValueError, TypeError, KeyError) as error:
-        raise corrupt(where, f"not a tensor of ours: {error}") from error
+        raise corrupt(where, f"not a tensor that pytest-repro wrote: {error}") from error
     if name != _TENSOR_NAME or digest_array(dtype.name, array) != digest:
         raise corrupt(where, f"its content has another digest than {digest}")
     return make_record(array)
@@ -105,7 +105,7 @@ def decode_rows(data: bytes, *, where: str) -> tuple[Row, ...]:
             raise ValueError("too many rows for so few bytes")
         rows = tuple(tuple(loads(line)) for line in text.decode().splitlines())
     except (OSError, EOFError, zlib.error, ValueError, TypeError, RecursionError) as error:
-        raise corrupt(where, f"not a trace of ours: {error}") from error
+        raise corrupt(where, f"not a record that pytest-repro wrote: {error}") from error
     return rows
 
 
@@ -115,7 +115,7 @@ def corrupt(where: str, fact: str) -> CorruptBaseline:
         "a stored baseline cannot be read",
         facts=(fact[:300],),
         where=where,
-        next_step=f"git checkout -- {where}   (or delete it and record: pytest --repro-update)",
+        next_step=f"git checkout -- {where}   # or delete it and record: pytest --repro-update",
     )
 
 

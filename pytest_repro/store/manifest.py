@@ -640,8 +640,8 @@ def _refuse_conflict(text: str, where: str) -> None:
         "a merge left both sides in a manifest",
         facts=(f"line {text.count(chr(10), 0, mark.start()) + 1}: {mark[0]!r}",),
         where=where,
-        next_step=f"git checkout --ours -- {where}   (or --theirs; then pytest --repro-update "
-        "records what that side lacks)",
+        next_step=f"git checkout --ours -- {where}   # or --theirs; then pytest --repro-update "
+        "records what that side does not have",
     )
 
 

@@ -136,15 +136,15 @@ def choose_tolerance(
             factor = _factor(tolerance, resolved)
             return _measured(factor, origin, resolved, summary, no_envelope)
     if distance is Distance.OWN:
-        return Chosen(Tolerance.EXACT, "default for our own key")
+        return Chosen(Tolerance.EXACT, "the default for this machine's key")
     origin = _DEFAULT_ORIGIN[distance]
     return _measured(_factor(None, resolved), origin, resolved, summary, no_envelope)
 
 
 _DEFAULT_ORIGIN = {
-    Distance.VARIANT: "default for another variant of this hardware",
-    Distance.RELEASE: "default for another framework version",
-    Distance.ANY: "default for other hardware",
+    Distance.VARIANT: "the default for another variant of this hardware",
+    Distance.RELEASE: "the default for another framework version",
+    Distance.ANY: "the default for other hardware",
 }
 
 

@@ -21,7 +21,7 @@ _SHOWN_STEPS = 6
 _WHOLE_ABOVE = 10
 
 _WHAT_DIFFERS = {
-    "sample": "the sample that was handed to the scheduler",
+    "sample": "the sample passed to the scheduler",
     "model_output": "the model's output; the sample agrees",
     "result": "the scheduler's result; sample and model output agree",
 }
@@ -32,12 +32,12 @@ def divergence_sentences(
 ) -> tuple[str, ...]:
     """What to tell a reader, most important first: step, cell, how it goes on.
 
-    At most eight lines, each able to stand alone.
+    At most eight lines; each can be read alone.
 
     Args:
-        divergence: Where two traces part.
-        bounds: By which its steps were judged, where an envelope of steps was there.
-        unpaired: What is said of cells where they could not be compared (`unpaired_sentences`).
+        divergence: The first difference between two traces.
+        bounds: What its steps were judged by; ``None`` without an envelope of steps.
+        unpaired: What to say of cells that could not be compared (`unpaired_sentences`).
     """
     sentences: list[str] = []
     if divergence.step is not None:
@@ -54,14 +54,14 @@ def divergence_sentences(
 
 
 def all_within_sentence(baseline: Trace, observed: Trace, bounds: StepBounds) -> str:
-    """What a fallback's trace says of a drift that no step shows."""
+    """What to say of a fallback's drift that no step shows."""
     pairs = zip(baseline.steps, observed.steps, strict=False)
     last = [(old.signal("result"), new.signal("result")) for old, new in pairs][-1:]
     apart = [_amount(how_far(old, new)) for old, new in last if old is not None and new is not None]
-    result = f" (the last result: {apart[0]})" if apart else ""
+    result = f" (last result: {apart[0]})" if apart else ""
     return (
-        f"every step agrees within {bounds.factor:g} times its envelope{result}: what drifted "
-        "happened after the last step, or is too small for one step to show"
+        f"every step agrees within {bounds.factor:g} times its envelope{result}: the drift "
+        "began after the last step, or is too small to show in one step"
     )
 
 
@@ -76,9 +76,9 @@ def _step_sentences(
     name = _step_name(found.step)
     first = f"first step {what}: {name}"
     if found.index:
-        count = "the step" if found.index == 1 else f"all {found.index} steps"
+        count = "the step" if found.index == 1 else f"the {found.index} steps"
         first += f"; {count} before it agree{'s' if found.index == 1 else ''} {how}"
-    return first, f"there differs: {_step_change(found)}{_beside_envelope(found, bounds)}"
+    return first, f"what differs: {_step_change(found)}{_beside_envelope(found, bounds)}"
 
 
 def _beside_envelope(found: StepDivergence, bounds: StepBounds | None) -> str:
@@ -90,7 +90,7 @@ def _beside_envelope(found: StepDivergence, bounds: StepBounds | None) -> str:
     if one is None or other is None:
         return ""
     if not moved:
-        return "; disturbed noise did not move it at all"
+        return "; perturbed noise does not move it"
     times = how_far(one, other).rel_l2 / moved
     return f"; {times:,.{0 if times >= _WHOLE_ABOVE else 1}f} times its envelope, {moved:.1e}"
 
@@ -108,14 +108,14 @@ def _step_change(found: StepDivergence) -> str:
         return _LONE[found.change]
     if found.change is Change.TIMESTEP:
         return f"the timestep, {_time(old)} became {_time(new)}"
-    words = _WHAT_DIFFERS.get(found.signal, f"{found.signal}; what came before it agrees")
+    words = _WHAT_DIFFERS.get(found.signal, f"{found.signal}; everything before it agrees")
     return words + _signal_change(old.signal(found.signal), new.signal(found.signal))
 
 
 _LONE = {
-    Change.ABSENT: "it did not happen in this run",
+    Change.ABSENT: "this run has no such step",
     Change.EXTRA: "the baseline has no such step",
-    Change.ORDER: "it happened at another place in the order",
+    Change.ORDER: "the order of the steps",
 }
 
 
@@ -151,12 +151,12 @@ def _cell_sentences(divergence: Divergence) -> tuple[str, ...]:
     if entered is not None:
         call = _call_name(entered.call)
         sentences.append(
-            f"the difference came in from outside the cells: {call} was handed other inputs"
+            f"the difference entered from outside the cells: {call} got different inputs"
         )
     if cell is not None:
         sentences.extend(_blame(cell))
     if not sentences:
-        return ("no cell is to blame: every call up to there agrees",)
+        return ("no cell differs: every call up to this step agrees",)
     return tuple(sentences)
 
 
@@ -165,7 +165,7 @@ def _call_name(call: CellRecord) -> str:
 
 
 def _blame(cell: CellDivergence) -> tuple[str, ...]:
-    first = f"first cell: {_call_name(cell.call)}: {_cell_change(cell)}"
+    first = f"first cell that differs: {_call_name(cell.call)}: {_cell_change(cell)}"
     if cell.agreed_count:
         count = "1 call" if cell.agreed_count == 1 else f"{cell.agreed_count} calls"
         first += f"; {count} before it agree{'s' if cell.agreed_count == 1 else ''}"
@@ -176,7 +176,7 @@ def _cell_change(cell: CellDivergence) -> str:
     old, new = cell.baseline, cell.observed
     if old is None or new is None:
         return _LONE_CALL[cell.change]
-    words = "equal inputs, other output"
+    words = "equal inputs, different output"
     if old.class_name != new.class_name:
         words = f"class {old.class_name} became {new.class_name}, {words}"
     before, now = (next(iter(side.outputs[cell.output :]), None) for side in (old, new))
@@ -184,17 +184,19 @@ def _cell_change(cell: CellDivergence) -> str:
 
 
 _LONE_CALL = {
-    Change.ABSENT: "it was not called in this run",
+    Change.ABSENT: "this run does not call it",
     Change.EXTRA: "the baseline has no such call",
-    Change.ORDER: "it was called at another place in the order",
+    Change.ORDER: "the order of the calls differs",
 }
 
 
 def _between(cell: CellDivergence) -> str:
     if cell.next_inner:
         start = f"after {cell.last_inner} and " if cell.last_inner else ""
-        return f"it happens inside it, {start}before {cell.next_inner}, which got other inputs"
-    return f"it happens inside it, after {cell.last_inner}" if cell.last_inner else ""
+        return (
+            f"the fault is inside it, {start}before {cell.next_inner}, which got different inputs"
+        )
+    return f"the fault is inside it, after {cell.last_inner}" if cell.last_inner else ""
 
 
 def _course_sentences(divergence: Divergence, bounds: StepBounds | None) -> tuple[str, ...]:
@@ -204,29 +206,29 @@ def _course_sentences(divergence: Divergence, bounds: StepBounds | None) -> tupl
         first, last = growth[0], growth[-1]
         worst = max(growth, key=lambda each: each.apart.rel_l2)
         course = (
-            f"the result of {first.scheduler} step {first.position} is off by "
-            f"{_amount(first.apart)}, that of {last.scheduler} step {last.position} by "
-            f"{_amount(last.apart)}"
+            f"the result differs by {_amount(first.apart)} after {first.scheduler} step "
+            f"{first.position}, and by {_amount(last.apart)} after {last.scheduler} step "
+            f"{last.position}"
         )
         if worst not in (first, last):
             where = f"{worst.scheduler} step {worst.position}"
-            course += f"; most in {where}, {_amount(worst.apart)}"
+            course += f"; most after {where}, {_amount(worst.apart)}"
         sentences.append(course if bounds is None else _growth_sentence(growth, bounds))
     if divergence.rejoins is not None:
         again = f"from {_step_name(divergence.rejoins)} on the results agree again"
-        # On one line: a text that is cut must not lose that a difference went away.
+        # On one line: when the text is cut, it must not lose that the difference went away.
         sentences = ["; ".join((*sentences, again))]
     return tuple(sentences)
 
 
 def _growth_sentence(growth: Sequence[Growth], bounds: StepBounds) -> str:
-    """The difference of the results step by step, each beside what disturbed noise does there."""
-    # The first, the last, and what lies evenly between: fifty steps do not fit into a line.
+    """The difference of the results step by step, each beside its envelope."""
+    # The first, the last, and some evenly between: fifty steps do not fit into a line.
     count = min(_SHOWN_STEPS, len(growth))
     places = sorted({round(at * (len(growth) - 1) / (count - 1)) for at in range(count)})
     shown = []
     for each in (growth[place] for place in places):
         moved = bounds.envelope.rel_l2(each.scheduler, each.position, "result")
         name = f"{each.scheduler} step {each.position}"
-        shown.append(f"{name} {each.apart.rel_l2:.1e} beside {moved:.1e}")
-    return f"growth of the results' difference beside their envelope: {', '.join(shown)}"
+        shown.append(f"{name} {each.apart.rel_l2:.1e} vs {moved:.1e}")
+    return f"difference of the results vs their envelope: {', '.join(shown)}"

@@ -106,7 +106,7 @@ def test_noise_quotes_the_first_differing_draw():
 
 def test_weights_name_component_tensor_and_distance():
     found = decide_cause(Evidence(weights=WEIGHTS))
-    assert found.sentence == "the weights of unet are not the baseline's"
+    assert found.sentence == "the weights of unet differ from the baseline"
     assert found.evidence[0] == "unet: 1 of 3 tensors differ"
     assert found.evidence[1].startswith("conv_in.weight: float32 (4, 4), rel_l2 about ")
     truth = 0.5 / tensors().tensors[1][1].l2
@@ -151,7 +151,8 @@ def test_order_of_parameters_does_not_matter():
 def test_facts_that_change_bits_come_first():
     found = decide_cause(Evidence(facts=(COMMIT, KERNEL, CACHE)))
     assert (
-        found.sentence == "the environment is not the baseline's: cpu.l2_per_core_bytes 1 became 2"
+        found.sentence
+        == "the environment differs from the baseline: cpu.l2_per_core_bytes 1 became 2"
     )
     assert found.evidence[0] == "cpu.l2_per_core_bytes 1 became 2"
     assert "host.kernel 6.1 became 6.2 (not known to change bits)" in found.evidence
@@ -161,14 +162,14 @@ def test_what_the_key_holds_changes_bits():
     facts = (CACHE, KERNEL, replace(SIMD, changes_bits=changes_bits("cpu.simd", KEY)))
     found = decide_cause(Evidence(facts=facts, baseline=THEN, observed=OTHER))
     named = "cpu.l2_per_core_bytes 1 became 2, cpu.simd avx2 became sse41"
-    assert found.sentence == f"the environment is not the baseline's: {named}"
+    assert found.sentence == f"the environment differs from the baseline: {named}"
 
 
 def test_no_environment_changes_dtype_shape_or_structure():
     facts = (CACHE, KERNEL)
     found = decide_cause(Evidence(facts=facts, baseline=THEN, observed=OTHER, value_passed=False))
     assert found.cause is Cause.CODE
-    assert "which no environment does" in found.sentence
+    assert "no environment changes dtype" in found.sentence
     assert "cpu.l2_per_core_bytes 1 became 2" in found.evidence
     assert decide_cause(Evidence(facts=facts)).cause is Cause.ENVIRONMENT
 
@@ -196,7 +197,8 @@ def test_a_changed_setting_of_a_scheduler_is_a_cause_of_its_own_and_named():
     found = decide_cause(Evidence(settings=changes))
     assert found.cause is Cause.SETTINGS
     assert (
-        found.sentence == "the settings are not the baseline's: scheduler.beta_end 0.02 became 0.03"
+        found.sentence
+        == "the settings differ from the baseline: scheduler.beta_end 0.02 became 0.03"
     )
     added = compare_configurations([old], [replace(old, entries=(*old.entries, ("new", "1")))])
     only_here = decide_cause(Evidence(settings=added))
@@ -247,11 +249,11 @@ def test_eight_facts_are_shown_and_the_rest_counted(count, more):
 def test_three_facts_and_three_settings_are_named_in_the_sentence():
     found = decide_cause(Evidence(facts=numbered(4, "cpu.", changes_bits=True)))
     names = ", ".join(f"cpu.{at} 1 became 2" for at in range(3))
-    assert found.sentence == f"the environment is not the baseline's: {names}"
+    assert found.sentence == f"the environment differs from the baseline: {names}"
     settings = tuple(SettingChange("unet", f"s{at}", "1", "2") for at in range(4))
     found = decide_cause(Evidence(settings=settings))
     names = ", ".join(f"unet.s{at} 1 became 2" for at in range(3))
-    assert found.sentence == f"the settings are not the baseline's: {names}"
+    assert found.sentence == f"the settings differ from the baseline: {names}"
     assert found.evidence == tuple(f"unet.s{at} 1 became 2" for at in range(4))
 
 

@@ -36,7 +36,7 @@ def record(root: Path, key, kernels, *, facts=()) -> Store:
 
 
 def changed(**kernels):
-    """The kernels with other bits in the named ones (``add_float32``)."""
+    """The kernels with different bits in the named ones (``add_float32``)."""
     other = BITS["matmul.float32"]
     return {**BITS, **{name.replace("__", "."): other for name in kernels}}
 
@@ -119,7 +119,7 @@ def test_a_kernel_that_changed_since_the_recording_is_named(healthy, capsys, mon
     monkeypatch.setattr(machine, "fresh_kernels", lambda place, framework: probe.measure())
     code, shown = examine(healthy, capsys)
     assert code == Complaint.KERNELS
-    assert "2 of 8 kernels compute other bits: multiply.float16, multiply.float32" in shown
+    assert "2 of 8 kernels compute different bits: multiply.float16, multiply.float32" in shown
 
 
 @pytest.mark.parametrize("endpoint", ["", "http://hub.example:8080"])

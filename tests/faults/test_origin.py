@@ -16,11 +16,11 @@ from tests.faults.fault import DDIM, Origin
 
 _MESSAGE = """'image': drift (gate tolerance, cause weights)
   check       tests/models/test_ddim.py::test_two_steps::image
-  cause       the weights of unet are not the baseline's
+  cause       the weights of unet differ from the baseline
               unet: 1 of 328 tensors differ
               mid_block.attentions.0.to_q.weight: float32 (256, 256), rel_l2 at least 1.0e-02
   began       first step that differs: scheduler step 1 (timestep 0); the step before it agrees
-              first cell: unet.mid_block.attentions.0.to_q (Dense, call 128): equal inputs
+              first cell that differs: unet.mid_block.attentions.0.to_q (Dense, call 128): ...
 """
 _NAMED = Named(
     cause="weights",

@@ -54,4 +54,4 @@ def test_one_ulp_in_one_weight_is_caught_by_its_name_and_nothing_else_is(tmp_pat
     assert "cause weights" in text
     assert "unet: 1 of 208 tensors differ" in text
     assert _CHANGED in text
-    assert f"first cell: unet.{_CHANGED.removesuffix('.weight')} " in text
+    assert f"first cell that differs: unet.{_CHANGED.removesuffix('.weight')} " in text

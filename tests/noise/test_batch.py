@@ -47,14 +47,14 @@ def test_the_images_own_draws_are_found_in_either_order(by_image, rounds, before
 @pytest.mark.parametrize(
     ("generators", "image", "sentence"),
     [
-        ((2, 1, 0), 0, "image 0, draw 1 of 2: other bits: drawn in the batch from PCG64(2), alone "
-         "from seed 0"),
+        ((2, 1, 0), 0, "image 0, draw 1 of 2: different bits: drawn in the batch from PCG64(2), "
+         "alone from seed 0"),
         ((0, 0, 2), 1, "image 1, draw 1 of 2: drawn in the batch from the generator of image 0, "
          "PCG64(0); alone from seed 1"),
-        ((1, 2, 3), 0, "image 0, draw 1 of 2: other bits: drawn in the batch from PCG64(1), alone "
-         "from seed 0"),
-        ((0, 2, 1), 1, "image 1, draw 1 of 2: other bits: drawn in the batch from PCG64(2), alone "
-         "from seed 1"),
+        ((1, 2, 3), 0, "image 0, draw 1 of 2: different bits: drawn in the batch from PCG64(1), "
+         "alone from seed 0"),
+        ((0, 2, 1), 1, "image 1, draw 1 of 2: different bits: drawn in the batch from PCG64(2), "
+         "alone from seed 1"),
     ],
     ids=["another order", "one generator for two", "off by one", "two swapped"],
 )  # fmt: skip

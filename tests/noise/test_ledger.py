@@ -118,7 +118,7 @@ PLANTED = [
     (extra_at_the_end, "extra", 5, "2 draws more after draw 5"),
     (extra_at_the_start, "extra", 0, "one draw more before draw 1"),
     (absent, "absent", 1, "one draw fewer after draw 1"),
-    (swapped, "swapped", 1, "draws 2 and 3 changed places"),
+    (swapped, "swapped", 1, "draws 2 and 3 swapped places"),
     (
         other_shape,
         "shape",
@@ -198,7 +198,7 @@ def test_generators_that_draw_in_another_order_are_swapped():
 
     found = compare_ledgers(batch((0, 1)), batch((1, 0)))
     assert found is not None
-    assert (found.kind, found.sentence) == ("swapped", "draws 1 and 2 changed places")
+    assert (found.kind, found.sentence) == ("swapped", "draws 1 and 2 swapped places")
 
 
 def test_other_bits_of_the_same_calls_name_numpy_where_it_changed():
@@ -210,14 +210,14 @@ def test_other_bits_of_the_same_calls_name_numpy_where_it_changed():
     plain = compare_ledgers(clean, other)
     assert plain is not None
     assert plain.kind == "bits"
-    assert plain.sentence == "same calls, other bits (first in draw 3 of 5)"
+    assert plain.sentence == "same calls, different bits (first in draw 3 of 5)"
     facts = (
         FactDifference("python", "3.10", "3.11", changes_bits=False),
         FactDifference("numpy", "1.26.4", "2.4.6", changes_bits=True),
     )
     named = compare_ledgers(clean, other, facts)
     assert named is not None
-    assert named.sentence == "same calls, other bits: numpy 1.26.4 -> 2.4.6"
+    assert named.sentence == "same calls, different bits: numpy 1.26.4 -> 2.4.6"
 
 
 def test_other_bits_before_an_extra_draw_are_other_bits():
@@ -227,7 +227,7 @@ def test_other_bits_before_an_extra_draw_are_other_bits():
     found = compare_ledgers(clean, make_ledger(clean.generators, draws))
     assert found is not None
     assert (found.kind, found.position) == ("bits", 0)
-    assert found.sentence == "draw 1 of 5: same call, other bits"
+    assert found.sentence == "draw 1 of 5: same call, different bits"
 
 
 def test_other_bits_before_an_extra_draw_of_the_same_kind_are_other_bits():
@@ -314,7 +314,7 @@ def test_every_field_of_a_draw_and_every_generator_reaches_the_digest():
 
 
 def spelt(calls, generators=("PCG64(0)",)):
-    """A ledger of draws whose calls are letters; a digit after a letter is for other bits."""
+    """A ledger of draws whose calls are letters; a digit after a letter is for different bits."""
     draws = [
         Draw(0, call[0], (), "float64", "", digest_text(call))
         for call in re.findall("[a-z]\\d?", calls)
@@ -338,11 +338,11 @@ def spelt(calls, generators=("PCG64(0)",)):
         # More draws, and no call that agrees again.
         ("abcd", "axyzuv", "method", "draw 2 of 4: b () became x ()"),
         ("axyzuv", "abcd", "method", "draw 2 of 6: x () became b ()"),
-        ("abcd", "cbad", "swapped", "draws 1 and 3 changed places"),
-        ("a1a2b", "a2a1b", "swapped", "draws 1 and 2 changed places"),
+        ("abcd", "cbad", "swapped", "draws 1 and 3 swapped places"),
+        ("a1a2b", "a2a1b", "swapped", "draws 1 and 2 swapped places"),
         ("abcd", "cxad", "method", "draw 1 of 4: a () became c ()"),
         ("abcd", "baxd", "method", "draw 1 of 4: a () became b ()"),
-        ("a1a2b", "a2a1c", "bits", "draw 1 of 3: same call, other bits"),
+        ("a1a2b", "a2a1c", "bits", "draw 1 of 3: same call, different bits"),
     ],
 )
 def test_every_way_in_which_calls_can_part(ours, theirs, kind, sentence):
@@ -388,4 +388,4 @@ def test_two_of_the_facts_that_explain_other_bits_are_named():
     facts = [FactDifference(name, "1", "2", True) for name in ("a.version", "b", "c")]
     found = compare_ledgers(spelt("a1"), spelt("a2"), facts)
     assert found is not None
-    assert found.sentence == "same calls, other bits: a 1 -> 2, b 1 -> 2"
+    assert found.sentence == "same calls, different bits: a 1 -> 2, b 1 -> 2"

@@ -131,8 +131,8 @@ def test_a_fault_in_a_stage_names_that_scheduler_step_and_cell(project):
         assert "cause code" in lines[0]
         began = row(lines, "began")
         assert f"first step that differs: {scheduler} step 1" in began
-        assert f"first cell: {place} (" in began
-        assert "equal inputs, other output" in began
+        assert f"first cell that differs: {place} (" in began
+        assert "equal inputs, different output" in began
     assert_untouched(unclip)
 
 
@@ -140,7 +140,7 @@ def test_a_fault_in_the_second_of_two_pipelines_names_that_one(project):
     unclip, place = planted.unclip(), _PLACES["super_res_scheduler"]
     began = row(drift(project, test_of(_BOTH), lambda: moved_call(unclip, place, 2)), "began")
     assert "first step that differs: 2/super_res_scheduler step 1" in began
-    assert f"first cell: 2/{place} (" in began
+    assert f"first cell that differs: 2/{place} (" in began
     assert_untouched(planted.ddim())
     assert_untouched(unclip)
 
@@ -194,13 +194,13 @@ def test_one_ulp_in_one_weight_of_the_full_ddim_names_tensor_and_layer(project):
         lines = project.run().failure.splitlines()
     assert "cause weights" in lines[0]
     cause = row(lines, "cause")
-    assert "the weights of unet are not the baseline's" in cause
+    assert "the weights of unet differ from the baseline" in cause
     assert "unet: 1 of 328 tensors differ" in cause
     assert f"{place.path}: float32 (256, 256), rel_l2 at least" in cause
     began = row(lines, "began")
     assert "first step that differs: scheduler step 0" in began
-    assert "first cell: unet.down_blocks.1.attentions.0.to_v (Dense" in began
-    assert "equal inputs, other output" in began
+    assert "first cell that differs: unet.down_blocks.1.attentions.0.to_v (Dense" in began
+    assert "equal inputs, different output" in began
 
 
 # --- clean pairs: nothing was planted -----------------------------------------------------------
@@ -225,11 +225,13 @@ def test_another_simd_level_is_the_environment_and_its_first_cell_is_named(proje
     lines = ran.text.splitlines()
     head = next(line for line in lines if line.startswith("'image': "))
     assert head == "'image': drift (gate tolerance, cause environment)"
-    assert "the environment is not the baseline's: cpu.simd avx became avx2" in row(lines, "cause")
+    assert "the environment differs from the baseline: cpu.simd avx became avx2" in row(
+        lines, "cause"
+    )
     began = row(lines, "began")
     assert "first step that differs: scheduler step 0" in began
-    assert "first cell: unet." in began
-    assert "equal inputs, other output" in began
+    assert "first cell that differs: unet." in began
+    assert "equal inputs, different output" in began
 
 
 # --- baselines that hold less -------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """One machine computes, another accepts: a tiny DDIM on MindSpore under two SIMD levels.
 
-The machines are two keys of one: oneDNN under SSE41 computes other bits than under AVX2.
+The machines are two keys of one: oneDNN under SSE41 computes different bits than under AVX2.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def test_what_one_machine_computed_and_another_accepted_is_exact_on_the_first(tm
     assert [path.name for path in (b / "baselines").glob("cpu-*")] == [
         entry(a / "report")["key"].split("/")[0]
     ]
-    # B itself has no baseline of its own by that, and computes other bits.
+    # B itself has no baseline of its own by that, and computes different bits.
     code, text = check(b, "--repro-report", "report")
     assert code == 1, text
     assert "1 check: 1 missing" in text

@@ -59,9 +59,9 @@ SUITE = """
             self.repro_check(self.repro_generator.random(3), name="value")
 """
 FOUND = {
-    "test_process": "run 2, in a fresh process, drew the same noise and gave other numbers: "
-    "1 of 6 elements, worst at (1, 2)",
-    "test_hash_seed": "run 2, in a fresh process, drew other noise: draw",
+    "test_process": "run 2, in a fresh process, drew the same noise but gave different numbers: "
+    "1 of 6 elements, most at (1, 2)",
+    "test_hash_seed": "run 2, in a fresh process, drew different noise: draw",
     "test_needs_a_variable": "run 2, in a fresh process, raised AssertionError",
     "test_crashes": "its run in a fresh process was ended by SIGKILL, before the test was over",
     "test_unknown_elsewhere": "it collected 8 tests there, and this was not among them",

@@ -75,9 +75,9 @@ def test_a_worker_killed_while_it_records_loses_nothing_that_was_stored_and_it_i
     ran = project.run_apart("--repro-update", "-n", "2", "--dist", "loadfile", "--repro-report=r")
     assert ran.exit_code == 1
     assert "worker gw" in ran.text
-    assert re.search(r"worker gw\d lost", "\n".join(ran.closing))
+    assert re.search(r"worker gw\d crashed", "\n".join(ran.closing))
     notes = json.loads((project.folder / "r" / "report.json").read_text())["notes"]
-    assert re.search(r"worker gw\d lost", " ".join(notes))
+    assert re.search(r"worker gw\d crashed", " ".join(notes))
     said = counts(ran)
     # What it called updated is stored, and what is not stored is called what it is.
     after = project.run("-k", "fast")
@@ -100,6 +100,6 @@ def test_an_update_that_was_never_written_is_found_and_named(project):
     lost = unwritten(rows, project.baselines, root=project.folder)
     assert lost == rows[1:3]
     text = loss_text(["gw1"], lost)
-    assert "2 values that were to be recorded" in text
+    assert "2 baselines were not written" in text
     assert rows[1]["check"] in text
     assert "is stored" in loss_text(["gw1"], [])

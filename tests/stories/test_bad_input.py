@@ -350,8 +350,8 @@ def test_a_merge_that_left_both_sides_of_a_block_is_named(project):
 
 TENSORS = {
     "garbled": (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "another digest"),
-    "truncated": (lambda data: data[:-3], "not a tensor of ours"),
-    "empty": (lambda data: b"", "not a tensor of ours"),
+    "truncated": (lambda data: data[:-3], "not a tensor that pytest-repro wrote"),
+    "empty": (lambda data: b"", "not a tensor that pytest-repro wrote"),
     "git-lfs pointer": (lambda data: pointer().encode(), "git lfs pull"),
 }
 
@@ -434,9 +434,9 @@ def test_marker_arguments_are_validated(project):
     for arguments, words in {
         "sed=1": "did you mean 'seed'",
         "name='x'": "`name` belongs to the decorator",
-        "seed=-1": "seed: -1 is below 0",
+        "seed=-1": "seed: -1 is too small, the least is 0",
         "seed='x'": "'x' is not a whole number",
-        "runs=1": "runs: 1 is below 2",
+        "runs=1": "runs: 1 is too small, the least is 2",
         "reference='near'": "'near' is not one of own, variant, release, any",
         "tolerance={'atoll': 1}": "did you mean 'atol'",
         "rng='off'": "needs a reason",

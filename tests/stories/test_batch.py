@@ -63,12 +63,12 @@ SUITE = """
         repro_check.batch(pipeline(repro_generators(4)), pipeline)
 """
 NOISE = {
-    "test_order": "image 0, draw 1 of 1: other bits: drawn in the batch from PCG64(10), alone from "
-    "seed 7",
+    "test_order": "image 0, draw 1 of 1: different bits: drawn in the batch from PCG64(10), "
+    "alone from seed 7",
     "test_shared": "image 1, draw 1 of 1: drawn in the batch from the generator of image 0, "
     "PCG64(7); alone from seed 8",
-    "test_off_by_one": "image 0, draw 1 of 1: other bits: drawn in the batch from PCG64(8), alone "
-    "from seed 7",
+    "test_off_by_one": "image 0, draw 1 of 1: different bits: drawn in the batch from PCG64(8), "
+    "alone from seed 7",
     "test_together": "one generator drew (4, 3, 4) for all 4 images together",
 }
 

@@ -25,7 +25,7 @@ SUITE = """
     def test_draws_nothing(repro_check):
         repro_check(np.zeros(2), name="zeros")
 """
-SAID = "repro: numpy draws other bits here than those recorded in"
+SAID = "repro: numpy draws different bits here than those recorded in"
 
 
 @pytest.fixture
@@ -100,5 +100,5 @@ def test_workers_say_it_once_at_the_end(recorded):
     """)
     ran = recorded.run_apart("-n", "2")
     assert ran.exit_code == 0
-    assert ran.text.count("numpy draws other bits here") == 1
+    assert ran.text.count("numpy draws different bits here") == 1
     assert MODULE.removesuffix(".py") + ".yaml" in "".join(ran.closing)

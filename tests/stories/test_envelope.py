@@ -72,10 +72,10 @@ def test_a_fault_on_other_hardware_is_named_at_its_step(recorded, step):
     ran = recorded.run()
     assert ran.verdicts == {"test_image::image": "drift"}
     assert f"first step outside its envelope: scheduler step {step} " in ran.failure
-    assert "there differs: the model's output; the sample agrees" in ran.failure
+    assert "what differs: the model's output; the sample agrees" in ran.failure
     assert re.search(r"; [0-9,]+ times its envelope, \d.\de-0[78]", ran.failure)
     if step < 3:
-        assert "growth of the results' difference beside their envelope: " in ran.failure
+        assert "difference of the results vs their envelope: " in ran.failure
 
 
 def test_without_the_envelope_of_steps_a_fallback_is_judged_as_before(recorded):
@@ -189,7 +189,7 @@ def _keeping(name):
     ("option", "source", "reason"),
     [
         ("--repro-envelope=0", "repro_generator.random(4)", "--repro-envelope=0 asked for no"),
-        ("--repro-envelope=2", "np.ones(4)", "the test draws from none of our generators"),
+        ("--repro-envelope=2", "np.ones(4)", "the test draws no noise from repro_generator"),
         (
             "--repro-envelope=2",
             "np.ones(3 + int(repro_generator.random() != 0.6369616873214543))",

@@ -190,7 +190,7 @@ def test_an_envelope_too_wide_makes_a_fallback_missing_with_the_sentence(project
         ("call", "repro_check at test_story.py:9"),
         ("marker", "@pytest.mark.repro"),
         ("policy", "policy.yaml line 4"),
-        ("default", "default for our own key"),
+        ("default", "the default for this machine's key"),
     ],
 )
 def test_a_tolerance_names_its_origin(project, where, origin):

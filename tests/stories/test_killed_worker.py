@@ -31,7 +31,7 @@ SUITE = """
         repro_check(np.full(4, {offset} + count))
 """
 KILLED = "test_story.py::test_killed"
-NOT_JUDGED = re.compile(rf"worker gw\d lost, and what was checked in {KILLED} was not judged there")
+NOT_JUDGED = re.compile(rf"worker gw\d crashed; the checks of {KILLED} were not judged there")
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_recording_run_records_nothing_of_the_killed_test_and_is_red(project, 
     ran = project.run_apart("-n", "2", "--repro-update")
     assert ran.exit_code == 1
     assert ran.counts["failed"] == 1
-    assert re.search(r"worker gw\d lost", closing(ran))
+    assert re.search(r"worker gw\d crashed", closing(ran))
     stored = entries(project)
     assert not any(name.startswith("test_killed") for name in stored)
     # What it calls recorded is stored, what it calls missing is not; the next run needs no repair.

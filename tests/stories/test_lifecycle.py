@@ -23,7 +23,7 @@ def test_a_check_goes_from_missing_to_recorded_to_exact_to_drift_to_updated(proj
     project.write(SEEDED.format(seed=0))
     missing = project.run()
     assert (missing.exit_code, missing.verdicts) == (1, {"test_image::image": "missing"})
-    assert "never recorded" in missing.failure
+    assert "no baseline has been recorded" in missing.failure
     assert f"there are no baselines in {project.baselines}" in missing.failure
     assert "--repro-update" in missing.failure
     assert project.files() == {}
@@ -89,7 +89,7 @@ def test_value_drift_names_the_worst_element(project):
     assert "worst abs   0.5 at (2, 1): baseline 1.0, observed 1.5" in ran.failure
     assert "1 of 16 elements differ" in ran.failure
     assert "cause code" in ran.failure
-    assert "exact, from default for our own key" in ran.failure
+    assert "exact, from the default for this machine's key" in ran.failure
 
 
 def test_two_drifted_checks_of_one_test_are_both_named(project):

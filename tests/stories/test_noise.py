@@ -36,7 +36,7 @@ LEDGER = [
         "swapped draws",
         "latents = generator.standard_normal((1, 3, 4))\n        scale = generator.random(2)",
         "scale = generator.random(2)\n        latents = generator.standard_normal((1, 3, 4))",
-        "draws 1 and 2 changed places",
+        "draws 1 and 2 swapped places",
     ),
     (
         "another shape",
@@ -260,9 +260,9 @@ ONE_IN_TWO = """
     [
         (
             "noise[1, 2] += wavering()",
-            "same noise and gave other numbers: 1 of 6 elements, worst at (1, 2)",
+            "same noise but gave different numbers: 1 of 6 elements, most at (1, 2)",
         ),
-        ("repro_generator.random(1 + wavering())", "drew other noise: draw 2 of 2: random"),
+        ("repro_generator.random(1 + wavering())", "drew different noise: draw 2 of 2: random"),
         ("noise = noise[: 1 + wavering()]", "float32 ("),
         ("assert wavering() == 0", "raised"),
     ],

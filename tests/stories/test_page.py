@@ -114,7 +114,7 @@ def test_everything_is_found_filtered_and_sorted_and_nothing_of_a_test_is_run(pr
         browser.press(ENTER)
         shown = browser.run(f"{DETAIL}.innerText")
         assert "NaN or infinite on one side only" in shown
-        assert "1 place disagrees, first (0, 0): baseline 0.0, observed nan" in shown
+        assert "1 place differs, first (0, 0): baseline 0.0, observed nan" in shown
         tab_to(browser, "details > summary")
         browser.press("j", ENTER)
         assert "rows: 7, columns: 300" in browser.run("document.body.innerText")

@@ -39,7 +39,7 @@ def stored(project):
 
 @pytest.fixture
 def other_stream(monkeypatch):
-    """A numpy whose stream has changed: the same seed says the same and gives other bits."""
+    """A numpy whose stream has changed: the same seed says the same and gives different bits."""
 
     def generator(book, seed):
         return LedgerGenerator(np.random.Philox(seed), book, f"PCG64({seed})")
@@ -58,14 +58,14 @@ def test_another_stream_is_noise_when_it_draws_and_exact_when_it_replays(stored,
     drawn = stored.run()
     assert drawn.verdicts == {"test_pipeline::image": "drift"}
     assert "cause noise" in drawn.failure
-    assert "same calls, other bits" in drawn.failure
+    assert "same calls, different bits" in drawn.failure
     before = stored.files()
     assert stored.run("--repro-noise=replay").verdicts == {"test_pipeline::image": "exact"}
     assert stored.files() == before
 
 
 def test_numpys_own_changed_stream_is_named_and_replayed(project):
-    """numpy 2.4.6 draws other bits from `wald` than numpy 1.26.4 does: the real case."""
+    """numpy 2.4.6 draws different bits from `wald` than numpy 1.26.4 does: the real case."""
     shutil.copytree(RECORDED, project.baselines)
     store = Store(project.baselines, root=project.folder)
     (key,) = store.keys()
@@ -79,7 +79,7 @@ def test_numpys_own_changed_stream_is_named_and_replayed(project):
     assert ran.verdicts == {"test_wald::image": "exact" if again else "drift"}
     if not again:
         assert "gate inputs, cause noise" in ran.failure
-        assert f"same calls, other bits: numpy 1.26.4 -> {np.__version__}" in ran.failure
+        assert f"same calls, different bits: numpy 1.26.4 -> {np.__version__}" in ran.failure
         assert "baseline  wald (3,) float64" in ran.failure
     assert project.run("--repro-noise=replay").verdicts == {"test_wald::image": "exact"}
 

@@ -120,7 +120,7 @@ def test_the_nearest_written_tolerance_wins_at_every_distance():
 def test_our_own_key_is_exact_without_a_written_tolerance_and_measured_does_not_loosen_it():
     for asked in ([], [(MEASURED, "the marker")]):
         chosen = choose_tolerance(asked, NOTHING, Distance.OWN, with_envelope())
-        assert chosen == Chosen(Tolerance.EXACT, "default for our own key")
+        assert chosen == Chosen(Tolerance.EXACT, "the default for this machine's key")
 
 
 def test_measured_before_a_written_one_still_lets_the_written_one_judge_our_own_key():
@@ -139,11 +139,11 @@ def test_elsewhere_the_envelope_judges_by_default_and_without_one_the_dtype(dist
     one = with_envelope()
     chosen = choose_tolerance([], NOTHING, distance, one)
     assert chosen.tolerance == measured_tolerance(one.envelope, DEFAULT_FACTOR)
-    assert chosen.origin == f"default for {words}: measured envelope x 4"
+    assert chosen.origin == f"the default for {words}: measured envelope x 4"
     assert (chosen.written, chosen.proves_nothing) == (False, "")
     bare = choose_tolerance([], NOTHING, distance, summary())
     assert bare.tolerance == fallback_tolerance("float32")
-    assert bare.origin.startswith(f"default for {words}: float32, no envelope recorded; under")
+    assert bare.origin.startswith(f"the default for {words}: float32, no envelope recorded; under")
     assert "pytest --repro-update=envelope" in bare.origin
     because = choose_tolerance([], NOTHING, distance, summary(), "it draws no noise")
     assert "no envelope recorded (it draws no noise)" in because.origin

@@ -70,7 +70,7 @@ def where(old, new, given=None, **kwargs):
     [
         (0, ""),
         (1, "; the step before it agrees bitwise"),
-        (2, "; all 2 steps before it agree bitwise"),
+        (2, "; the 2 steps before it agree bitwise"),
     ],
 )
 def test_it_is_said_how_many_steps_before_it_agree(index, words):
@@ -89,26 +89,26 @@ def test_within_an_envelope_it_is_said_by_what_the_steps_before_it_agree():
     lone = divergence_sentences(parted(old, None, change=Change.ABSENT, signal=""), bounds(0.1))
     assert lone == (
         "first step that differs: scheduler step 1",
-        "there differs: it did not happen in this run",
+        "what differs: this run has no such step",
     )
 
 
 def test_another_timestep_is_said_with_both():
     kwargs = {"change": Change.TIMESTEP, "signal": ""}
-    said = "there differs: the timestep, none became 3.5"
+    said = "what differs: the timestep, none became 3.5"
     assert where(step(), step(timestep=3.5), **kwargs) == said
     assert where(step(), step(timestep=3.5), bounds(0.1), **kwargs) == said
 
 
 def test_a_signal_of_another_name_is_called_by_it():
     said = where(step(table=flat(1.0)), step(table=flat(2.0)), signal="table")
-    assert said.startswith("there differs: table; what came before it agrees (rel_l2 ")
+    assert said.startswith("what differs: table; everything before it agrees (rel_l2 ")
 
 
 @pytest.mark.parametrize("given", [None, bounds(0.1)])
 def test_a_signal_that_one_side_lacks_has_no_distance(given):
     old, new = step(sample=flat(1.0)), step(sample=flat(1.0), result=flat(2.0))
-    head = "there differs: the scheduler's result; sample and model output agree"
+    head = "what differs: the scheduler's result; sample and model output agree"
     assert where(old, new, given) == f"{head} (only in this run)"
     assert where(new, old, given) == f"{head} (only in the baseline)"
 
@@ -165,7 +165,7 @@ def test_a_distance_is_said_as_what_it_is():
         (0.05, "; 10 times its envelope, 5.0e-02"),
         (0.0503, "; 9.9 times its envelope, 5.0e-02"),
         (0.0002, "; 2,500 times its envelope, 2.0e-04"),
-        (0.0, "; disturbed noise did not move it at all"),
+        (0.0, "; perturbed noise does not move it"),
     ],
 )
 def test_a_signal_is_measured_by_its_envelope(moved, words):
@@ -178,10 +178,10 @@ def test_a_drift_that_no_step_shows_is_said_with_the_last_result():
     def run(*values):
         return steps(*(step(at, result=flat(value)) for at, value in enumerate(values)))
 
-    rest = "what drifted happened after the last step, or is too small for one step to show"
+    rest = "the drift began after the last step, or is too small to show in one step"
     said = all_within_sentence(run(1.0, 2.0, 4.0), run(1.5, 3.0, 5.0), bounds(0.1, factor=3.0))
     assert said == (
-        "every step agrees within 3 times its envelope (the last result: rel_l2 at least "
+        "every step agrees within 3 times its envelope (last result: rel_l2 at least "
         f"2.5e-01): {rest}"
     )
     without = steps(step(result=flat(1.0)), step(1, sample=flat(1.0)))
@@ -204,7 +204,7 @@ def blamed(**changes):
     return divergence_sentences(found)[1:]
 
 
-FIRST = "first cell: net.conv (Dense, call 5): equal inputs, other output"
+FIRST = "first cell that differs: net.conv (Dense, call 5): equal inputs, different output"
 MEASURED = " (rel_l2 at least 1.0e+00; mean 1 -> 2, std 0 -> 0)"
 
 
@@ -230,14 +230,14 @@ def test_an_output_that_one_side_lacks_is_said():
 @pytest.mark.parametrize(
     ("last", "following", "words"),
     [
-        ("net.a", "net.b", "after net.a and before net.b, which got other inputs"),
-        ("", "net.b", "before net.b, which got other inputs"),
+        ("net.a", "net.b", "after net.a and before net.b, which got different inputs"),
+        ("", "net.b", "before net.b, which got different inputs"),
         ("net.a", "", "after net.a"),
     ],
 )
 def test_the_place_inside_a_cell_is_said_as_far_as_it_is_known(last, following, words):
     said = blamed(last_inner=last, next_inner=following)
-    assert said == (f"{FIRST}{MEASURED}", f"it happens inside it, {words}")
+    assert said == (f"{FIRST}{MEASURED}", f"the fault is inside it, {words}")
 
 
 # --- how it goes on -----------------------------------------------------------------------------
@@ -257,19 +257,19 @@ def test_one_result_alone_has_no_course():
 
 
 def test_a_course_has_its_first_and_its_last_result():
-    first = "the result of scheduler step 0 is off by rel_l2 about 1.0e-02"
-    two = f"{first}, that of scheduler step 1 by rel_l2 about 2.0e-02"
+    first = "the result differs by rel_l2 about 1.0e-02 after scheduler step 0"
+    two = f"{first}, and by rel_l2 about 2.0e-02 after scheduler step 1"
     assert course(1, 2) == (two,)
-    assert course(1, 2, 3, 4) == (f"{first}, that of scheduler step 3 by rel_l2 about 4.0e-02",)
+    assert course(1, 2, 3, 4) == (f"{first}, and by rel_l2 about 4.0e-02 after scheduler step 3",)
 
 
 def test_a_course_has_its_worst_result_where_that_is_neither():
     (said,) = course(1, 2, 9, 3)
     assert said.endswith(
-        ", that of scheduler step 3 by rel_l2 about 3.0e-02; most in scheduler step 2, "
+        ", and by rel_l2 about 3.0e-02 after scheduler step 3; most after scheduler step 2, "
         "rel_l2 about 9.0e-02"
     )
-    assert all("most in" not in course(*amounts)[0] for amounts in ((9, 1, 2), (1, 2, 9)))
+    assert all("most after" not in course(*amounts)[0] for amounts in ((9, 1, 2), (1, 2, 9)))
 
 
 def test_results_that_agree_again_are_said_on_the_line_of_the_course():
@@ -281,12 +281,12 @@ def test_results_that_agree_again_are_said_on_the_line_of_the_course():
 def test_beside_envelopes_a_course_has_six_steps_from_the_first_to_the_last():
     many = course(*range(1, 51), given=bounds(0.5, position=49))
     assert many == (
-        "growth of the results' difference beside their envelope: "
-        "scheduler step 0 1.0e-02 beside 0.0e+00, scheduler step 10 1.1e-01 beside 0.0e+00, "
-        "scheduler step 20 2.1e-01 beside 0.0e+00, scheduler step 29 3.0e-01 beside 0.0e+00, "
-        "scheduler step 39 4.0e-01 beside 0.0e+00, scheduler step 49 5.0e-01 beside 5.0e-01",
+        "difference of the results vs their envelope: "
+        "scheduler step 0 1.0e-02 vs 0.0e+00, scheduler step 10 1.1e-01 vs 0.0e+00, "
+        "scheduler step 20 2.1e-01 vs 0.0e+00, scheduler step 29 3.0e-01 vs 0.0e+00, "
+        "scheduler step 39 4.0e-01 vs 0.0e+00, scheduler step 49 5.0e-01 vs 5.0e-01",
     )
     (few,) = course(1, 2, given=bounds(0.5))
     assert few.endswith(
-        "envelope: scheduler step 0 1.0e-02 beside 5.0e-01, scheduler step 1 2.0e-02 beside 0.0e+00"
+        "envelope: scheduler step 0 1.0e-02 vs 5.0e-01, scheduler step 1 2.0e-02 vs 0.0e+00"
     )

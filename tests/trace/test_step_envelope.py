@@ -113,25 +113,25 @@ def test_a_fault_where_no_noise_reaches_is_seen():
     found = parting(course(77, constant=1e-5))
     assert (found.step.step.position, found.step.signal) == (0, "table")
     sentences = divergence_sentences(found, BOUNDS)
-    assert "disturbed noise did not move it at all" in sentences[1]
+    assert "perturbed noise does not move it" in sentences[1]
 
 
 def test_the_words_name_the_step_its_envelope_and_both_growths():
     step, where, *_, growth = divergence_sentences(parting(course(77, faulty_step=2)), BOUNDS)
     assert step == (
-        "first step outside its envelope: scheduler step 2 (timestep 898); all 2 steps before it "
+        "first step outside its envelope: scheduler step 2 (timestep 898); the 2 steps before it "
         "agree within 4 times their envelopes"
     )
     assert "times its envelope, " in where
-    assert growth.startswith("growth of the results' difference beside their envelope: ")
-    assert growth.count(" beside ") == 1 + _STEPS - 2
+    assert growth.startswith("difference of the results vs their envelope: ")
+    assert growth.count(" vs ") == 1 + _STEPS - 2
     envelope = f"{ENVELOPE.rel_l2('scheduler', 5, 'result'):.1e}"
-    assert growth.endswith(f" beside {envelope}")
+    assert growth.endswith(f" vs {envelope}")
 
 
 def test_a_drift_that_no_step_shows_is_said_to_come_later():
     said = all_within_sentence(CLEAN, course(77), BOUNDS)
-    assert said.startswith("every step agrees within 4 times its envelope (the last result: rel_l2")
+    assert said.startswith("every step agrees within 4 times its envelope (last result: rel_l2")
 
 
 def test_cells_are_judged_by_the_largest_envelope_of_their_step():

@@ -281,7 +281,7 @@ def test_equal_traces_do_not_part():
 @pytest.mark.parametrize(
     ("moved", "name", "words"),
     [
-        ((1e-3, 1e-3, 1e-3), "sample", "handed to the scheduler"),
+        ((1e-3, 1e-3, 1e-3), "sample", "passed to the scheduler"),
         ((0.0, 1e-3, 1e-3), "model_output", "the model's output"),
         ((0.0, 0.0, 1e-3), "result", "the scheduler's result"),
     ],
@@ -327,7 +327,7 @@ def test_other_step_counts_are_named():
     three = steps(SAME, SAME, SAME)
     absent = first_divergence(three, make_trace(TraceLevel.STEPS, three.steps[:2]))
     assert (absent.step.change, absent.step.index) == (Change.ABSENT, 2)
-    assert "did not happen in this run" in text(absent)
+    assert "this run has no such step" in text(absent)
     assert "scheduler made 2 steps instead of 3" in text(absent)
     extra = first_divergence(make_trace(TraceLevel.STEPS, three.steps[:2]), three)
     assert (extra.step.change, extra.step.index) == (Change.EXTRA, 2)
@@ -422,7 +422,10 @@ def test_the_innermost_cell_is_blamed():
     assert found.cell.call.name == "net.conv"
     assert found.cell.change is Change.SIGNAL
     assert found.entered is None
-    assert "first cell: net.conv (Dense, call 1): equal inputs, other output" in text(found)
+    assert (
+        "first cell that differs: net.conv (Dense, call 1): equal inputs, different output"
+        in text(found)
+    )
 
 
 def test_a_cell_around_others_is_blamed_for_what_it_does_itself():
@@ -431,7 +434,7 @@ def test_a_cell_around_others_is_blamed_for_what_it_does_itself():
     assert found.cell.call.name == "net"
     assert (found.cell.last_inner, found.cell.next_inner) == ("net.act", "net.out")
     assert found.entered is None
-    assert "after net.act and before net.out, which got other inputs" in text(found)
+    assert "after net.act and before net.out, which got different inputs" in text(found)
 
 
 def test_a_scheduler_fault_blames_no_cell():
@@ -444,7 +447,7 @@ def test_a_scheduler_fault_blames_no_cell():
     assert (found.step.index, found.step.signal) == (0, "result")
     assert found.cell is None
     assert found.entered is None
-    assert "no cell is to blame" in text(found)
+    assert "no cell differs" in text(found)
 
 
 def test_noise_comes_in_from_outside_the_cells():
@@ -452,7 +455,7 @@ def test_noise_comes_in_from_outside_the_cells():
     found = first_divergence(cells(*net()), cells(*moved, step_at=(1e-3, 1e-3, 1e-3)))
     assert found.cell is None
     assert found.entered.call.name == "net.conv"
-    assert "came in from outside the cells: net.conv" in text(found)
+    assert "entered from outside the cells: net.conv" in text(found)
 
 
 def test_a_difference_that_dies_inside_the_model_is_still_found():
@@ -466,7 +469,7 @@ def test_a_skipped_and_an_added_call_are_named():
     shorter = cells(*(call for call in net() if call.name != "net.act"))
     absent = first_divergence(cells(*net()), shorter)
     assert (absent.cell.change, absent.cell.call.name) == (Change.ABSENT, "net.act")
-    assert "it was not called in this run" in text(absent)
+    assert "this run does not call it" in text(absent)
     extra = first_divergence(shorter, cells(*net()))
     assert (extra.cell.change, extra.cell.call.name) == (Change.EXTRA, "net.act")
     assert "the baseline has no such call" in text(extra)

@@ -22,7 +22,7 @@ LOOP = """
     def test_whole(repro_generator, repro_check):
         repro_check(repro_generator.standard_normal(2), name="image")
 """
-SAID = "passed without asking for"
+SAID = "passed without making"
 
 
 def with_count(count, source=LOOP):
@@ -44,7 +44,9 @@ def test_a_test_that_makes_fewer_checks_turns_the_run_red(recorded):
     ran = recorded.run()
     assert ran.exit_code == 1
     assert set(ran.verdicts.values()) == {"exact"}
-    assert f"2 baselines were compared with nothing: their tests {SAID} them" in ran.closing[0]
+    assert (
+        f"2 baselines were compared with nothing: their tests {SAID} these checks" in ran.closing[0]
+    )
     assert ran.closing[1:4] == [
         "  test_story.py::test_images::image2",
         "  test_story.py::test_unmarked::image2",
