@@ -131,7 +131,8 @@ def _by_distance(score: Score) -> Iterator[str]:
         caught = sum(ruling.caught for ruling in judged)
         yield (
             "Beside the baselines of the same hardware by MindSpore versions that give different "
-            f"bits, the fallback catches {caught} of {len(judged)} ({_percent(caught, len(judged))})."
+            f"bits, the fallback catches {caught} of {len(judged)} "
+            f"({_percent(caught, len(judged))})."
         )
         yield ""
 
