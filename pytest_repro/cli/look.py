@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -93,9 +94,9 @@ def list_(
     out.table(Table((Column("check"), Column("keys", right=True)), rows))
     counts = f"{count_text(len(listings), 'check')} under {count_text(len(keys), 'key')}"
     out.line(counts + ("" if not keys else ":"))
+    held = Counter(one_key for one in listings for one_key in one.keys)
     for one_key in keys:
-        held = sum(one_key in one.keys for one in listings)
-        out.line(f"  {one_key}  {count_text(held, 'check')}")
+        out.line(f"  {one_key}  {count_text(held[one_key], 'check')}")
     return ExitCode.OK
 
 

@@ -567,8 +567,10 @@ def scan_index(head: str) -> Index | None:
     if not rows or len(rows) != head.count("\n", header.end()):
         return None
     entries = {
-        name: IndexEntry(*(Digest(digest.strip("'")) for digest in digests))
-        for name, *digests in rows
+        name: IndexEntry(
+            Digest(value.strip("'")), Digest(noise.strip("'")), Digest(inputs.strip("'"))
+        )
+        for name, value, noise, inputs in rows
     }
     key = EnvironmentKey(header[1], header[2])
     return Index(key, header[3], entries) if len(entries) == len(rows) else None
@@ -581,20 +583,9 @@ _MAX_DEPTH = 24
 _MIN_COLLECTION_BYTES = 16
 """Of a text this long a collection, on average, at least; ours have more than thirty."""
 # Taken before a test can replace them.
-_dump, _load, _events = yaml.dump, yaml.load, yaml.parse
+_dump, _events = yaml.dump, yaml.parse
 _YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-
-
-class _Loader(_YAML_LOADER):  # type: ignore[misc]
-    """YAML's safe loader, but of two equal keys it takes neither."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """One mapping; a merge of two branches may have left a check in it twice."""
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        if len(mapping) != len(node.value):
-            raise ValueError(f"line {node.start_mark.line + 1}: duplicate key")
-        return mapping
 
 
 def dump_yaml(document: object) -> str:
@@ -623,8 +614,7 @@ def load_yaml(text: str, *, where: str) -> Mapping[str, Any]:
             next_step="git lfs pull",
         )
     try:
-        _refuse_foreign(text)
-        document = _load(text, Loader=_Loader)
+        document = _value_of(text)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         _refuse_conflict(text, where)
         raise corrupt(where, " ".join(str(error).split())) from error
@@ -645,30 +635,89 @@ def _refuse_conflict(text: str, where: str) -> None:
     )
 
 
-def _refuse_foreign(text: str) -> None:
-    """Refuse what our writer never writes and what would cost or crash more than it says.
+def _value_of(text: str) -> object:
+    """The one document of a text, built from the parser's events.
 
-    libyaml builds nested collections by recursion in C, without a limit: a hundred thousand
-    brackets end the process. Its events come one by one, so they are looked at first. It also
-    expands aliases, and reads ``1:59:59...`` as a number to the base 60, in quadratic time.
+    Refuses what our writer never writes and what would cost or crash more than it says: deep
+    nesting, aliases, tags, equal keys, long numbers. A loader meets those too late: libyaml
+    composes nested collections by recursion in C, without a limit.
     """
-    depth = collections = 0
+    top = _Collection(is_mapping=False, items=[], line=1)
+    unclosed = [top]
+    add, collections = top.items.append, 0
     for event in _events(text, Loader=_YAML_LOADER):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
+        if isinstance(event, yaml.ScalarEvent):
+            _refuse_marks(event)
+            is_plain = event.implicit[0]
+            add(_scalar(event.value) if is_plain else event.value)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            done = unclosed.pop()
+            add = unclosed[-1].items.append
+            add(done.mapping() if done.is_mapping else done.items)
+        elif isinstance(event, yaml.NodeEvent):
+            _refuse_marks(event)
             collections += 1
-            if depth > _MAX_DEPTH or collections * _MIN_COLLECTION_BYTES > 1000 + len(text):
+            if len(unclosed) > _MAX_DEPTH or collections * _MIN_COLLECTION_BYTES > 1000 + len(text):
                 raise ValueError("nested too deeply, or too often, for a manifest")
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        # An alias has the name of its anchor.
-        if getattr(event, "anchor", None) or getattr(event, "tag", None):
-            raise ValueError("anchors, aliases and tags are not part of a manifest")
-        if isinstance(event, yaml.ScalarEvent) and _is_long_number(event.value):
-            raise ValueError("a number that is too long for a manifest")
+            mark: Any = event.start_mark
+            is_mapping = isinstance(event, yaml.MappingStartEvent)
+            unclosed.append(_Collection(is_mapping, [], mark.line + 1))
+            add = unclosed[-1].items.append
+    if len(top.items) > 1:
+        raise ValueError("more than one document")
+    return top.items[0] if top.items else None
 
 
-def _is_long_number(text: str) -> bool:
-    return len(text) > _MAX_NUMBER_CHARACTERS and _BASE_60.fullmatch(text) is not None
+def _refuse_marks(event: Any) -> None:
+    # An alias has the name of its anchor.
+    if event.anchor or event.tag:
+        raise ValueError("anchors, aliases and tags are not part of a manifest")
+
+
+@dataclass(frozen=True, slots=True)
+class _Collection:
+    """A sequence, or the keys and values of a mapping in turn."""
+
+    is_mapping: bool
+    items: list[Any]
+    line: int
+
+    def mapping(self) -> dict[Any, Any]:
+        """The mapping; a merge of two branches may have left a check in it twice."""
+        keys = self.items[::2]
+        try:
+            found = dict(zip(keys, self.items[1::2], strict=True))
+        except TypeError as error:
+            raise ValueError(f"line {self.line}: a key is no plain value") from error
+        if len(found) != len(keys):
+            raise ValueError(f"line {self.line}: duplicate key")
+        return found
+
+
+_FLOAT = re.compile(r"-?[0-9]+\.[0-9]+(?:e[-+][0-9]+)?")
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_RESOLVER: Any = yaml.resolver.Resolver()
+_CONSTRUCTOR: Any = yaml.constructor.SafeConstructor()
+_STRING = "tag:yaml.org,2002:str"
+_UNUSED_TAGS = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
+
+
+def _scalar(text: str) -> object:
+    """What a plain scalar means in YAML 1.1."""
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    # YAML reads 1:59:59... as a number to the base 60, in quadratic time.
+    if len(text) > _MAX_NUMBER_CHARACTERS and _BASE_60.fullmatch(text):
+        raise ValueError("a number that is too long for a manifest")
+    tag = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False))
+    if tag == _STRING:
+        return text
+    if tag in _UNUSED_TAGS:
+        raise ValueError(f"{text!r} is not part of a manifest")
+    value: object = _CONSTRUCTOR.construct_object(yaml.ScalarNode(tag, text))
+    return value
 
 
 def mapping_of(value: object, name: str, where: str) -> Mapping[str, Any]:
