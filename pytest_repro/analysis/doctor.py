@@ -14,8 +14,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pytest_repro.analysis.kernels import recorded_environment, recorded_kernels
+from pytest_repro.environment.facts import unread_facts
 from pytest_repro.environment.kernels import Kernels, differing
-from pytest_repro.environment.key import HardwareKind, order_references, parse_hardware
+from pytest_repro.environment.key import order_references
 from pytest_repro.model.baseline import Environment
 from pytest_repro.model.ids import EnvironmentKey
 from pytest_repro.model.words import Distance
@@ -134,12 +135,8 @@ _SOURCES = (
     ("*.version", "metadata of the installed package"),
     ("os.*", "the operating system"),
     ("host.arch", "the operating system"),
+    ("host.identity", "a hash of /etc/machine-id, the host name and cpu.model"),
 )
-_NEEDED_ON: dict[HardwareKind, tuple[str, ...]] = {
-    HardwareKind.CPU: ("cpu.cores", "cpu.simd", "cpu.l2_per_core_bytes"),
-    HardwareKind.ASCEND: ("cann.version", "driver.version"),
-    HardwareKind.GPU: (),
-}
 
 
 def source_of(name: str) -> str:
@@ -248,13 +245,13 @@ def _determinism_findings(switched_on: str) -> Iterator[Finding]:
 
 
 def _fact_findings(environment: Environment) -> Iterator[Finding]:
-    for name in _NEEDED_ON[parse_hardware(environment.key.hardware).kind]:
-        if environment.value(name) in ("", "0"):
-            yield Finding(
-                Complaint.FACTS,
-                f"{name} cannot be read from {source_of(name)}",
-                f"make {source_of(name)} readable; until then two machines may share this key",
-            )
+    pairs = [(fact.name, fact.value) for fact in environment.facts]
+    for name in unread_facts(pairs, environment.key):
+        yield Finding(
+            Complaint.FACTS,
+            f"{name} cannot be read from {source_of(name)}, so no other machine shares this key",
+            f"make {source_of(name)} readable, then run doctor again",
+        )
 
 
 def _store_findings(store: Store) -> Iterator[Finding]:

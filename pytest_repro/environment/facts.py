@@ -17,6 +17,9 @@ from pytest_repro.tensors.digest import digest_text
 KERNELS = "kernels"
 """The fact of a recorded environment that names the record of its kernel probe."""
 
+IDENTITY = "host.identity"
+"""The fact that keeps machines apart where a fact of the key cannot be read."""
+
 PROJECT_PREFIX = "project."
 """What the names of facts from the hook ``pytest_repro_environment`` begin with."""
 
@@ -120,6 +123,11 @@ FACTS: tuple[FactRule, ...] = (
         "another libm and other CPU kernels beside the device",
         default="aarch64",
     ),
+    FactRule(
+        IDENTITY,
+        _ALWAYS,
+        "recorded only where a fact of the key cannot be read: two machines never share such a key",
+    ),
     FactRule("os.*", _NEVER, "libm is covered by the canary; the rest: " + _UNMEASURED),
     FactRule("python.version", _NEVER, "Python computes nothing of a result"),
     FactRule("numpy.version", _NUMPY, _KEYED, named=True),
@@ -186,6 +194,10 @@ FACTS: tuple[FactRule, ...] = (
 
 _EXACT = MappingProxyType({rule.name: rule for rule in FACTS if not rule.name.endswith("*")})
 _PATTERNS = tuple(rule for rule in FACTS if rule.name.endswith("*"))
+_NEEDED = (
+    ("cpu-", ("cpu.l2_per_core_bytes", "cpu.simd")),
+    ("ascend", ("cann.version", "driver.version")),
+)
 _SUFFIX_DIGITS = 6
 _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_-]+)+")
 
@@ -214,6 +226,18 @@ def not_at_default(
         fact
         for rule, fact in ruled
         if _has_effect(rule, key) and not rule.named and fact[1] != rule.default
+    )
+
+
+def unread_facts(facts: Iterable[tuple[str, str]], key: EnvironmentKey) -> tuple[str, ...]:
+    """The facts that tell machines of this hardware apart and could not be read."""
+    known = {name for name, value in facts if value not in ("", "unknown")}
+    return tuple(
+        name
+        for hardware, names in _NEEDED
+        if key.hardware.startswith(hardware)
+        for name in names
+        if name not in known
     )
 
 

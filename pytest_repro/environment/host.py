@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_repro.environment.simd import CpuFeatures, normal_arch
+from pytest_repro.tensors.digest import digest_text
 
 _PREFIXES = (
     *("ONEDNN_", "DNNL_", "OMP_", "KMP_", "GOMP_", "OPENBLAS_", "MKL_", "NPY_", "GLIBC_TUNABLES"),
@@ -34,6 +35,8 @@ _ALWAYS_RECORDED = (
     *("MS_ENABLE_INTERNAL_BOOST", "MS_ENABLE_ACLNN"),
     *("MS_INTERNAL_ENABLE_CUSTOM_KERNEL_LIST", "MS_INTERNAL_DISABLE_CUSTOM_KERNEL_LIST"),
 )
+_MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+_IDENTITY_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,23 @@ def system_facts() -> tuple[tuple[str, str], ...]:
         ("os.name", _distribution_name() or platform.system()),
         ("python.version", platform.python_version()),
     )
+
+
+def machine_identity(
+    model: str, *, files: Sequence[Path] = _MACHINE_IDS, node: str | None = None
+) -> str:
+    """A hash that tells this machine from others, for keys with a fact that cannot be read.
+
+    A container without a machine id has its host name, so that a new container is a new machine.
+
+    Args:
+        model: What the CPU calls itself.
+        files: Where systemd and D-Bus keep the machine id.
+        node: The host name; by default this machine's.
+    """
+    number = next((text for path in files if (text := _text(path).strip())), "")
+    name = platform.node() if node is None else node
+    return digest_text(f"{number}\n{name}\n{model}")[:_IDENTITY_DIGITS]
 
 
 def recorded_variables(variables: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,13 @@ from pytest_repro.environment import ascend, host
 from pytest_repro.environment import cpu as onednn
 from pytest_repro.environment import key as environment
 from pytest_repro.environment.cpu import see_cpu
-from pytest_repro.environment.facts import complete_key, make_fact, project_facts
+from pytest_repro.environment.facts import (
+    IDENTITY,
+    complete_key,
+    make_fact,
+    project_facts,
+    unread_facts,
+)
 from pytest_repro.errors import EnvironmentFault
 from pytest_repro.frameworks import installed
 from pytest_repro.frameworks.framework import FrameworkAdapter, default_framework
@@ -58,7 +64,8 @@ def observe_environment(
         variables: Environment variables; by default those of this process.
 
     Returns:
-        Key and facts, sorted by name.
+        Key and facts, sorted by name. Where a fact of the key cannot be read, the key is this
+        machine's alone: no other may have it by chance.
 
     Raises:
         EnvironmentFault: MindSpore was asked for and is not there, the device does not say what it
@@ -82,6 +89,8 @@ def observe_environment(
         *project_facts(extra),
         ("numpy.simd", _numpy_simd()),
     )
+    if unread_facts(pairs, key):
+        pairs += ((IDENTITY, host.machine_identity(dict(pairs).get("cpu.model", ""))),)
     made = (make_fact(fact, value, key) for fact, value in pairs)
     # A variable that is not set is worth a line only where setting it would change bits.
     facts = [fact for fact in made if fact.value or fact.changes_bits or not _is_variable(fact)]

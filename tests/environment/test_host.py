@@ -220,3 +220,17 @@ def test_a_git_that_hangs_is_given_up(tmp_path, monkeypatch):
     slow.chmod(0o755)
     monkeypatch.setattr(installed, "_GIT_TIMEOUT_S", 0.2)
     assert dict(installed.git_facts(tmp_path, command=str(slow)))["code.commit"] == ""
+
+
+def test_a_machine_is_told_apart_by_its_id_its_name_and_its_cpu(tmp_path):
+    write(tmp_path / "id", "a1\n")
+    write(tmp_path / "other", "b2\n")
+
+    def identity(model="EPYC", name="id", node="host"):
+        files = (tmp_path / "absent", tmp_path / name)
+        return host.machine_identity(model, files=files, node=node)
+
+    assert identity() == identity()
+    others = {identity(model="Xeon"), identity(name="other"), identity(node="next")}
+    assert len(others | {identity()}) == 4
+    assert "host" not in identity(node="host")

@@ -141,6 +141,38 @@ def test_another_l2_size_is_another_key(monkeypatch):
     assert keys[0].hardware.endswith("-l2_unknown")
 
 
+@pytest.mark.parametrize("unread", ["l2_per_core_bytes", "features"])
+def test_two_machines_with_a_fact_that_cannot_be_read_never_share_a_key(monkeypatch, unread):
+    cpu = replace(host.read_cpu(), l2_per_core_bytes=512 << 10)
+    blank = 0 if unread == "l2_per_core_bytes" else CpuFeatures("x86_64", frozenset())
+
+    def seen(name, value):
+        monkeypatch.setattr(host, "read_cpu", lambda: value)
+        monkeypatch.setattr(host, "machine_identity", lambda model: name)
+        return observe(framework="numpy")
+
+    blind = replace(cpu, **{unread: blank})
+    mine, again, other = seen("one", blind), seen("one", blind), seen("two", blind)
+    assert mine.key == again.key
+    assert distance(mine.key, other.key) is Distance.VARIANT
+    assert (mine.value("host.identity"), other.value("host.identity")) == ("one", "two")
+    known = seen("one", cpu)
+    assert known.value("host.identity") == ""
+    assert known.key == seen("two", cpu).key
+
+
+def test_two_ascend_servers_without_versions_never_share_a_key(monkeypatch, tmp_path):
+    def seen(name, cann, driver):
+        monkeypatch.setattr(host, "machine_identity", lambda model: name)
+        monkeypatch.setattr(module.ascend, "cann_version", lambda variables: cann)
+        monkeypatch.setattr(module.ascend, "driver_version", lambda: driver)
+        return observe(mindspore=FakeMindSpore()).key
+
+    for cann, driver in (("", ""), ("8.2.RC1", ""), ("", "24.1.rc1")):
+        assert distance(seen("one", cann, driver), seen("two", cann, driver)) is Distance.VARIANT
+    assert seen("one", "8.2.RC1", "24.1.rc1") == seen("two", "8.2.RC1", "24.1.rc1")
+
+
 def test_an_ascend_device_has_the_key_of_its_soc():
     seen = observe(mindspore=FakeMindSpore(name="Ascend910B4-1"))
     assert seen.key.hardware == "ascend910b4-1"
