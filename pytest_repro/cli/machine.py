@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -32,6 +34,7 @@ from pytest_repro.errors import EnvironmentFault, ExitCode, UsageError
 from pytest_repro.frameworks.framework import default_framework
 from pytest_repro.model.baseline import Environment
 from pytest_repro.model.words import Framework
+from pytest_repro.plugin import facts
 from pytest_repro.report.matrix import letters
 from pytest_repro.report.tables import Column, Table, count_text, json_text
 from pytest_repro.settings import parse_choice
@@ -59,10 +62,36 @@ def _machine(place: Place, framework: str) -> _Machine:
         except EnvironmentFault as fault:
             why = fault.what
     environment = observe_environment(
-        framework=str(chosen), root=place.root, extra={}, mindspore=adapter
+        framework=str(chosen), root=place.root, extra=project_facts(place.root), mindspore=adapter
     )
     name = environment.key.framework.partition("-")[0]
     return _Machine(environment, probe_of(name, adapter), why)
+
+
+def project_facts(root: Path) -> dict[str, str]:
+    """What the hook ``pytest_repro_environment`` gives in this project; runs its conftest files.
+
+    Raises:
+        EnvironmentFault: pytest does not start there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "facts.json"
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", facts.__name__, "-p", "no:cacheprovider"],
+            cwd=root,
+            env={**os.environ, facts.FILE: str(path)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_FRESH_TIMEOUT_S,
+        )
+        if not path.is_file():
+            raise EnvironmentFault(
+                "the project's facts cannot be read: pytest does not start here",
+                facts=tuple((done.stderr or done.stdout).strip().splitlines()[-4:]),
+                next_step="pytest --collect-only",
+            )
+        return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 @command(

@@ -11,10 +11,9 @@ import pytest
 def pytest_repro_environment(config: pytest.Config) -> Mapping[str, str] | None:
     """Add facts about the environment, recorded beside every baseline and shown when they differ.
 
-    Every name is stored below ``project.``: ``cluster`` becomes ``project.cluster``. What begins
-    with ``bits.`` (stored as ``project.bits.*``) is a fact that changes bits: where it differs, a
-    baseline under our own key counts as ``release``. The command ``pytest-repro env`` runs no
-    conftest.py and so does not show them; the fixture ``repro_environment`` has them.
+    Every name is stored below ``project.``: ``cluster`` becomes ``project.cluster``. A name that
+    begins with ``bits.`` (stored as ``project.bits.*``) is a fact that changes bits: it adds to the
+    suffix of the key, so that machines with other values have baselines of their own.
 
     Example::
 

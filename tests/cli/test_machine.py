@@ -70,6 +70,7 @@ def healthy(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "probe_of", lambda name, adapter: Probe(KERNELS))
     monkeypatch.setattr(machine, "fresh_kernels", lambda place, framework: BITS)
     monkeypatch.setattr(machine, "can_connect", lambda host, port: True)
+    monkeypatch.setattr(machine, "project_facts", lambda root: {})
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     here = machine._machine(machine.Place(str(tmp_path)), "numpy").environment
     record(tmp_path, here.key, BITS, facts=here.facts)
@@ -197,6 +198,29 @@ def test_determinism_that_is_not_in_effect_is_a_finding(healthy, capsys, monkeyp
     code, shown = examine(healthy, capsys)
     assert code == Complaint.DETERMINISM
     assert "requested ON, effective OFF" in shown
+
+
+def test_env_knows_the_facts_of_the_project(tmp_path, capsys):
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    assert run(tmp_path, "env", "--framework", "numpy", "--json") == 0
+    plain = json.loads(capsys.readouterr().out)
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_repro_environment(config):\n"
+        "    return {'bits.custom_ops': 'v3', 'cluster': 'night'}\n"
+    )
+    assert run(tmp_path, "env", "--framework", "numpy") == 0
+    shown = capsys.readouterr().out
+    assert "suffix  project.bits.custom_ops is v3, by default not set" in shown
+    assert "project.cluster" in shown
+    assert f"key  {plain['key']}~" in shown
+
+
+def test_a_project_whose_conftest_fails_is_an_error_that_names_it(tmp_path, capsys):
+    (tmp_path / "conftest.py").write_text("raise ImportError('no module of ours')\n")
+    assert run(tmp_path, "env", "--framework", "numpy") != 0
+    said = capsys.readouterr().err
+    assert "the project's facts cannot be read" in said
+    assert "no module of ours" in said
 
 
 def test_a_fresh_process_measures_the_same_kernels(tmp_path):
