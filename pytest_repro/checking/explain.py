@@ -8,6 +8,7 @@ from functools import cached_property
 
 from pytest_repro.checking.trial import Trial
 from pytest_repro.errors import BaselineError
+from pytest_repro.frameworks.kernels import used_by
 from pytest_repro.model.baseline import (
     Baseline,
     Configuration,
@@ -16,7 +17,7 @@ from pytest_repro.model.baseline import (
     WeightsDigest,
 )
 from pytest_repro.model.ids import FactDifference
-from pytest_repro.model.trace import SignalRecord, Trace
+from pytest_repro.model.trace import CellRecord, SignalRecord, Trace
 from pytest_repro.model.words import Cause
 from pytest_repro.store.store import Store
 from pytest_repro.trace.components import (
@@ -31,6 +32,7 @@ from pytest_repro.trace.components import (
     weights_from_rows,
 )
 from pytest_repro.trace.divergence import (
+    Change,
     Divergence,
     Within,
     first_divergence,
@@ -74,6 +76,20 @@ def setting_changes(
         return ()
     rows = store.rows(baseline.configuration)
     return () if rows is None else compare_configurations(configurations_from_rows(rows), observed)
+
+
+def unread_settings(
+    store: Store, baseline: Baseline, observed: Sequence[Configuration]
+) -> tuple[str, ...]:
+    """A sentence where settings differ and the record that says which ones was not pulled."""
+    wanted = baseline.configuration
+    if (
+        not observed
+        or wanted in (None, digest_settings(observed))
+        or store.rows(wanted) is not None
+    ):
+        return ()
+    return ("the settings differ; the record that says which ones was not pulled",)
 
 
 class Anatomies:
@@ -128,6 +144,18 @@ class Anatomies:
             unpaired = unpaired_sentences(found, before, observed)
             return divergence_sentences(found, bounds, unpaired=unpaired)
         return () if bounds is None else (all_within_sentence(before, observed, bounds),)
+
+    def first_cell(self, observed: Trace | None) -> CellRecord | None:
+        """The first call whose inputs are the baseline's, bit for bit, and whose output is not."""
+        try:
+            before = self._before
+        except BaselineError:
+            return None  # the sentences say so
+        if observed is None or before is None:
+            return None
+        found = first_divergence(before, observed)
+        cell = None if found is None else found.cell
+        return cell.call if cell is not None and cell.change is Change.SIGNAL else None
 
     def dump_lines(self, observed: Trace | None, slack: Slack | None) -> tuple[str, ...]:
         """How msprobe dumps the first difference; empty where no trace shows one."""
@@ -194,6 +222,7 @@ class Evidence:
         settings: Entries of configurations that differ (`components.compare_configurations`).
         facts: Facts that differ.
         kernels: Kernels that compute different bits here; ``None`` where they were not recorded.
+        first_cell: The first call of a cell that got equal inputs and computed another output.
         baseline, observed: Both environments, as far as known.
         value_passed: Whether dtype, shape, structure and the places of NaN and inf are equal.
     """
@@ -204,6 +233,7 @@ class Evidence:
     settings: tuple[SettingChange, ...] = ()
     facts: tuple[FactDifference, ...] = ()
     kernels: tuple[str, ...] | None = None
+    first_cell: CellRecord | None = None
     baseline: Environment | None = None
     observed: Environment | None = None
     value_passed: bool = True
@@ -320,12 +350,13 @@ def _environment(known: Evidence) -> CauseFinding:
     facts = sorted(known.facts, key=lambda fact: not fact.changes_bits)
     strong = [fact for fact in facts if fact.changes_bits and not _is_code(fact.name)]
     named = ", ".join(_became(fact) for fact in strong[:3])
-    if not named and known.baseline is not None and known.observed is not None:
-        named = f"{known.baseline.key} became {known.observed.key}"
+    old, new = known.baseline, known.observed
+    if not named and old is not None and new is not None and old.key != new.key:
+        named = f"{old.key} became {new.key}"
     if not named and known.kernels:
         named = f"{_few(known.kernels)} compute different bits"
     sentence = f"the environment differs from the baseline: {named}"
-    lines = (*_kernel_lines(known.kernels), *_fact_lines(facts))
+    lines = (*_kernel_lines(known.kernels), *_cell_lines(known), *_fact_lines(facts))
     return CauseFinding(Cause.ENVIRONMENT, sentence, lines)
 
 
@@ -335,6 +366,17 @@ def _kernel_lines(kernels: Sequence[str] | None) -> tuple[str, ...]:
     if not kernels:
         return ("kernels  all probed kernels compute the baseline's bits",)
     return (f"kernels  different bits in {len(kernels)}: {_few(kernels)}",)
+
+
+def _cell_lines(known: Evidence) -> tuple[str, ...]:
+    """Whether the first differing cell computes with a kernel that differs."""
+    cell = known.first_cell
+    if cell is None or not known.kernels:
+        return ()
+    dtypes = {one.dtype for one in (*cell.inputs, *cell.outputs)}
+    used = used_by(cell.class_name, dtypes, known.kernels)
+    what = f"uses {_few(used)}" if used else "uses none of them"
+    return (f"kernels  the first differing cell, {cell.name} ({cell.class_name}), {what}",)
 
 
 def _few(names: Sequence[str]) -> str:

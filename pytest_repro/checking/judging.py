@@ -11,6 +11,7 @@ from pytest_repro.checking.explain import (
     Slack,
     decide_cause,
     setting_changes,
+    unread_settings,
 )
 from pytest_repro.checking.references import Found, narrower
 from pytest_repro.checking.spec import TestSpec
@@ -119,11 +120,13 @@ class Judging:
         weights = compare_weights(baseline.weights, observation.weights)
         weights = tuple(one for one in weights if one.baseline and one.observed)
         settings = self._settings(call, baseline)
+        unread = unread_settings(self._context.store, baseline, observation.settings)
         is_equal = found.entry.value == observation.digest
-        if faults or noise is not None or weights or (settings and not is_equal):
-            return self._drift_early(call, baseline, reference, faults, noise)
+        if faults or noise is not None or weights or ((settings or unread) and not is_equal):
+            early = self._drift_early(call, baseline, reference, faults, noise)
+            return replace(early, detail=(*early.detail, *unread))
         if is_equal:
-            said = tuple(f"{one}, and the result is equal" for one in settings)
+            said = tuple(f"{one}, and the result is equal" for one in (*settings, *unread))
             return replace(self._exact(call, found), detail=said)
         return self._tolerance(spec, call, baseline, reference)
 
@@ -239,6 +242,7 @@ class Judging:
                 settings=anatomy.setting_changes(seen.settings),
                 facts=facts,
                 kernels=self._kernels(before),
+                first_cell=anatomy.first_cell(seen.trace),
                 baseline=before,
                 observed=now,
                 value_passed=outcome.gate is not Gate.VALUE,

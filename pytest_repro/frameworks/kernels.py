@@ -7,7 +7,7 @@ and divides the work among threads, small enough that all of them take less than
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,34 @@ _IMAGE: Shape = (1, 64, 32, 32)
 _TOKENS: Shape = (2, 77, 256)
 _HEADS: Shape = (8, 77, 40)
 _NORM_GROUPS = 16
+
+
+# What a cell computes with, by a part of its class's name and by how kernels' names begin.
+_USES = (
+    ("Conv", ("conv_",)),
+    ("Dense", ("dense", "matmul")),
+    ("Linear", ("dense", "matmul")),
+    ("GroupNorm", ("group_norm",)),
+    ("LayerNorm", ("layer_norm",)),
+    ("SiLU", ("silu",)),
+    ("GELU", ("gelu",)),
+    ("Attention", ("attention", "batch_matmul", "softmax")),
+    ("Upsample", ("interpolate",)),
+)
+
+
+def used_by(class_name: str, dtypes: Collection[str], kernels: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``kernels`` that a cell of this class computes with.
+
+    Args:
+        class_name: Name of the cell's class, e.g. ``Conv2d``.
+        dtypes: Of its inputs and outputs.
+        kernels: Names with dtypes, e.g. ``conv_3x3.float32``.
+    """
+    begins = tuple(one for part, names in _USES if part in class_name for one in names)
+    return tuple(
+        name for name in kernels if name.startswith(begins) and name.rpartition(".")[2] in dtypes
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pytest_repro.checking.explain import Evidence, decide_cause
 from pytest_repro.environment.facts import changes_bits
 from pytest_repro.model.baseline import Environment, Fact, LedgerDifference
 from pytest_repro.model.ids import Digest, Draw, EnvironmentKey, FactDifference
+from pytest_repro.model.trace import CellRecord
 from pytest_repro.model.words import Cause
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.components import (
@@ -179,6 +180,35 @@ def test_another_key_is_the_environment_even_without_facts():
     assert found.cause is Cause.ENVIRONMENT
     assert "cpu-x86_64-avx2-2c" in found.sentence
     assert decide_cause(Evidence(baseline=THEN, observed=THEN)).cause is Cause.CODE
+
+
+def call(class_name, dtype="float32"):
+    signal = measure_signal(make_record(np.ones((1, 2, 4, 4), dtype)), sketched=False)
+    return CellRecord(3, 0, "unet.conv_in", class_name, (signal,), (signal,))
+
+
+@pytest.mark.parametrize(
+    ("cell", "uses"),
+    [
+        (call("Conv2d"), "uses conv_3x3.float32"),
+        (call("LoRACompatibleConv"), "uses conv_3x3.float32"),
+        (call("Dense"), "uses none of them"),
+        (call("Conv2d", "float16"), "uses none of them"),
+    ],
+)
+def test_kernels_that_differ_are_named_with_the_first_cell_that_uses_one(cell, uses):
+    kernels = ("conv_3x3.float32", "softmax.float32")
+    found = decide_cause(Evidence(kernels=kernels, first_cell=cell))
+    assert found.cause is Cause.ENVIRONMENT
+    assert found.evidence == (
+        "kernels  different bits in 2: conv_3x3.float32, softmax.float32",
+        f"kernels  the first differing cell, unet.conv_in ({cell.class_name}), {uses}",
+    )
+    equal = decide_cause(Evidence(kernels=(), first_cell=cell))
+    assert equal.cause is Cause.CODE
+    assert not any("first differing cell" in line for line in equal.evidence)
+    refused = decide_cause(Evidence(kernels=kernels, first_cell=cell, value_passed=False))
+    assert refused.cause is Cause.CODE
 
 
 def test_code_names_versions_and_commits_then_and_now():

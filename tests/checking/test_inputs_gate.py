@@ -35,7 +35,16 @@ SCHEDULER = Configuration("scheduler", "DDIMScheduler", (("beta_end", "0.02"), (
 SAME, ROUNDED = CLEAN, CLEAN * np.float32(1 + 1e-6)
 
 
-def judge(root, distance="own", *, value=SAME, seed=0, weights=(UNET,), settings=(SCHEDULER,)):
+def judge(
+    root,
+    distance="own",
+    *,
+    value=SAME,
+    seed=0,
+    weights=(UNET,),
+    settings=(SCHEDULER,),
+    pulled=True,
+):
     """Store a baseline ``distance`` away and judge one observation by it; 1e-5 is tolerated."""
     store = store_in(root)
     baseline, tensors = baseline_of(IMAGE, KEYS[distance], CLEAN)
@@ -43,7 +52,8 @@ def judge(root, distance="own", *, value=SAME, seed=0, weights=(UNET,), settings
     store.write(
         KEYS[distance], IMAGE.module, [replace(baseline, index=index_of(baseline))], tensors
     )
-    store.write_rows({baseline.configuration: configurations_rows([SCHEDULER])})
+    if pulled:
+        store.write_rows({baseline.configuration: configurations_rows([SCHEDULER])})
     record = make_record(value)
     seen = Observation(
         IMAGE,
@@ -111,3 +121,19 @@ def test_an_entry_that_only_one_side_has_raises_no_alarm(tmp_path, distance):
     assert (exact.verdict, exact.detail) == (Verdict.EXACT, ())
     rounded = judge(tmp_path, distance, value=ROUNDED, settings=(added,))
     assert rounded.verdict is Verdict.WITHIN
+
+
+@DISTANCES
+def test_settings_whose_record_was_not_pulled_are_said_and_never_within(tmp_path, distance):
+    changed = replace(SCHEDULER, entries=(("beta_end", "0.03"), ("eta", "0")))
+    said = "the settings differ; the record that says which ones was not pulled"
+    drift = judge(tmp_path, distance, value=ROUNDED, settings=(changed,), pulled=False)
+    assert (drift.verdict, drift.gate) == (Verdict.DRIFT, Gate.INPUTS)
+    assert drift.detail == (said,)
+    exact = judge(tmp_path, distance, settings=(changed,), pulled=False)
+    assert (exact.verdict, exact.detail) == (
+        Verdict.EXACT,
+        (f"{said}, and the result is equal",),
+    )
+    equal = judge(tmp_path, distance, value=ROUNDED, pulled=False)
+    assert (equal.verdict, equal.detail) == (Verdict.WITHIN, ())
