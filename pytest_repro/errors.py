@@ -1,9 +1,9 @@
-"""The tree of our errors and the exit codes of the command; knows nothing else.
+"""The errors of pytest-repro and the exit codes of the command.
 
 Exception
 └── ReproError                  every fault that is not a verdict
     ├── UsageError              a test, marker, option or policy asks for something that cannot be
-    │   ├── ValueRefused        a value that no baseline can hold (object array, complex, ...)
+    │   ├── ValueRefused        a value that a baseline cannot hold (object array, complex, ...)
     │   ├── SettingError        an option, an ini key or a marker argument
     │   ├── PolicyError         ``policy.yaml``: unknown key, wrong type, misspelt glob
     │   └── RandomnessError     unseeded or global randomness, or a generator used wrongly
@@ -11,10 +11,10 @@ Exception
     │   ├── CorruptBaseline     truncated, garbled, wrong digest, a git-lfs pointer
     │   ├── NewerSchema         written by a later pytest-repro
     │   └── StoreError          the folder cannot be read or written
-    ├── EnvironmentFault       the machine's facts cannot be read or contradict each other
+    ├── EnvironmentFault        the machine's facts cannot be read or contradict each other
     ├── WatchError              recording a trace failed: a fault of pytest-repro, never a verdict
-    ├── IsolationError          a run in a fresh process could not be made, or did not end
-    └── WeightsError            weights cannot be had, or are not the pinned ones
+    ├── IsolationError          a run in a fresh process failed or did not end
+    └── WeightsError            weights cannot be loaded, or are not the pinned ones
 AssertionError
 └── CheckFailed                 the verdict of a test's checks; the text is the report
 
@@ -30,9 +30,9 @@ _WHERE, _NEXT = "where  ", "next   "
 
 
 def printable(text: str) -> str:
-    """``text`` with every character that could steer a terminal or reorder words as an escape.
+    """``text`` with every non-printing character escaped; line ends and tabs stay.
 
-    Ids, names and notes come from files that others wrote. Line ends and tabs stay.
+    Ids, names and notes come from files, and a control character could steer the terminal.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -49,11 +49,11 @@ class ExitCode(IntEnum):
 
 
 class ReproError(Exception):
-    """Base of every fault that pytest-repro raises on purpose.
+    """Base of every error that pytest-repro raises on purpose.
 
     Args:
-        what: One sentence that names the check or thing concerned.
-        facts: Further lines: the values that triggered it.
+        what: One sentence that names the check or file.
+        facts: More lines: the values that caused it.
         where: The file (relative to the root folder) or the environment key.
         next_step: A command to paste, or what to do by hand.
     """
@@ -76,9 +76,9 @@ class ReproError(Exception):
 
 
 def message_parts(lines: Sequence[str]) -> tuple[tuple[str, ...], str, str]:
-    """What and facts, where, and next step, of the lines of a `ReproError`'s message.
+    """The three parts of a `ReproError`'s message: what and facts, where, next step.
 
-    Lines that are no such message are all of the first part; a part that is absent is ``""``.
+    Lines of any other message all belong to the first part; an absent part is ``""``.
     """
     rest = [line.strip() for line in lines]
     found = {_WHERE: "", _NEXT: ""}
@@ -89,11 +89,11 @@ def message_parts(lines: Sequence[str]) -> tuple[tuple[str, ...], str, str]:
 
 
 class UsageError(ReproError):
-    """A test, a marker, an option or the policy asks for something that cannot be."""
+    """A test, a marker, an option or the policy asks for something impossible."""
 
 
 class ValueRefused(UsageError):
-    """A value that no baseline can hold, such as an object array or complex numbers."""
+    """A value that a baseline cannot hold, such as an object array or complex numbers."""
 
 
 class SettingError(UsageError):
@@ -105,7 +105,7 @@ class PolicyError(UsageError):
 
 
 class RandomnessError(UsageError):
-    """Randomness that no seed of this test decides, or a generator used wrongly."""
+    """Unseeded randomness, or a generator used wrongly."""
 
 
 class BaselineError(ReproError):
@@ -135,15 +135,15 @@ class EnvironmentFault(ReproError):
 
 
 class IsolationError(ReproError):
-    """A run in a fresh process could not be made, or ended before the test did."""
+    """A run in a fresh process failed, or ended before the test did."""
 
 
 class WatchError(ReproError):
-    """Recording a trace failed: a fault of pytest-repro that says nothing about the model."""
+    """Recording a trace failed: a fault of pytest-repro, not of the model."""
 
 
 class WeightsError(ReproError):
-    """Weights cannot be had, or are not the ones that were pinned."""
+    """Weights cannot be loaded, or are not the pinned ones."""
 
 
 class CheckFailed(AssertionError):

@@ -1,6 +1,6 @@
-"""The frozen `Settings` of a run, resolved from mappings handed in.
+"""The frozen `Settings` of a run, and the `TABLE` of options and ini keys they come from.
 
-The order of precedence is total: command line, then ini file, then default (`settings_table`).
+The command line wins over the ini file, and the ini file over the default.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Settings:
 
     Attributes:
         envelope: How many runs with perturbed noise measure an envelope; 0 for none.
-        adopts_envelope: Whether the envelope of another key of equal inputs serves instead.
+        adopts_envelope: Whether to use the envelope of another key with equal inputs instead.
     """
 
     update: UpdateMode
@@ -121,7 +121,7 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
 
     text: Callable[[str], str] = lambda name: str(texts[name][0])  # noqa: E731
     if not text("baselines").strip():
-        # It would be the root folder itself, with tensors and manifests among the sources.
+        # An empty name is the root folder: tensors and manifests would mix with the sources.
         raise SettingError(f"{texts['baselines'][1]}: {text('baselines')!r} is not a folder name")
     adopts_envelope = texts["envelope"][0] == AUTO
     settings = Settings(
@@ -154,10 +154,10 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
 
 AUTO = "auto"
 ENVELOPE_RUNS = 4
-"""Perturbed runs where nobody asks for a number."""
+"""Perturbed runs by default."""
 
 DISTURBANCE_SEED = 20_260
-"""Seed of the signs of the first disturbed run where nobody names one; any number would do."""
+"""Default seed of the signs of the first perturbed run; any number would do."""
 
 
 class Setting(NamedTuple):
@@ -165,12 +165,12 @@ class Setting(NamedTuple):
 
     Attributes:
         name: Name without the prefix: option ``--repro-<name>``, ini key ``repro_<name>``.
-        default: The text that stands when nobody says anything.
-        help: The consequence of setting it, one or two sentences.
-        metavar: What the option's value is called in ``--help``; ``""`` for a flag.
-        kind: Name of the enum in `words` that holds its words, if they are closed.
+        default: The text when neither the command line nor the ini file sets it.
+        help: What it does, in one or two sentences.
+        metavar: Name of the option's value in ``--help``; ``""`` for a flag.
+        kind: Name of the enum in `words` with the allowed words, if they are a fixed set.
         ini: Whether an ini key exists.
-        flag_values: Literal spellings ``--repro-<name>=<word>`` of a flag that may carry a word.
+        flag_values: The spellings ``--repro-<name>=<word>`` of a flag that can take a word.
     """
 
     name: str
@@ -191,7 +191,7 @@ class Setting(NamedTuple):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Allowed words, if closed."""
+        """Allowed words, if they are a fixed set."""
         if not self.kind:
             return ()
         from pytest_repro.model import words
@@ -204,13 +204,13 @@ TABLE: tuple[Setting, ...] = (
         "update",
         "none",
         "Record baselines for this machine's key: `missing` only new ones, `drifted` (the bare "
-        "option) also those that differ, `all` measures every selected one again, `ask` shows what "
-        "changes and asks on the terminal, `envelope` measures the envelopes of unchanged ones "
-        "and touches nothing else. Bitwise unchanged entries are left untouched.",
+        "option) also those that differ, `all` records every selected one again, `ask` shows what "
+        "changes and asks on the terminal, `envelope` only measures the envelopes of unchanged "
+        "ones. Bitwise unchanged entries are not written.",
         ini=False,
         flag_values=("missing", "drifted", "all", "ask", "envelope"),
     ),
-    Setting("seed", "0", "Seed of `repro_generator` where the marker names none.", metavar="N"),
+    Setting("seed", "0", "Seed of `repro_generator` if the marker sets none.", metavar="N"),
     Setting(
         "baselines",
         "baselines",
@@ -244,7 +244,7 @@ TABLE: tuple[Setting, ...] = (
         "noise",
         "draw",
         "`draw` draws; `store` (with --repro-update) also stores every draw as a tensor; `replay` "
-        "feeds the stored draws instead of drawing.",
+        "uses the stored draws instead of drawing.",
         metavar="MODE",
         kind="NoiseMode",
     ),
@@ -257,16 +257,16 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "isolate",
         "off",
-        "The second run happens in a fresh process, which has other hash seeds and none of this "
-        "one's caches and modules; the runs of `--repro-runs` in this process follow.",
+        "Make the second run in a fresh process, with other hash seeds, empty caches and no "
+        "loaded modules. The runs of `--repro-runs` in this process follow.",
         kind="Switch",
         flag_values=("on",),
     ),
     Setting(
         "repeat",
         "few",
-        "Which drifted tests run again, to see whether they repeat themselves: `all`, the first "
-        "few of each module (`few`) or none (`off`). What is recorded always runs again.",
+        "Which drifted tests run again, to check that they are deterministic: `all`, the first "
+        "few of each module (`few`) or none (`off`). A recording always runs again.",
         metavar="WHICH",
         kind="Repeat",
     ),
@@ -274,16 +274,16 @@ TABLE: tuple[Setting, ...] = (
         "envelope",
         AUTO,
         "How many runs with noise perturbed by one ULP measure the tolerance while recording. "
-        "`auto` adopts the envelope of another key with equal draws, weights and settings, and "
-        "else makes 4; a number measures again with at least so many. Where they do not move the "
-        "result alike, 16 are made. 0 measures none.",
+        "`auto` takes the envelope of another key with equal draws, weights and settings, or "
+        "makes 4 runs; a number K makes at least K runs. If the runs move the result by "
+        "different amounts, 16 are made. 0 measures none.",
         metavar="K",
     ),
     Setting(
         "envelope-seed",
         str(DISTURBANCE_SEED),
-        "Seed of the random signs of the first disturbed run; each further one adds 1. Another "
-        "seed measures the same envelope again, independently.",
+        "Seed of the random signs of the first perturbed run; run i adds i. Another seed measures "
+        "the same envelope independently.",
         metavar="N",
     ),
     Setting(
@@ -303,25 +303,25 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "devices",
         "",
-        "A device for each worker, e.g. `0-7`: `ASCEND_RT_VISIBLE_DEVICES` is set before MindSpore "
-        "is imported; one process takes the first. Without an Ascend the cores are divided into as "
-        "many equal shares, and the number of cores in the key becomes that of a share.",
+        "One device for each worker, e.g. `0-7`, by setting `ASCEND_RT_VISIBLE_DEVICES` before "
+        "MindSpore is imported. Without an Ascend device, each worker gets an equal share of the "
+        "cores, and the key names the cores of a share.",
         metavar="LIST",
         ini=False,
     ),
     Setting(
         "report",
         "",
-        "Write a report of the run into this folder: report.json, a page to look at, and the "
-        "observed tensors of every check that was not exact, which `pytest-repro accept` takes. "
-        "A missing check runs again, as a drifted one does.",
+        "Write a report into this folder: report.json, an HTML page, and the observed tensors of "
+        "every check that was not exact, for `pytest-repro accept`. A missing check runs twice, "
+        "like a drifted one.",
         metavar="DIR",
         ini=False,
     ),
     Setting(
         "summary",
         "",
-        "Write a Markdown summary of the run into this file, for the page of a CI job.",
+        "Write a Markdown summary of the run into this file, e.g. for a CI job.",
         metavar="FILE",
         ini=False,
     ),
@@ -332,10 +332,10 @@ _MOST_DEVICES = 1024
 
 
 def parse_devices(text: str) -> tuple[int, ...]:
-    """The numbers that ``0-7`` or ``0,2,4-5`` names, in that order; none for ``""``.
+    """The numbers in ``0-7`` or ``0,2,4-5``, in that order; none for ``""``.
 
     Raises:
-        SettingError: No such list, a range that goes down, or a device named twice.
+        SettingError: Not such a list, a range that goes down, or a device named twice.
     """
     if not text:
         return ()
@@ -357,4 +357,4 @@ def parse_devices(text: str) -> tuple[int, ...]:
 
 
 def _wrong(text: str, fact: str) -> SettingError:
-    return SettingError(f"--repro-devices: {text!r} is no list of devices", facts=(fact,))
+    return SettingError(f"--repro-devices: {text!r} is not a list of devices", facts=(fact,))

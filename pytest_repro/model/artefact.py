@@ -1,4 +1,4 @@
-"""What a run keeps of a check, what a report claims about it, and what accepting it changes."""
+"""What a run keeps of a check, what a report says about it, and what accepting it changes."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Artefact:
     """What was kept of one check that was not exact.
 
     Attributes:
-        observed: What would be stored of it; ``provenance.runs`` counts the runs that saw it
-            bitwise alike, 1 where it was not repeated or the runs parted.
-        growth: How the distance from the baseline grew over the steps, where both were watched.
+        observed: What would be stored; ``provenance.runs`` counts the bitwise equal runs, 1 if it
+            was not repeated or the runs differ.
+        growth: The distance from the baseline step by step, if both were watched.
     """
 
     observed: Baseline
@@ -40,7 +40,7 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a report says of one kept value: whose it is, what it came to, how often it was seen."""
+    """What a report says about one kept value: its check, its verdict, how many runs agree."""
 
     check: str
     verdict: Verdict
@@ -50,14 +50,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a report says of one check, whether its value was kept or not.
+    """What a report says about one check, whether its value was kept or not.
 
     Attributes:
-        index: Digests of the value and the noise that were seen; ``None`` where nothing was, or
-            where a version before schema 2 wrote the report.
+        index: Digests of the observed value and noise; ``None`` if there are none, or if a
+            version before schema 2 wrote the report.
         reference: Key of the baseline it was compared with, or ``""``.
-        share: Largest used share of the tolerance; infinity where it allows nothing.
-        runs: How many runs saw it bitwise alike; 0 where no value was kept.
+        share: Largest used share of the tolerance; infinity if it allows nothing.
+        runs: How many runs agree bitwise; 0 if no value was kept.
     """
 
     check: str
@@ -77,9 +77,9 @@ class Change:
 
     Attributes:
         path: Place inside the checked value.
-        sentence: What happens, where there is nothing to measure: it is new, goes, or has another
+        sentence: What changes if there is nothing to measure: it is new, removed, or has another
             dtype or shape.
-        difference: How far it moves, where both sides can be compared.
+        difference: How far it moves, if both sides can be compared.
     """
 
     path: str
@@ -92,12 +92,12 @@ class Candidate:
     """One value that may be accepted.
 
     Attributes:
-        observed: What would be stored, under ``key``: the recording machine's, never ours.
+        observed: What would be stored, under ``key``: the key of the machine that computed it.
         baseline: What is stored there now, if anything.
-        refusal: Why it cannot be accepted; ``""`` when it can.
-        is_stored: Whether the very same value and noise are stored there already.
+        refusal: Why it cannot be accepted; ``""`` if it can.
+        is_stored: Whether the same value and noise are already stored there.
         changes: What would change, tensor by tensor.
-        warnings: Why its envelope is hard to believe; one sentence for each reason.
+        warnings: Why its envelope is doubtful; one sentence for each reason.
     """
 
     key: EnvironmentKey

@@ -1,7 +1,6 @@
-"""The nouns of the project as frozen values; knows numpy's types and our errors only.
+"""Environments, tensors, differences and baselines as frozen values.
 
-Nothing here measures, decides, words or stores: `compare` measures, `judgement` decides, `report`
-words and `adapters` store. The words are those of the glossary in ARCHITECTURE.md.
+Nothing here measures, decides, words or stores. The glossary is in ARCHITECTURE.md.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from pytest_repro.model.ids import (
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One fact that was seen about the machine or its software.
+    """One fact about the machine or its software.
 
     Attributes:
         name: Dotted lower-case name, e.g. ``cann.version``.
-        value: Its text; ``""`` when it does not exist here.
+        value: Its text; ``""`` if it does not exist here.
         changes_bits: Whether a difference is known or documented to change results.
     """
 
@@ -35,7 +34,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Every fact that was seen, sorted by name, and the key made from them."""
+    """All facts, sorted by name, and the key made from them."""
 
     key: EnvironmentKey
     facts: tuple[Fact, ...] = ()
@@ -66,18 +65,18 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """How far a tensor moves when the noise is disturbed by one ULP: the measured tolerance.
+    """How far a tensor moves when the noise is perturbed by one ULP: the measured tolerance.
 
     Attributes:
-        method: How the noise was disturbed, in words that name the dtype and the signs.
-        runs: How many disturbed runs (K).
+        method: How the noise was perturbed: dtype and signs, in words.
+        runs: How many perturbed runs (K).
         seed: Seed of the signs.
         max_abs_max, max_abs_mean: Largest and mean of the runs' largest absolute difference.
-        rel_l2_max, rel_l2_mean: The same for ``||disturbed - clean||_2 / ||clean||_2``.
+        rel_l2_max, rel_l2_mean: The same for ``||perturbed - clean||_2 / ||clean||_2``.
         ulp_max, ulp_mean: The same for the largest ULP distance.
         mean_abs_max: Largest of the runs' mean absolute difference.
-        input_rel_l2: Mean relative size of the disturbance itself, so that an amplification
-            (output rel_l2 over input rel_l2) can be stated.
+        input_rel_l2: Mean relative size of the perturbation; output rel_l2 over it is the
+            amplification.
         statistics: Largest absolute movement of each statistic.
     """
 
@@ -97,13 +96,13 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class TensorSummary:
-    """All that a manifest says about one tensor; the bytes lie elsewhere under ``digest``.
+    """What a manifest says about one tensor; the bytes are in another file, named by ``digest``.
 
     Attributes:
-        path: Place inside the checked value, e.g. ``latents[0]``; ``""`` for a lone tensor.
-        sketch: Order-aware random projections (`sketch.sketch_array`); a flip or permutation moves
-            them although it leaves the statistics alone.
-        envelope: How far this tensor moves when the noise is disturbed, where that was measured.
+        path: Place inside the checked value, e.g. ``latents[0]``; ``""`` for a single tensor.
+        sketch: Order-aware random projections (`sketch.sketch_array`); a flip or permutation
+            changes them but not the statistics.
+        envelope: How far this tensor moves when the noise is perturbed, if that was measured.
     """
 
     path: str
@@ -117,16 +116,14 @@ class TensorSummary:
 
 @dataclass(frozen=True, slots=True)
 class LedgerDifference:
-    """The first place at which two ledgers part.
+    """The first difference between two draw logs.
 
     Attributes:
         position: Index of the first differing draw, from 0.
         kind: ``extra``, ``absent``, ``swapped``, ``generator``, ``method``, ``shape``, ``dtype``,
             ``arguments`` or ``bits``.
-        sentence: What happened, in words, e.g. ``draw 3 of 5: standard_normal (1, 3, 32, 32)
-            became (2, 3, 32, 32)``.
-        baseline: The baseline's draw there, if it has one.
-        observed: This run's draw there, if it has one.
+        sentence: E.g. ``draw 3 of 5: standard_normal (1, 3, 32, 32) became (2, 3, 32, 32)``.
+        baseline, observed: The draw there, if that side has one.
     """
 
     position: int
@@ -141,7 +138,7 @@ class WeightsDigest:
     """The digest of all parameters of one component of a pipeline.
 
     Attributes:
-        tensors: Name and digest of each parameter, where they were just read; never stored.
+        tensors: Name and digest of each parameter, if they were just read; never stored.
     """
 
     component: str
@@ -179,11 +176,10 @@ class Provenance:
 class Baseline:
     """What is stored of one check under one key.
 
-    ``trace``, ``configuration`` and ``step_envelope`` are the digests of records that lie
-    elsewhere, where a pipeline was watched; the table of a component's weights lies under the
-    component's digest. ``no_envelope`` says in words why a tensor has no envelope, where one has
-    none; ``""`` otherwise, and in baselines older than the word. ``structure`` holds place and kind
-    of each container that the places of the tensors do not tell.
+    ``trace``, ``configuration`` and ``step_envelope`` are digests of records in other files, if a
+    pipeline was watched; a component's digest names the table of its weights. ``no_envelope`` says
+    why a tensor has no envelope; ``""`` if all have one, and in baselines older than this field.
+    ``structure`` holds place and kind of each container that the tensors' places do not show.
     """
 
     check: CheckId
@@ -201,10 +197,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class ElementDifference:
-    """The place where one measure of difference is largest.
-
-    ``baseline`` and ``observed`` are the elements as exact text (shortest round trip).
-    """
+    """The place where one measure of difference is largest; the elements as exact text."""
 
     amount: float
     index: tuple[int, ...]
@@ -214,7 +207,7 @@ class ElementDifference:
 
 @dataclass(frozen=True, slots=True)
 class NonFiniteDifference:
-    """Where NaN or infinity stands in one tensor and not, or not the same, in the other."""
+    """Places where only one tensor has NaN or infinity, or the two have different ones."""
 
     count: int
     index: tuple[int, ...]
@@ -224,21 +217,21 @@ class NonFiniteDifference:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far two tensors of equal dtype and shape are apart; computed over all elements.
+    """The difference between two tensors of equal dtype and shape, over all elements.
 
     Attributes:
         element_count: Number of elements.
         differing_count: Elements whose bytes differ (so -0.0 differs from 0.0).
         worst_abs, worst_rel, worst_ulp: Largest ``|o - b|``, ``|o - b| / |b|`` and distance in
             units in the last place of the baseline's dtype, over places finite in both; ``None``
-            when there is none (``worst_ulp`` also for integers and bool).
+            if there is none (``worst_ulp`` also for integers and bool).
         mean_abs: Mean of ``|o - b|``.
-        rel_l2: ``||o - b||_2 / ||b||_2``; infinity when only the baseline is zero.
-        cosine: ``1 - <o, b> / (||o|| ||b||)``, 0.0 when both are zero.
-        psnr_db: ``10 log10(range(b)^2 / mse)``, infinity when equal.
-        non_finite: Disagreement about NaN and infinity, if any.
-        statistics_only: Whether the baseline's tensor was absent and ``rel_l2`` is an estimate
-            from the sketch; then the worst places are ``None``.
+        rel_l2: ``||o - b||_2 / ||b||_2``; infinity if only the baseline is zero.
+        cosine: ``1 - <o, b> / (||o|| ||b||)``, 0.0 if both are zero.
+        psnr_db: ``10 log10(range(b)^2 / mse)``, infinity if equal.
+        non_finite: Difference in NaN and infinity, if any.
+        statistics_only: Whether the baseline's tensor was absent: ``rel_l2`` is an estimate from
+            the sketch, and the worst places are ``None``.
     """
 
     element_count: int
@@ -265,7 +258,7 @@ class ToleranceUse:
             of a statistic.
         observed: The measured amount, in the measure's unit.
         allowed: The bound.
-        share: ``observed / allowed``; above 1.0 the bound is exceeded; infinity when the bound is
+        share: ``observed / allowed``; above 1.0 the bound is exceeded; infinity if the bound is
             zero and the amount is not.
     """
 

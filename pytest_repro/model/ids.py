@@ -1,4 +1,4 @@
-"""Ids, digests and the small nouns that a passing check is made of."""
+"""Ids, digests, tensor records and the draw log: what an exact check needs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Digest = NewType("Digest", str)
 class CheckId:
     """Identity of a check: test module (POSIX path from the root folder), test, name.
 
-    ``test`` is what follows the module in pytest's node id, classes and parameters included
-    (``TestDdim::test_fast[float16]``), so two checks never share an id by accident.
+    ``test`` is the rest of pytest's node id, with classes and parameters
+    (``TestDdim::test_fast[float16]``).
     """
 
     module: str
@@ -38,7 +38,7 @@ class CheckId:
 @dataclass(frozen=True, slots=True, order=True)
 class EnvironmentKey:
     """The part of an environment that selects a baseline, e.g. ``cpu-x86_64-avx2-2c-l2_512k`` and
-    ``mindspore-2.10.0``; it contains every fact that is known to change bits.
+    ``mindspore-2.10.0``. It contains every fact that is known to change bits.
     """
 
     hardware: str
@@ -68,11 +68,11 @@ class IndexEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TensorRecord:
-    """A value as it will be judged and stored: read-only, C-contiguous, little-endian.
+    """A value in the form in which it is judged and stored: read-only, C-contiguous, little-endian.
 
     Attributes:
-        dtype: Our name of the dtype (`dtypes.DTYPES`), e.g. ``bfloat16``.
-        array: The numbers; numpy (or ml_dtypes) dtype of that name, any shape, 0-d and empty too.
+        dtype: Name in `dtypes.DTYPES`, e.g. ``bfloat16``.
+        array: The numbers, with the numpy or ml_dtypes dtype of that name; any shape.
         digest: SHA-256 over dtype, shape and bytes.
     """
 
@@ -90,8 +90,8 @@ class Ledger:
     """The ordered list of all draws of a test's generators.
 
     Attributes:
-        generators: One text a generator, in order of creation, e.g. ``PCG64(0)``.
-        draws: All draws in the order in which they happened.
+        generators: One text for each generator, in order of creation, e.g. ``PCG64(0)``.
+        draws: All draws, in order.
         digest: SHA-256 over the canonical text of both.
     """
 
@@ -102,7 +102,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class FactDifference:
-    """A fact that differs between the environment of a baseline and this one."""
+    """A fact that differs between the environment of a baseline and the current one."""
 
     name: str
     baseline: str
@@ -117,10 +117,10 @@ class Draw:
     Attributes:
         generator: Number of the generator within the test, from 0.
         method: Name of the method, e.g. ``standard_normal``.
-        shape: Shape of what was returned; ``()`` for a scalar.
-        dtype: dtype of what was returned, before anyone cast it.
-        arguments: Canonical text of the arguments other than shape and dtype, ``""`` when none.
-        digest: SHA-256 of dtype, shape and bytes of what was returned.
+        shape: Shape of the returned value; ``()`` for a scalar.
+        dtype: dtype of the returned value, before any cast.
+        arguments: Canonical text of the arguments other than shape and dtype, ``""`` for none.
+        digest: SHA-256 of dtype, shape and bytes of the returned value.
     """
 
     generator: int

@@ -1,4 +1,4 @@
-"""What one check came to, as values: what was seen, what it was compared with, the verdict."""
+"""The outcome of one check: what was observed, the reference, the verdict."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one call of `repro_check` saw: the value, and the noise up to there.
+    """What one call of `repro_check` observed: the value, and the noise so far.
 
-    ``tensors`` and ``structure`` are those of `frameworks.values.CheckedValue`; ``inputs`` is the
-    digest of ``weights`` and ``settings``, those of the watched pipelines.
+    ``tensors`` and ``structure`` come from `frameworks.values.CheckedValue`; ``inputs`` is the
+    digest of the watched pipelines' ``weights`` and ``settings``.
     """
 
     check: CheckId
@@ -61,7 +61,7 @@ class Reference:
         key: Where it was found.
         distance: ``own``, ``variant``, ``release`` or ``any``.
         manifest: Path of the manifest, relative to the root folder.
-        apart: What sets a variant apart from our key, in words; ``""`` for others.
+        apart: How a variant differs from this machine's key, in words; ``""`` for others.
     """
 
     key: EnvironmentKey
@@ -72,20 +72,20 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Everything that is known about one judged check, so that a report never recomputes.
+    """Everything known about one judged check; a report computes nothing itself.
 
     Attributes:
         gate: The gate that decided.
-        reference: What it was compared with; ``None`` when nothing was found.
-        differences: One a tensor that differs: path and difference.
-        uses: One a bound of the tolerance in force, worst first.
-        tolerance: The tolerance in force as text, ``exact`` or e.g. ``rel_l2 <= 1e-05``.
+        reference: What it was compared with; ``None`` if nothing was found.
+        differences: Path and difference of each tensor that differs.
+        uses: Used share of each bound of the tolerance, worst first.
+        tolerance: The tolerance as text, ``exact`` or e.g. ``rel_l2 <= 1e-05``.
         tolerance_origin: Where it came from, e.g. ``policy.yaml line 7``.
-        detail: Further sentences: a value-gate fault, why nothing was found, what is corrupt.
+        detail: More sentences: a value-gate fault, why nothing was found, what is corrupt.
         unrepeated: Why a drifted test did not run again; ``""`` where it did.
         called_at: ``file:line`` of the call of `repro_check`.
-        evidence: Sentences behind the cause, the cause itself first.
-        began: Where the traces part, in sentences, most important first.
+        evidence: The cause, then its evidence, in sentences.
+        began: The first difference of the traces, in sentences, most important first.
         operators: For a drift on an Ascend device, how msprobe dumps single operators.
     """
 
@@ -118,5 +118,5 @@ class Outcome:
 
     @property
     def share(self) -> float:
-        """The largest used share of the tolerance in force; 0.0 for ``exact``."""
+        """The largest used share of the tolerance; 0.0 for ``exact``."""
         return max([use.share for use in self.uses], default=0.0)

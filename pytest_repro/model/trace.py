@@ -10,14 +10,14 @@ from pytest_repro.model.words import TraceLevel
 
 @dataclass(frozen=True, slots=True)
 class SignalRecord:
-    """What a trace keeps of one tensor that passed by; never the tensor.
+    """What a trace keeps of one tensor; never the tensor itself.
 
     Attributes:
-        dtype: Our name of the dtype.
-        digest: SHA-256 over dtype, shape and bytes; decides equality. All else only says how far.
+        dtype: Name in `dtypes.DTYPES`.
+        digest: SHA-256 over dtype, shape and bytes; it alone decides equality.
         min, max, mean, std, l2: As in `model.Statistics`: over the finite elements, in float64.
         nan_count, inf_count: How many elements are NaN, or an infinity of either sign.
-        sketch: Order-aware projections (`sketch.sketch_array`); empty where none was taken.
+        sketch: Order-aware projections (`sketch.sketch_array`), or empty.
     """
 
     dtype: str
@@ -42,8 +42,8 @@ class StepRecord:
             or of the watched cell.
         position: Number of the step within that scheduler, from 0.
         timestep: The scheduler's time; ``None`` where there is none.
-        signals: Named tensors in the order in which they came to be: ``sample``,
-            ``model_output``, any other tensor that was handed in, and last ``result``.
+        signals: Named tensors in order: ``sample``, ``model_output``, any other input tensor,
+            and last ``result``.
     """
 
     scheduler: str
@@ -61,9 +61,8 @@ class CellRecord:
     """One call of one cell.
 
     Attributes:
-        number: Number of the call in the order in which calls began, from 0.
-        step: Index in `Trace.steps` of the step that was being prepared; ``len(steps)`` for calls
-            after the last one.
+        number: Number of the call, in the order in which calls began, from 0.
+        step: Index in `Trace.steps` of the step in progress; ``len(steps)`` after the last one.
         name: Path of the cell from its component, e.g. ``unet.down_blocks.0.resnets.1.conv1``.
         class_name: Name of its class.
         inputs: Tensors and numbers among the arguments, in order.
@@ -85,9 +84,9 @@ class Trace:
     Attributes:
         level: Whether cells were recorded.
         steps: In the order in which they ended.
-        cells: In the order in which calls ended, so that a cell stands before the cell around it.
-        digest: SHA-256 over everything but the statistics: equal exactly when the same was
-            computed in the same order, whatever numpy measured the statistics.
+        cells: In the order in which calls ended, so a cell comes before the cell around it.
+        digest: SHA-256 over everything but the statistics: it does not depend on the numpy that
+            computed them.
     """
 
     level: TraceLevel

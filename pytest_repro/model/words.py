@@ -1,4 +1,4 @@
-"""The closed sets of words of the glossary; imports nothing heavy, so the plugin may read it."""
+"""The enums of the glossary; imports nothing heavy, because the plugin imports it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from enum import Enum
 class Word(str, Enum):
     """An enum whose text is its value, so that files, messages and code use one word."""
 
-    # As quick as the text that it is; Enum's own go through Python each time.
+    # As fast as str; Enum's own methods run in Python.
     __str__ = str.__str__
     __hash__ = str.__hash__
 
 
 class Verdict(Word):
-    """What a check came to; every check has exactly one."""
+    """The result of a check; every check has exactly one."""
 
     EXACT = "exact"
     WITHIN = "within"
@@ -36,7 +36,7 @@ _FAILING = frozenset({Verdict.DRIFT, Verdict.MISSING, Verdict.CORRUPT, Verdict.N
 
 
 class Gate(Word):
-    """The gates in the order in which a check passes them; a failure names its gate."""
+    """The gates, in order; a failure names its gate."""
 
     VALUE = "value"
     INPUTS = "inputs"
@@ -46,7 +46,7 @@ class Gate(Word):
 
 
 class Distance(Word):
-    """How far the environment of a reference is from ours."""
+    """How far the environment of a reference is from this one."""
 
     OWN = "own"
     VARIANT = "variant"
@@ -77,7 +77,7 @@ class UpdateMode(Word):
 
 
 class Repeat(Word):
-    """Which drifted tests run again, to see whether they repeat themselves."""
+    """Which drifted tests run again, to check that they are deterministic."""
 
     ALL = "all"
     FEW = "few"
@@ -85,7 +85,7 @@ class Repeat(Word):
 
 
 class RngMode(Word):
-    """What happens when a marked test draws from randomness that no seed decides."""
+    """What happens when a marked test uses unseeded randomness."""
 
     ERROR = "error"
     WARN = "warn"
@@ -93,7 +93,7 @@ class RngMode(Word):
 
 
 class NoiseMode(Word):
-    """Where the generators' numbers come from and whether they are kept."""
+    """Where the generators' numbers come from, and whether they are stored."""
 
     DRAW = "draw"
     STORE = "store"
@@ -101,7 +101,7 @@ class NoiseMode(Word):
 
 
 class Switch(Word):
-    """Whether something that needs no further word is done."""
+    """A plain on or off."""
 
     ON = "on"
     OFF = "off"

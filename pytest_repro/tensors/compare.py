@@ -1,4 +1,4 @@
-"""How far two tensors of equal dtype and shape are apart; measures only, judges nothing."""
+"""Measures the difference between two tensors of equal dtype and shape; judges nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from pytest_repro.tensors.statistics import (
 
 
 def summary_of(path: str, record: TensorRecord) -> TensorSummary:
-    """All that a manifest says about the tensor at ``path`` of a checked value."""
+    """What a manifest says about the tensor at ``path`` of a checked value."""
     return TensorSummary(
         path, record.dtype, record.shape, record.digest, summarise(record), sketch_array(record)
     )
@@ -53,21 +53,20 @@ def compare_records(baseline: TensorRecord, observed: TensorRecord) -> Differenc
     """The difference between two tensors of equal dtype and shape, over all elements.
 
     ``differing_count`` is bitwise; everything else is measured in float64, 64-bit integers by
-    their exact distance. Every measure leaves out places that are not finite in both; NaN against
-    NaN and infinity against the same infinity is agreement.
+    their exact distance. Measures skip places that are not finite in both. NaN agrees with NaN,
+    and infinity with the same infinity.
 
-    The ``worst_*`` places are the first of the largest, ``None`` where no value differs;
-    ``worst_rel`` is infinite where only the baseline is zero; ``worst_ulp`` counts steps of the
-    dtype's own floats, through zero, with -0.0 = 0.0. Where bits differ and no value does (-0.0,
-    the payload of a NaN) ``worst_abs`` is the first such place, with amount 0.0 and with the bits
-    in its texts. ``psnr_db`` takes max - min of the baseline's finite elements as the range, 1.0
-    when that is zero.
+    The ``worst_*`` places are the first of the largest, ``None`` if no value differs;
+    ``worst_rel`` is infinite if only the baseline is zero; ``worst_ulp`` counts steps of the
+    dtype's own floats, through zero, with -0.0 = 0.0. If only bits differ (-0.0, the payload of a
+    NaN), ``worst_abs`` is the first such place, with amount 0.0 and the bits in its texts.
+    ``psnr_db`` uses max - min of the baseline's finite elements as the range, 1.0 if that is zero.
 
-    One pass with memory for a few blocks; a second one where squares would leave float64's range
+    One pass with memory for a few blocks; a second one if squares would leave float64's range
     (see `statistics.summarise`).
 
     Raises:
-        ValueError: dtype or shape differ; the value gate comes first.
+        ValueError: dtype or shape differ.
     """
     _require_same(baseline.dtype, baseline.shape, observed.dtype, observed.shape)
     tally = tally_records(baseline, observed)
@@ -91,16 +90,16 @@ def compare_records(baseline: TensorRecord, observed: TensorRecord) -> Differenc
 
 
 def compare_summaries(baseline: TensorSummary, observed: TensorSummary) -> Difference:
-    """The difference as far as two summaries tell it, ``statistics_only``.
+    """The difference that two summaries show, ``statistics_only``.
 
     With equal digests nothing differs. Otherwise ``differing_count`` is all elements, the worst
-    places are ``None``, and the rest follows from the distance that the sketches estimate (never
-    less than the sketches' rounding, which hides smaller ones): ``mean_abs`` is the root mean
-    square, which the mean never exceeds. ``non_finite`` counts the fewest places that explain the
-    counts; its index is ``()``, for the place is not known.
+    places are ``None``, and the rest follows from the distance that the sketches estimate (at
+    least the sketches' rounding): ``mean_abs`` is the root mean square, an upper bound of the
+    mean. ``non_finite`` is the least number of places that explains the counts; its index is
+    ``()``, because the place is unknown.
 
     Raises:
-        ValueError: dtype or shape differ; the value gate comes first.
+        ValueError: dtype or shape differ.
     """
     _require_same(baseline.dtype, baseline.shape, observed.dtype, observed.shape)
     count = math.prod(baseline.shape)
@@ -218,10 +217,10 @@ def _cosine(sums: Pairs) -> float:
 
 
 def _cosine_of(distance: float, baseline_norm: float, observed_norm: float) -> float:
-    """``1 - cos`` by the law of cosines: ``1 - <o, b> / ...`` would round away all below 1e-16."""
+    """``1 - cos`` by the law of cosines: ``1 - <o, b> / ...`` loses everything below 1e-16."""
     if baseline_norm == 0.0 or observed_norm == 0.0:
         return float(baseline_norm != observed_norm)
-    # Divided before they are multiplied, for norms near the ends of float64's range.
+    # Divide before multiplying: norms may be near the ends of float64's range.
     ratio = observed_norm / baseline_norm
     apart = distance / baseline_norm
     angle = (apart * apart - (ratio - 1.0) * (ratio - 1.0)) / (2.0 * ratio)
@@ -250,7 +249,7 @@ def _range_log10(statistics: Statistics) -> float:
 
 
 _WIDEST = 8
-# For the rounding of a limit itself, far above float64's 1e-16.
+# Margin for the rounding of a limit, far above float64's 1e-16.
 _SLACK = 1.0 + 1e-12
 
 
@@ -270,8 +269,8 @@ class Pairs:
         count: How many places.
         abs_sum, square_sum: Sums of ``|o - b|`` and its square.
         baseline_squares, observed_squares: Sums of the squares of the elements themselves.
-        worst_abs, worst_rel, worst_ulp: First of the largest; ``None`` where nothing differs in
-            value, ``worst_ulp`` also for integers and bool.
+        worst_abs, worst_rel, worst_ulp: First of the largest; ``None`` if no value differs,
+            ``worst_ulp`` also for integers and bool.
     """
 
     count: int = 0
@@ -324,10 +323,10 @@ class BlockPair:
 def measured(
     pair: BlockPair, baseline: NDArray[np.float64], observed: NDArray[np.float64], so_far: Pairs
 ) -> Pairs:
-    """Measures of one block that is finite throughout; the sums of its squares are left out.
+    """Measures of one block without NaN or infinity, except the sums of its squares.
 
-    ``worst_rel`` and ``worst_ulp`` are given only where they may exceed those of ``so_far``. All of
-    ``pair.work`` is overwritten, ``baseline`` and ``observed`` too where they lie in it.
+    ``worst_rel`` and ``worst_ulp`` are given only if they may exceed those of ``so_far``.
+    Overwrites ``pair.work``, which may hold ``baseline`` and ``observed``.
     """
     work = pair.work.cut(baseline.size)
     gap = _gaps(pair, baseline, observed, work.gap)
@@ -355,7 +354,7 @@ def _worst_rel(
     so_far: Place | None,
     widest: float,
 ) -> Place | None:
-    """The largest ``gap / size``; divides only where it can exceed ``so_far``."""
+    """The largest ``gap / size``; divides only places that can exceed ``so_far``."""
     near = np.flatnonzero(size <= (widest / so_far.amount * _SLACK if so_far else math.inf))
     ratio = gap[near] / size[near]
     ratio[np.isnan(ratio)] = 0.0  # 0/0: both are zero, nothing differs
@@ -365,12 +364,12 @@ def _worst_rel(
 def _worst_ulp(
     pair: BlockPair, size: NDArray[np.float64], so_far: Place | None, widest: float
 ) -> Place | None:
-    """The largest distance in ULPs; looks only where it can exceed ``so_far``.
+    """The largest distance in ULPs; looks only at places that can exceed ``so_far``.
 
     Floats of precision p are at least ``m * 2**-p`` apart at magnitude m. So n steps over a gap g
-    with one sign begin at ``m <= g * 2**p / n``, the baseline lies at most g further out, and where
-    the signs differ it is no larger than g. To count, it must be one step more than ``so_far``: a
-    margin of 2e-8 or more, which no rounding of the limit uses up.
+    of one sign begin at ``m <= g * 2**p / n``, and the baseline is at most g further out; with two
+    signs it is at most g. A new worst place needs one step more than ``so_far``: a margin of 2e-8
+    or more, above any rounding of the limit.
     """
     if not pair.dtype.is_float:
         return None
@@ -437,8 +436,8 @@ class Tally:
 
     Attributes:
         differing_count: Elements whose bits differ, the first of them at ``first_differing``.
-        non_finite_count: Places where NaN or an infinity stands on one side and not, or not the
-            same, on the other; the first of them at ``first_non_finite``.
+        non_finite_count: Places with NaN or infinity on one side only, or different ones; the
+            first of them at ``first_non_finite``.
     """
 
     baseline: Moments = NOTHING
@@ -451,10 +450,10 @@ class Tally:
 
 
 def tally_records(baseline: TensorRecord, observed: TensorRecord, scale: float = 1.0) -> Tally:
-    """The tally of two records of equal dtype and shape, all elements times ``scale`` first.
+    """The tally of two records of equal dtype and shape, with all elements times ``scale``.
 
-    With a scale other than 1.0 (a power of two, so that squares stay in range) the sums are right
-    and the worst places are not to be used. 64-bit integers are never scaled.
+    With a scale other than 1.0 (a power of two that keeps squares in range) only the sums are
+    valid, not the worst places. 64-bit integers are never scaled.
     """
     dtype = DTYPES[baseline.dtype]
     total = Tally()

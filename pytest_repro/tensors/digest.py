@@ -1,4 +1,4 @@
-"""Digests of tensors, of values made of several tensors, and of text: SHA-256, nothing else."""
+"""SHA-256 digests of tensors, of values made of several tensors, and of text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pytest_repro.model.ids import Digest
 from pytest_repro.tensors.dtypes import DTYPES
 
-# The first line says what is hashed, so that no text can have the digest of a tensor.
+# The first line says what is hashed, so a text never has the digest of a tensor.
 _TENSOR = "pytest-repro tensor 1"
 _VALUE = "pytest-repro value 1"
 _STRUCTURED = "pytest-repro value 2"
@@ -44,11 +44,11 @@ def digest_leaves(
 ) -> Digest:
     """Digest of a value from its leaves ``(path, digest)`` and structure, in the given order.
 
-    A lone tensor (one leaf with path ``""``, no structure) has its own digest. Otherwise SHA-256
-    over the line ``pytest-repro value 1`` and a line ``<length of path in bytes>:<path>=<digest>``
-    a leaf; the length in front keeps any path from imitating another leaf. With a structure the
-    first line is ``pytest-repro value 2``, and a line
-    ``<length>:<path>~<length of kind in bytes>:<kind>`` an entry comes before the leaves.
+    A single tensor (one leaf with path ``""``, no structure) keeps its own digest. Otherwise
+    SHA-256 over the line ``pytest-repro value 1`` and, for each leaf, a line
+    ``<length of path in bytes>:<path>=<digest>``; the length makes every line unambiguous. With a
+    structure the first line is ``pytest-repro value 2``, and each entry of it is a line
+    ``<length>:<path>~<length of kind in bytes>:<kind>`` before the leaves.
     """
     pairs, kinds = tuple(leaves), tuple(structure)
     if len(pairs) == 1 and pairs[0][0] == "" and not kinds:
@@ -72,5 +72,5 @@ def digest_text(text: str) -> Digest:
 
 
 def _encode(text: str) -> bytes:
-    # Keys of a user's dict may hold lone surrogates (undecodable file names, say).
+    # Keys of a user's dict may hold lone surrogates, e.g. from undecodable file names.
     return text.encode("utf-8", "surrogatepass")

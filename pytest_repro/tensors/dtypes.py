@@ -1,7 +1,6 @@
 """The dtypes that a baseline can hold, and how the bits of their elements are read.
 
-Every conversion here is exact: nothing is rounded on the way from an element to its text, its bits
-or its float64 value, except 64-bit integers, which float64 holds to the nearest.
+Every conversion here is exact, except 64-bit integers to float64, which rounds to the nearest.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pytest_repro.errors import ValueRefused
 
 
 class DTypeKind(str, Enum):
-    """What an element means; decides which measures of difference exist."""
+    """The kind of element; decides which measures of difference exist."""
 
     BOOLEAN = "boolean"
     INTEGER = "integer"
@@ -32,12 +31,12 @@ class DType:
     """One dtype that a baseline can hold.
 
     Attributes:
-        name: Our name, the one in manifests, digests and messages.
-        letter: numpy's letter of its kind; ``V`` for bfloat16, which numpy itself has not.
+        name: The name in manifests, digests and messages.
+        letter: numpy's letter of its kind; ``V`` for bfloat16, which numpy itself does not have.
         safetensors_tag: The name in a safetensors header.
         kind: Boolean, integer or float.
-        itemsize: Bytes an element.
-        significand_bits: Bits of precision of a float with the implicit one (IEEE 754 ``p``);
+        itemsize: Bytes of an element.
+        significand_bits: Bits of precision of a float, with the implicit bit (IEEE 754 ``p``);
             0 for integers and bool.
     """
 
@@ -62,7 +61,7 @@ class DType:
 @cache
 def _numpy_dtype(letter: str, itemsize: int) -> np.dtype[Any]:
     if letter == "V":
-        try:  # only now, since few suites ever hold a bfloat16
+        try:  # imported late: few suites use bfloat16
             import ml_dtypes
         except ModuleNotFoundError as error:
             raise ValueRefused(
@@ -101,7 +100,7 @@ DTYPES: Mapping[str, DType] = MappingProxyType(
         )
     }
 )
-"""All dtypes that a baseline can hold, by our name."""
+"""All dtypes that a baseline can hold, by name."""
 
 # Kind letter and size instead of the dtype itself, so that byte order and C's two names for one
 # integer (`long`, `long long`) do not matter. bfloat16 is kind `V`, like every structured dtype.
@@ -126,11 +125,11 @@ _HINTS: Mapping[str, str] = MappingProxyType(
 
 
 def dtype_of(array: NDArray[Any]) -> DType:
-    """Our dtype of ``array``, whatever its byte order.
+    """The dtype of ``array``, in any byte order.
 
     Raises:
-        ValueRefused: The dtype is none that a baseline can hold (object, complex, structured,
-            text, dates, long double, 8-bit floats); says which are allowed and what to do.
+        ValueRefused: A baseline cannot hold it (object, complex, structured, text, dates, long
+            double, 8-bit floats); the message says which are allowed and what to do.
     """
     dtype = array.dtype
     row = _BY_LETTER.get((dtype.kind, dtype.itemsize))
@@ -138,7 +137,7 @@ def dtype_of(array: NDArray[Any]) -> DType:
         row = _BFLOAT16
     if row is None:
         raise ValueRefused(
-            f"no baseline can hold an array of dtype {dtype}",
+            f"a baseline cannot hold an array of dtype {dtype}",
             facts=(f"shape    {array.shape}", f"allowed  {', '.join(DTYPES)}"),
             next_step=_HINTS.get(dtype.kind, _HINTS["V"]),
         )
@@ -162,10 +161,10 @@ def bits_of(dtype: DType, array: NDArray[Any]) -> NDArray[np.unsignedinteger[Any
 def widen(
     dtype: DType, array: NDArray[Any], out: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """The elements as float64, exact but for 64-bit integers (to the nearest); do not write to it.
+    """The elements as float64, exact except 64-bit integers (to the nearest); do not write to it.
 
-    float64 is returned as it is; anything else is written to ``out`` where that is given. bfloat16
-    is widened through its bits, which are the upper half of a float32's.
+    float64 is returned unchanged; anything else is written to ``out`` if given. bfloat16 is
+    widened through its bits, the upper half of a float32's.
     """
     if dtype.name == "float64":
         return array
@@ -184,9 +183,9 @@ def ordered_integers(
     out: NDArray[np.signedinteger[Any]] | None = None,
     scratch: NDArray[np.signedinteger[Any]] | None = None,
 ) -> NDArray[np.signedinteger[Any]]:
-    """Signed integers in the order of the floats, neighbours one apart and -0.0 = 0.0.
+    """Signed integers in the order of the floats: neighbours differ by one, and -0.0 = 0.0.
 
-    Written to ``out`` where that is given; ``scratch`` (as long) saves an allocation.
+    Written to ``out`` if given; ``scratch`` (of the same length) saves an allocation.
 
     A float's bits are sign and magnitude; two's complement of the magnitude keeps the order across
     zero. Source: Bruce Dawson, "Comparing Floating Point Numbers, 2012 Edition".
@@ -204,13 +203,13 @@ def ordered_integers(
 def element_text(dtype: DType, element: NDArray[Any]) -> str:
     """Shortest decimal text of a one-element array that reads back as the same value in its dtype.
 
-    ``0.1`` for float16 0.1, not the 0.0999755859375 that float64 would show; ``nan`` for any NaN.
+    ``0.1`` for float16 0.1, not float64's 0.0999755859375; ``nan`` for any NaN.
     """
     if dtype.kind is DTypeKind.BOOLEAN:
         return str(bool(element.item()))
     if dtype.kind is DTypeKind.INTEGER:
         return str(int(element.item()))
-    with np.errstate(all="ignore"):  # a signalling NaN raises the flag when it is widened
+    with np.errstate(all="ignore"):  # widening a signalling NaN raises the flag
         value = float(widen(dtype, element.reshape(1))[0])
     if not np.isfinite(value) or dtype.name == "float64":
         return repr(value)

@@ -1,4 +1,4 @@
-"""What is computed from memory that rarely changes: once, then a fast fingerprint in place."""
+"""Results of arrays that rarely change: computed once, then found by a fast fingerprint."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ _MAX_ENTRIES = 100_000
 
 
 class ContentMemo(Generic[_Result]):
-    """Remembers a result for every content it saw, whichever array holds that content.
+    """Remembers a result for each content, whichever array holds it.
 
-    An array's content is known by 128 bits of XXH3 over dtype, shape and bytes, seeded at random
-    for each process. They are taken from the memory at every call, so a change in place is always
-    seen. Without the package ``xxhash`` every call computes.
-
-    Args:
-        compute: Gives the result of a contiguous array; must depend on its content alone.
+    The content is known by 128 bits of XXH3 over dtype, shape and bytes, with a random seed for
+    each process. Every call reads the bytes, so a change in place is always seen. Without the
+    package ``xxhash`` every call computes. ``compute`` must depend on the content alone.
     """
 
     def __init__(self, compute: Callable[[NDArray[Any]], _Result]) -> None:

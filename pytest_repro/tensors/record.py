@@ -1,7 +1,7 @@
-"""Tensor records: any array as it will be judged and stored, read-only, contiguous, little-endian.
+"""Tensor records: arrays as they are judged and stored, read-only, contiguous, little-endian.
 
-The one place where an array is made contiguous and little-endian; everything behind it may rely on
-both (safetensors 0.8.0, for one, writes a strided array wrongly and says nothing).
+Only this module makes arrays contiguous and little-endian; everything after it relies on both
+(safetensors 0.8.0 writes a strided array wrongly, without an error).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pytest_repro.tensors.dtypes import DType, dtype_of
 
 
 def make_record(array: NDArray[Any] | np.generic) -> TensorRecord:
-    """The record of ``array``: same shape, same bits; the caller's array is left as it is.
+    """The record of ``array``: same shape, same bits; the caller's array is not changed.
 
-    A contiguous little-endian array is viewed, anything else copied. A view still follows what its
-    owner does to the array later; `owned` cuts that tie.
+    A contiguous little-endian array is viewed, anything else is copied. A view follows later
+    changes of the array; `owned` makes a copy.
 
     Raises:
-        ValueRefused: Not a numpy array, a masked array or matrix, or a dtype that no baseline
-            can hold.
+        ValueRefused: Not a numpy array, a masked array or matrix, or a dtype that a baseline
+            cannot hold.
     """
     plain = _plain(array)
     dtype = dtype_of(plain)
@@ -35,7 +35,7 @@ def make_record(array: NDArray[Any] | np.generic) -> TensorRecord:
 
 
 def owned(record: TensorRecord) -> TensorRecord:
-    """The same record over a private copy of the bytes, beyond the reach of in-place changes."""
+    """The same record with its own copy of the bytes."""
     return replace(record, array=_read_only(record.array.copy(order="C")))
 
 
@@ -51,13 +51,13 @@ def _plain(array: object) -> NDArray[Any]:
         )
     if isinstance(array, np.ma.MaskedArray):
         raise ValueRefused(
-            "no baseline can hold a masked array: the mask would be lost",
+            "a baseline cannot hold a masked array: the mask would be lost",
             facts=(f"shape  {array.shape}",),
             next_step="check value.filled(<a number>) and value.mask, each under its own name",
         )
     if isinstance(array, np.matrix):
         raise ValueRefused(
-            "no baseline can hold a numpy.matrix: its shape changes when it becomes an array",
+            "a baseline cannot hold a numpy.matrix: its shape changes when it becomes an array",
             next_step="convert it first: numpy.asarray(value)",
         )
     return array.view(np.ndarray)

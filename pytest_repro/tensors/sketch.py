@@ -31,13 +31,13 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 def sketch_array(record: TensorRecord) -> tuple[float, ...]:
     """``PROJECTIONS`` sums over all elements, each with its own fixed pseudo-random signs.
 
-    The signs depend on an element's flat index only, so a flip, transpose, channel swap or any
+    The signs depend only on an element's flat index, so a flip, transpose, channel swap or any
     other permutation changes the sums. NaN and infinity count as 0. Sums are in float64, in an
-    order that no SIMD width changes, and rounded to ``SKETCH_DIGITS`` digits. Elements of float64
-    beyond about 1e300 may saturate a projection at float64's largest number.
+    order that does not depend on the SIMD width, and rounded to ``SKETCH_DIGITS`` digits. Float64
+    elements beyond about 1e300 may saturate a projection at float64's largest number.
 
-    Instead of 16 sums over all n elements, the elements are added up by their 16 signs (two tables
-    of 256) and the tables are projected: the same sums at a cost that k does not multiply.
+    The elements are first added up by their 16 signs (two tables of 256), then the tables are
+    projected: the same sums as 16 passes over all elements, at the cost of one.
     """
     dtype = DTYPES[record.dtype]
     tables = np.zeros((2, 1 << _BITS_A_TABLE))
@@ -56,8 +56,8 @@ def estimate_distance(baseline: tuple[float, ...], observed: tuple[float, ...]) 
     """Estimate of ``||observed - baseline||_2`` from two sketches of arrays of one shape.
 
     The mean of the squared differences is an unbiased estimate of the squared distance with
-    variance at most 2/k of its square, so the distance is right to about 18 % (one sigma) for k =
-    16, and exact when a single element differs. It cannot see distances below `estimate_floor`.
+    variance at most 2/k of its square. So the distance is right to about 18 % (one sigma) for k =
+    16, and exact if one element differs. Distances below `estimate_floor` are not seen.
     Source: Alon, Matias, Szegedy, "The Space Complexity of Approximating the Frequency Moments",
     STOC 1996, section 2.2; signs as a Johnson-Lindenstrauss map: Achlioptas, JCSS 66 (2003).
 
@@ -70,7 +70,7 @@ def estimate_distance(baseline: tuple[float, ...], observed: tuple[float, ...]) 
 
 
 def estimate_floor(sketch: tuple[float, ...]) -> float:
-    """The distance that rounding to ``SKETCH_DIGITS`` digits may hide or feign.
+    """The distance that rounding to ``SKETCH_DIGITS`` digits may hide or simulate.
 
     Two half units in the last kept digit, root mean square: 1e-9 to 1e-8 of the l2 norm.
     """
@@ -84,19 +84,19 @@ def _unit_in_last_digit(projection: float) -> float:
 
 
 def _root_mean_square(amounts: list[float]) -> float:
-    # hypot does not overflow or underflow on the way.
+    # hypot avoids overflow and underflow.
     return math.hypot(*amounts) / math.sqrt(len(amounts)) if amounts else 0.0
 
 
 def _finite_or_zero(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    # The sum is finite in almost every block, and then one look is enough.
+    # The sum of almost every block is finite, and then nothing else needs a look.
     if math.isfinite(float(np.add.reduce(values))):
         return values
     return np.where(np.isfinite(values), values, 0.0)
 
 
 def _sign_codes(start: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Both 8-bit codes of ``count`` elements from ``start`` on (a multiple of 4): their signs."""
+    """The signs of ``count`` elements from ``start`` on (a multiple of 4), as two 8-bit codes."""
     if start:
         return _made_codes(start, count)
     first, second = _first_codes()
@@ -105,7 +105,7 @@ def _sign_codes(start: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.in
 
 @functools.cache
 def _first_codes() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The codes of the first block, two megabytes: most tensors have no other."""
+    """The codes of the first block (two megabytes), often the only one."""
     return _made_codes(0, BLOCK_ELEMENTS)
 
 
@@ -137,6 +137,6 @@ def _project(tables: NDArray[Any]) -> list[float]:
 
 
 def _rounded(value: float) -> float:
-    # numpy's own function costs more than all sums of a small tensor.
+    # nan_to_num costs more than all sums of a small tensor.
     finite = value if math.isfinite(value) else float(np.nan_to_num(value, nan=0.0))
     return float(f"{finite:.{SKETCH_DIGITS - 1}e}")

@@ -1,7 +1,7 @@
-"""Statistics of a tensor: float64, block by block, in an order that no SIMD width changes.
+"""Statistics of a tensor: float64, block by block, in an order that is the same on every host.
 
-Sums go through `numpy.add.reduce`, whose pairwise order over a contiguous block is written in C and
-the same on every host; no BLAS, whose kernels differ by CPU and thread count.
+Sums use `numpy.add.reduce`, whose pairwise order over a contiguous block is fixed; not BLAS, whose
+kernels differ by CPU and thread count.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ STATISTIC_NAMES: tuple[str, ...] = tuple(item.name for item in fields(Statistics
 """Names of all statistics, in the order of `model.Statistics`."""
 
 BLOCK_ELEMENTS = 1 << 17
-"""Elements a block: measured as the best between numpy's cost a call and the size of a cache.
+"""Elements of a block: the fastest size measured (numpy's cost per call against the cache size).
 
-It decides the order of the sums and so their last bit: a change of it changes stored statistics."""
+It decides the order of the sums, and so their last bit: changing it changes stored statistics."""
 
-# A variance below this share of the mean square has lost 4 of 16 digits to cancellation.
+# Below this share of the mean square, the variance has lost 4 of 16 digits to cancellation.
 _ILL_CONDITIONED = 1e-4
 # Squares of numbers beyond 2**+-400, summed over any array, would leave float64's range.
 _SAFE_EXPONENT = 400
@@ -43,7 +43,7 @@ class Moments:
         mean: Their mean, 0.0 when there are none.
         squared_deviations: Sum of ``(x - mean)**2``.
         abs_sum: Sum of ``|x|``.
-        min, max: Infinity and minus infinity when there are none.
+        min, max: Infinity and minus infinity if there are none.
     """
 
     count: int = 0
@@ -58,7 +58,7 @@ class Moments:
 
     @property
     def all_finite(self) -> bool:
-        """Whether neither NaN nor infinity was seen."""
+        """Whether there is no NaN and no infinity."""
         return self.nan_count + self.posinf_count + self.neginf_count == 0
 
     @property
@@ -68,20 +68,20 @@ class Moments:
 
     @property
     def largest_abs(self) -> float:
-        """Largest ``|x|``; 0.0 when there are no finite elements."""
+        """Largest ``|x|``; 0.0 without finite elements."""
         return max(abs(self.min), abs(self.max)) if self.count else 0.0
 
 
 NOTHING = Moments()
-"""The moments of no elements at all."""
+"""The moments of no elements."""
 
 
 def summarise(record: TensorRecord) -> Statistics:
     """Statistics over the finite elements of ``record``, computed in float64; bool counts as 0/1.
 
-    One pass with memory for a few blocks. Only where squares would leave float64's range (float64
-    beyond 2**400 or wholly below 2**-400) a second pass runs on elements scaled by a power of two.
-    ``abs_sum`` and ``l2`` are infinite only where they exceed float64's range themselves.
+    One pass with memory for a few blocks. If squares would leave float64's range (elements beyond
+    2**400, or all below 2**-400), a second pass runs on elements scaled by a power of two.
+    ``abs_sum`` and ``l2`` are infinite only if they exceed float64's range themselves.
     """
     dtype = DTYPES[record.dtype]
     with np.errstate(all="ignore"):
@@ -90,7 +90,7 @@ def summarise(record: TensorRecord) -> Statistics:
         if scale == 1.0:
             return statistics_of(moments)
         scaled = _accumulate(dtype, record.array, scale)
-    # A scaled element may round where it becomes subnormal; the extremes are known exactly.
+    # A scaled element may round when it becomes subnormal; the extremes are known exactly.
     return replace(statistics_of(scaled, scale), min=moments.min, max=moments.max)
 
 
@@ -106,9 +106,9 @@ def _accumulate(dtype: DType, array: NDArray[Any], scale: float) -> Moments:
 
 
 def work_arrays(size: int, count: int) -> tuple[NDArray[np.float64], ...]:
-    """``count`` arrays that hold a block of an array of ``size`` elements.
+    """``count`` arrays, each as long as a block of an array of ``size`` elements.
 
-    Made once a tensor and not once a block: fresh pages cost several times the arithmetic.
+    Made once for a tensor, not for each block: fresh pages cost more than the arithmetic.
     """
     return tuple(np.empty(min(size, BLOCK_ELEMENTS)) for _ in range(count))
 
@@ -123,11 +123,10 @@ _KEPT = _Kept()
 
 
 def kept_work_arrays(size: int, count: int) -> tuple[NDArray[np.float64], ...]:
-    """Like `work_arrays`, but the same ones for every call of a thread: a few megabytes.
+    """Like `work_arrays`, but the same arrays for every call of a thread: a few megabytes.
 
-    Only for a function that is done with them before anybody else may ask. The fresh pages of a
-    tensor of 131,072 elements cost three times the arithmetic on it, and a trace of cells measures
-    hundreds.
+    The caller must not use them after it returns. Fresh pages for 131,072 elements cost three
+    times the arithmetic on them, and a trace of cells measures hundreds of tensors.
     """
     wanted = min(size, BLOCK_ELEMENTS)
     if len(_KEPT.arrays) < count or _KEPT.arrays[0].size < wanted:
@@ -136,14 +135,14 @@ def kept_work_arrays(size: int, count: int) -> tuple[NDArray[np.float64], ...]:
 
 
 def blocks_of(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Flat views of ``BLOCK_ELEMENTS`` elements at most, each with the index of its first one."""
+    """Flat views of at most ``BLOCK_ELEMENTS`` elements, each with its start index."""
     flat = array.ravel()
     for start in range(0, flat.size, BLOCK_ELEMENTS):
         yield start, flat[start : start + BLOCK_ELEMENTS]
 
 
 def block_moments(values: NDArray[np.float64], scratch: NDArray[np.float64]) -> Moments:
-    """Moments of one block of float64 values; ``scratch`` (as long) is overwritten."""
+    """Moments of one block of float64 values; overwrites ``scratch`` (of the same length)."""
     if not values.size:
         return NOTHING
     smallest, largest = float(values.min()), float(values.max())
@@ -178,7 +177,7 @@ def _finite_moments(
 
 
 def merge(left: Moments, right: Moments) -> Moments:
-    """Moments of both together; stable where the mean is large against the deviation.
+    """Moments of both together; stable also if the mean is much larger than the deviation.
 
     Source: Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
     Variances", Stanford STAN-CS-79-773 (1979), equations 2.1.
@@ -200,7 +199,7 @@ def merge(left: Moments, right: Moments) -> Moments:
 
 
 def statistics_of(moments: Moments, scale: float = 1.0) -> Statistics:
-    """The statistics that ``moments`` of elements multiplied by ``scale`` (a power of two) give."""
+    """The statistics from ``moments`` of elements that were multiplied by ``scale``."""
     counts = (moments.nan_count, moments.posinf_count, moments.neginf_count)
     if not moments.count:
         return Statistics(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, *counts)

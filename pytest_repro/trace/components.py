@@ -1,4 +1,4 @@
-"""What a pipeline is made of, as values: the weights and the configuration of each component."""
+"""The weights and the configuration of each component of a pipeline, and how two of them differ."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class TensorChange:
 
     Attributes:
         name: Its name in the component.
-        baseline, observed: ``None`` where there is no such parameter, or it was not measured.
-        digest: What the check saw, where it was not measured; ``""`` otherwise.
+        baseline, observed: ``None`` if there is no such parameter, or it was not measured.
+        digest: Its digest at the check, if it was not measured; ``""`` otherwise.
     """
 
     name: str
@@ -43,9 +43,9 @@ class WeightsChange:
 
     Attributes:
         component: Its name in the pipeline.
-        baseline, observed: Digests; ``""`` where there is no such component.
-        tensors: The parameters that differ; empty when they are not known one by one.
-        tensor_count: How many parameters both sides have together; 0 when they are not known.
+        baseline, observed: Digests; ``""`` if there is no such component.
+        tensors: The parameters that differ; empty if they are not known one by one.
+        tensor_count: How many parameters both sides have together; 0 if they are not known.
     """
 
     component: str
@@ -57,7 +57,7 @@ class WeightsChange:
 
 @dataclass(frozen=True, slots=True)
 class SettingChange:
-    """One entry of a configuration that differs; ``""`` where a side lacks it."""
+    """One entry of a configuration that differs; ``""`` for a side that does not have it."""
 
     component: str
     name: str
@@ -66,7 +66,7 @@ class SettingChange:
 
     @property
     def is_one_sided(self) -> bool:
-        """Whether only one side has the entry, as where a newer mindone adds one."""
+        """Whether only one side has the entry, e.g. because a newer mindone adds it."""
         return not self.baseline or not self.observed
 
     def __str__(self) -> str:
@@ -89,13 +89,8 @@ def compare_weights(
 ) -> tuple[WeightsChange, ...]:
     """The components whose weights differ, in the order of ``baseline``.
 
-    A side without any digest was not watched; then nothing is known, and nothing is reported.
-
-    Args:
-        baseline: One digest a component.
-        observed: The same of this run.
-        baseline_tensors: The parameters one by one, as far as known.
-        observed_tensors: The same of this run.
+    A side without any digest was not watched; then nothing is reported. The ``*_tensors`` are the
+    parameters one by one, as far as known.
     """
     if not baseline or not observed:
         return ()
@@ -119,7 +114,7 @@ def _changed_tensors(
     observed: ComponentWeights | None,
     checked: Mapping[str, Digest],
 ) -> tuple[tuple[TensorChange, ...], int]:
-    """The parameters that differ, as the check saw them; the test may have put them back since."""
+    """The parameters that differ at the check; the test may have restored them since."""
     if baseline is None or (observed is None and not checked):
         return (), 0
     old, new = dict(baseline.tensors), dict(observed.tensors) if observed else {}
@@ -170,7 +165,7 @@ Row = tuple[Any, ...]
 
 
 def weights_rows(weights: ComponentWeights) -> tuple[Row, ...]:
-    """A row a parameter: name, dtype, shape, digest, statistics; no sketch."""
+    """A row for each parameter: name, dtype, shape, digest, statistics; no sketch."""
     return tuple(
         (
             name,
@@ -184,10 +179,10 @@ def weights_rows(weights: ComponentWeights) -> tuple[Row, ...]:
 
 
 def weights_from_rows(component: str, rows: Iterable[Sequence[Any]]) -> ComponentWeights:
-    """What `weights_rows` was given.
+    """The inverse of `weights_rows`.
 
     Raises:
-        CorruptBaseline: They are not such rows.
+        CorruptBaseline: These are not such rows.
     """
     try:
         return ComponentWeights(component, tuple(_parameter(*row) for row in rows))
@@ -217,7 +212,7 @@ def _parameter(
 
 
 def configurations_rows(configurations: Sequence[Configuration]) -> tuple[Row, ...]:
-    """A row an entry of a configuration: component, class, name, value."""
+    """A row for each entry: component, class, name, value."""
     return tuple(
         (one.component, one.class_name, name, value)
         for one in configurations
@@ -226,29 +221,24 @@ def configurations_rows(configurations: Sequence[Configuration]) -> tuple[Row, .
 
 
 def digest_settings(configurations: Sequence[Configuration]) -> Digest | None:
-    """SHA-256 over the canonical text of all configurations; ``None`` where there is none."""
+    """SHA-256 over the canonical text of all configurations; ``None`` without any."""
     if not configurations:
         return None
     return digest_text("\n".join(repr(row) for row in configurations_rows(configurations)))
 
 
 def digest_inputs(weights: Sequence[WeightsDigest], settings: Digest | None) -> Digest:
-    """The digest of what was put into a result beside its draws.
-
-    Args:
-        weights: One digest a component.
-        settings: As from `digest_settings`.
-    """
+    """The digest of a result's inputs other than its draws."""
     lines = sorted(f"weights {one.component} {one.digest}" for one in weights)
     lines += [f"settings {settings}"] if settings is not None else []
     return digest_text("\n".join(lines)) if lines else NO_INPUTS
 
 
 def configurations_from_rows(rows: Iterable[Sequence[Any]]) -> tuple[Configuration, ...]:
-    """What `configurations_rows` was given; a component without entries is lost.
+    """The inverse of `configurations_rows`; a component without entries is lost.
 
     Raises:
-        CorruptBaseline: They are not such rows.
+        CorruptBaseline: These are not such rows.
     """
     entries: dict[tuple[str, str], list[tuple[str, str]]] = {}
     try:

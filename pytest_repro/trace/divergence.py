@@ -1,4 +1,4 @@
-"""Where two traces part: the first step, the first cell, and how the difference goes on."""
+"""The first difference between two traces: step, cell, and how the difference develops."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class StepDivergence:
     """The first step that differs.
 
     Attributes:
-        index: Place among all steps of the baseline (of this run, for an extra step), from 0.
+        index: Index among all steps of the baseline (of this run, for an extra step), from 0.
         change: ``signal``, ``timestep``, ``absent``, ``extra`` or ``order``.
         signal: Name of the first signal that differs, for ``signal``; else ``""``.
-        baseline, observed: The step in both traces, where they have it.
+        baseline, observed: The step in each trace, if it has it.
     """
 
     index: int
@@ -32,7 +32,7 @@ class StepDivergence:
 
     @property
     def step(self) -> StepRecord:
-        """The step, the baseline's where both exist."""
+        """The step, the baseline's if both exist."""
         found = self.observed if self.baseline is None else self.baseline
         assert found is not None
         return found
@@ -43,10 +43,9 @@ class Apart:
     """How far an observed signal is from its baseline.
 
     Attributes:
-        rel_l2: ``||observed - baseline||_2 / ||baseline||_2``; 0.0 when bitwise equal; infinity
-            when only the baseline is zero, or shapes or counts of NaN and infinity differ.
-        is_bound: Whether the true figure may be larger: it was not estimated from sketches but
-            bounded from below by statistics.
+        rel_l2: ``||observed - baseline||_2 / ||baseline||_2``; 0.0 if bitwise equal; infinity if
+            only the baseline is zero, or shapes or counts of NaN and infinity differ.
+        is_bound: Whether it is a lower bound from statistics, not an estimate from sketches.
     """
 
     rel_l2: float
@@ -64,17 +63,17 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """The first place at which two traces part, and what comes after.
+    """The first difference between two traces, and what comes after.
 
     Attributes:
-        step: The first step that differs; ``None`` when only cells do.
-        cell: The first call whose inputs agree and whose output does not, or that is absent, extra
-            or out of order; ``None`` when no cell is to blame, or none were recorded.
-        entered: The first call that was handed something else, when that happened before ``cell``
-            and not inside it: the difference came in from the code around the cells.
-        growth: One a step from the first that differs.
-        rejoins: The step from which on all results of that scheduler agree again, if any.
-        step_counts: ``(scheduler, baseline, observed)`` where a scheduler's steps differ in number.
+        step: The first step that differs; ``None`` if only cells do.
+        cell: The first call with equal inputs and another output, or that is absent, extra or out
+            of order; ``None`` if there is none, or no cells were recorded.
+        entered: The first call with different inputs, if it comes before ``cell`` and not inside
+            it: the difference entered from the code around the cells.
+        growth: A point for each step from the first that differs.
+        rejoins: The step from which all results of that scheduler agree again, if any.
+        step_counts: ``(scheduler, baseline, observed)`` if a scheduler's number of steps differs.
         cells_compared: Whether both traces hold cells.
         is_within: Whether signals were judged by an envelope instead of by bits.
     """
@@ -92,15 +91,10 @@ class Divergence:
 def first_divergence(
     baseline: Trace, observed: Trace, *, within: Within | None = None
 ) -> Divergence | None:
-    """The first place at which ``observed`` parts from ``baseline``; ``None`` when nowhere.
+    """The first difference between two traces; ``None`` if there is none.
 
-    Cells are searched up to and in the first differing step; see `cell_divergence.first_cells` for
-    which one is blamed.
-
-    Args:
-        baseline: The stored trace.
-        observed: This run's.
-        within: Judges signals whose bits differ, for a fallback; by default bits alone count.
+    Cells are searched up to and in the first differing step (`first_cells`). ``within`` judges
+    signals whose bits differ, for a fallback; by default every different bit counts.
     """
     agree = _agreement(within)
     pairs = align(baseline.steps, observed.steps, _key)
@@ -161,10 +155,10 @@ def _first_unlike(old: StepRecord, new: StepRecord, agree: Within) -> str:
 
 
 def _last_step(step: StepDivergence | None) -> float:
-    """The last step whose cells may be to blame."""
+    """The last step whose cells may be the origin."""
     if step is None:
         return math.inf
-    # Another timestep or another step is no doing of the cells that ran with it.
+    # The cells of a step are not the reason for another timestep or another step.
     return step.index if step.change is Change.SIGNAL else step.index - 1
 
 
@@ -235,7 +229,7 @@ Within = Callable[[SignalRecord, SignalRecord], bool]
 
 
 class Change(Word):
-    """What sets an observed step or call apart from the baseline's."""
+    """How an observed step or call differs from the baseline's."""
 
     SIGNAL = "signal"
     TIMESTEP = "timestep"
@@ -250,14 +244,13 @@ class CellDivergence:
     """A call of a cell that differs.
 
     Attributes:
-        change: ``signal`` (inputs agree, an output does not), ``inputs`` (it was handed something
-            else), ``absent``, ``extra`` or ``order``.
+        change: ``signal`` (inputs agree, an output does not), ``inputs`` (its inputs differ),
+            ``absent``, ``extra`` or ``order``.
         output: Index of the first output that differs, for ``signal``; else 0.
         agreed_count: Calls that ended before it and agree in inputs and outputs.
         last_inner, next_inner: For a cell around others: the last call inside it that agrees, and
-            the first inside it that was handed something else, so that the fault lies between
-            them; ``""`` where there is none.
-        baseline, observed: The call in both traces, where they have it.
+            the first inside it with different inputs: the fault is between them; ``""`` for none.
+        baseline, observed: The call in each trace, if it has it.
     """
 
     change: Change
@@ -270,7 +263,7 @@ class CellDivergence:
 
     @property
     def call(self) -> CellRecord:
-        """The call, the baseline's where both exist."""
+        """The call, the baseline's if both exist."""
         found = self.observed if self.baseline is None else self.baseline
         assert found is not None
         return found
@@ -278,7 +271,7 @@ class CellDivergence:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A pair of calls, and what sets them apart, if anything."""
+    """A pair of calls, and how they differ, if they do."""
 
     pair: Pair[CellRecord]
     change: Change | None
@@ -298,11 +291,11 @@ class _Judged:
 def first_cells(
     baseline: Sequence[CellRecord], observed: Sequence[CellRecord], agree: Within
 ) -> tuple[CellDivergence | None, CellDivergence | None]:
-    """The call to blame, and the call where a difference came in from outside before it.
+    """The call where the difference begins, and the call where it entered from outside before.
 
-    Calls come in the order in which they ended, so the innermost cell is blamed, and a cell around
-    others only for what it does itself. The second is ``None`` unless a call was handed something
-    else earlier than, and not inside, the call to blame.
+    Calls are in the order in which they ended, so the first is the innermost cell; a cell around
+    others only for its own code. The second is ``None`` unless a call before the first, and not
+    inside it, got different inputs.
     """
     judged = [_judge(pair, agree) for pair in align(baseline, observed, _cell_key)]
     blamed = next((at for at, each in enumerate(judged) if each.is_blamed), None)
@@ -364,13 +357,7 @@ def _around_fault(before: Sequence[_Judged], around: CellRecord) -> tuple[str, s
 
 
 def unpaired_sentences(divergence: Divergence, baseline: Trace, observed: Trace) -> tuple[str, ...]:
-    """What was compared of cells and what could not be; nothing where both traces hold them.
-
-    Args:
-        divergence: Where the traces part.
-        baseline: The stored trace.
-        observed: This run's.
-    """
+    """Which cells could not be compared, in sentences; none if both traces hold cells."""
     if divergence.cells_compared or divergence.step is None:
         return ()
     if observed.level is not TraceLevel.CELLS:
@@ -406,15 +393,15 @@ def _suspects(calls: Sequence[CellRecord], old: StepRecord, new: StepRecord) -> 
 
 def _about(source: CellRecord, old: StepRecord, new: StepRecord) -> str:
     if _digest(old.signal("model_output")) == _digest(new.signal("model_output")):
-        return f"{source.name} gave the baseline's model output: no cell is to blame"
-    how = "which was not handed the step's sample itself"
+        return f"{source.name} gave the baseline's model output: no cell differs"
+    how = "which did not get the step's sample itself"
     if _was_handed(source, old.signal("sample")):
-        how = "which was handed the baseline's sample: the fault is inside it"
+        how = "which got the baseline's sample: the fault is inside it"
     return f"the model's output came out of {source.name} ({source.class_name}), {how}"
 
 
 def _source(calls: Sequence[CellRecord], output: SignalRecord | None) -> CellRecord | None:
-    """The outermost call that gave ``output``: calls stand in the order in which they ended."""
+    """The outermost call that gave ``output``; calls are in the order in which they ended."""
     if output is None:
         return None
     giving = (
@@ -442,9 +429,9 @@ def _digest(signal: SignalRecord | None) -> str:
 
 
 def growth_of(baseline: Trace, observed: Trace) -> tuple[GrowthPoint, ...]:
-    """How far the results of equal steps are apart, in the order of the observed steps.
+    """The distance of each step's result from the baseline's, in the order of observed steps.
 
-    A step without a result, or that only one side made, has no point.
+    A step without a result, or that only one side has, gives no point.
     """
     before = {(step.scheduler, step.position): step.signal("result") for step in baseline.steps}
     points: list[GrowthPoint] = []

@@ -1,4 +1,4 @@
-"""How far each denoising step moves when the noise is disturbed: a fallback's bounds by step."""
+"""How far each denoising step moves when the noise is perturbed: a fallback's bounds by step."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from pytest_repro.trace.divergence import Within, how_far
 Row = tuple[Any, ...]
 _FORMAT = 1
 _DIGITS = 4
-"""Significant digits that are kept: the distances are estimates, right to about 18 %."""
+"""Significant digits kept: the distances are estimates, right to about 18 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """How far one signal of one step moved in the disturbed runs.
+    """How far one signal of one step moved in the perturbed runs.
 
     Attributes:
-        scheduler, position, signal: Which: as in `trace.StepRecord`.
-        rel_l2_max, rel_l2_mean: Largest and mean over the runs of ``||disturbed - clean||_2 /
-            ||clean||_2``, from the sketches (`divergence.how_far`): the very measure by which a
-            fallback's step is judged, since no tensor of a step is kept.
+        scheduler, position, signal: As in `trace.StepRecord`.
+        rel_l2_max, rel_l2_mean: Largest and mean over the runs of ``||perturbed - clean||_2 /
+            ||clean||_2``, from the sketches (`divergence.how_far`), like the distance that is
+            judged by it.
     """
 
     scheduler: str
@@ -41,10 +41,10 @@ class Movement:
 
 @dataclass(frozen=True, slots=True)
 class StepEnvelope:
-    """How far each step of a watched pipeline moves when the noise is disturbed.
+    """How far each step of a watched pipeline moves when the noise is perturbed.
 
     Attributes:
-        runs: How many disturbed runs (K).
+        runs: How many perturbed runs (K).
         movements: In the order of the steps; a signal that never moved has none.
     """
 
@@ -52,7 +52,7 @@ class StepEnvelope:
     movements: tuple[Movement, ...]
 
     def rel_l2(self, scheduler: str, position: int, signal: str) -> float:
-        """The largest movement of a signal; 0.0 where it never moved."""
+        """The largest movement of a signal; 0.0 if it never moved."""
         found = (one for one in self.movements if one.signal == signal)
         place = (scheduler, position)
         return next((m.rel_l2_max for m in found if (m.scheduler, m.position) == place), 0.0)
@@ -61,13 +61,8 @@ class StepEnvelope:
 def measure_steps(clean: Trace, disturbed: Sequence[Trace]) -> StepEnvelope | None:
     """The envelope of every step.
 
-    Args:
-        clean: The run that is recorded.
-        disturbed: The same with disturbed noise.
-
-    Returns:
-        ``None`` where there is nothing to measure: no run or no step, other steps in a disturbed
-        run, or a distance that is not finite.
+    ``None`` if it cannot be measured: no run or no step, other steps in a perturbed run, or a
+    distance that is not finite.
     """
     if not disturbed or not clean.steps or any(_places(clean) != _places(t) for t in disturbed):
         return None
@@ -98,23 +93,18 @@ def _rounded(value: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class StepBounds:
-    """What a step of a fallback may move: ``factor`` (above 0) times its envelope."""
+    """How far a step of a fallback may move: ``factor`` (above 0) times its envelope."""
 
     envelope: StepEnvelope
     factor: float
 
 
 def within_steps(trace: Trace, bounds: StepBounds) -> Within:
-    """Judges signals of a fallback: within ``factor`` times what disturbed noise does there.
+    """Judges the signals of a fallback by ``factor`` times their envelope.
 
-    A signal is told by its digest in ``trace``. Tensors inside a step that are not the scheduler's
-    (inputs and outputs of cells) were not measured: the largest envelope of their step holds. No
-    bound is below ``factor`` times one unit in the last place, relative: what the noise does not
-    reach is still computed with rounding.
-
-    Args:
-        trace: The baseline's.
-        bounds: Made of the baseline's envelope.
+    A signal is found by its digest in ``trace``, the baseline's. Inputs and outputs of cells have
+    no envelope of their own: the largest of their step counts. Every bound is at least ``factor``
+    times one relative unit in the last place, because rounding also moves what noise does not.
     """
     limits, factor = _limits(trace, bounds.envelope), bounds.factor
 
@@ -133,7 +123,7 @@ def _limits(trace: Trace, envelope: StepEnvelope) -> Mapping[Digest, float]:
     ]
     limits: dict[Digest, float] = {}
     for cell in trace.cells:
-        # Calls after the last step belong to what follows it, which is not measured either.
+        # Calls after the last step are not measured either.
         limit = largest[min(cell.step, len(largest) - 1)] if largest else 0.0
         for signal in (*cell.inputs, *cell.outputs):
             limits[signal.digest] = max(limit, limits.get(signal.digest, 0.0))
@@ -151,7 +141,7 @@ def _unit(dtype: str) -> float:
 
 
 def step_envelope_rows(envelope: StepEnvelope) -> tuple[Row, ...]:
-    """The envelope as rows of text and numbers: a head, then a row a movement."""
+    """The envelope as rows of text and numbers: a head, then a row for each movement."""
     movements = (
         ("moved", one.scheduler, one.position, one.signal, one.rel_l2_max, one.rel_l2_mean)
         for one in envelope.movements
@@ -165,10 +155,10 @@ def digest_step_envelope(envelope: StepEnvelope) -> Digest:
 
 
 def step_envelope_from_rows(rows: Iterable[Sequence[Any]]) -> StepEnvelope:
-    """The envelope that `step_envelope_rows` gave these rows for.
+    """The inverse of `step_envelope_rows`.
 
     Raises:
-        CorruptBaseline: They are not such rows.
+        CorruptBaseline: These are not such rows.
     """
     try:
         head, *body = rows

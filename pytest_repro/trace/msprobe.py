@@ -1,8 +1,8 @@
-"""How to go on with msprobe after a drift on Ascend: its ``config.json`` and the calls to make.
+"""How to continue with msprobe after a drift on Ascend: its ``config.json`` and the calls to make.
 
-msprobe (package ``mindstudio-probe``) dumps single operators, which our traces do not reach.
-Source of its words: ``config_json_introduct.md`` and ``mindspore_data_dump_instruct.md`` of
-Ascend/msprobe, release 26.2.0. Untested on an Ascend device.
+msprobe (package ``mindstudio-probe``) dumps single operators; a trace ends at cells. Source:
+``config_json_introduct.md`` and ``mindspore_data_dump_instruct.md`` of Ascend/msprobe, release
+26.2.0. Untested on an Ascend device.
 """
 
 from __future__ import annotations
@@ -15,14 +15,10 @@ from pytest_repro.trace.divergence import Divergence
 
 
 def dump_lines(divergence: Divergence, observed: Trace) -> tuple[str, ...]:
-    """What to paste to have msprobe dump the first difference; empty where no step is known.
+    """What to paste so that msprobe dumps the first difference; empty if no step is known.
 
-    Where a call of a cell differs, that call and every operator in it are dumped whole. Otherwise
-    every cell is dumped as statistics, because the tensors may be many gigabytes.
-
-    Args:
-        divergence: Where the run first differs.
-        observed: The trace of the run.
+    If a cell's call differs, that call and every operator in it are dumped whole. Otherwise every
+    cell is dumped as statistics, because the tensors may be many gigabytes.
     """
     call = _blamed_call(divergence)
     if call is not None:
@@ -46,7 +42,7 @@ def _lines(step: int, component: str, cell: str) -> tuple[str, ...]:
 
 
 def dump_config(cell: str) -> str:
-    """The text of msprobe's ``config.json``: one call of one cell, or with ``""`` every cell."""
+    """The ``config.json`` for one call of one cell, or for every cell (``""``)."""
     task, level = ("tensor", "mix") if cell else ("statistics", "L0")
     chosen = {
         "scope": [],

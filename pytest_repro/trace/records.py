@@ -1,4 +1,4 @@
-"""Traces: what a watched pipeline did, step by step and cell by cell."""
+"""Makes the records of a trace, and pairs the records of two traces."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIGEST_DIGITS = 32
 
 
 def measure_signal(record: TensorRecord, *, sketched: bool) -> SignalRecord:
-    """The signal of ``record``; ``sketched`` adds the sketch, which costs as much again."""
+    """The signal of ``record``; ``sketched`` adds the sketch, which doubles the cost."""
     seen = summarise(record)
     sketch = sketch_array(record) if sketched else ()
     measured = (seen.min, seen.max, seen.mean, seen.std, seen.l2)
@@ -28,13 +28,13 @@ def measure_signal(record: TensorRecord, *, sketched: bool) -> SignalRecord:
 
 
 def trace_signal(record: TensorRecord, *, sketched: bool) -> SignalRecord:
-    """As `measure_signal`, with the digest as short as a trace keeps it."""
+    """As `measure_signal`, with the short digest of a trace."""
     signal = measure_signal(record, sketched=sketched)
     return replace(signal, digest=short_digest(signal.digest))
 
 
 def short_digest(digest: Digest) -> Digest:
-    """The first half of a digest, 128 bits: enough to tell two tensors of a run apart."""
+    """The first half of a digest, 128 bits: enough to distinguish the tensors of a run."""
     return Digest(digest[:DIGEST_DIGITS])
 
 
@@ -68,11 +68,11 @@ _Record = TypeVar("_Record")
 
 @dataclass(frozen=True, slots=True)
 class Pair(Generic[_Record]):
-    """A record of each trace that stand for the same thing, or one alone.
+    """The same record in both traces, or a record that only one trace has.
 
     Attributes:
-        index: Place in the baseline; for a record that only this run has, its place there.
-        moved: For a record that is alone: the other trace has it too, but elsewhere.
+        index: Index in the baseline, or in this run for a record that only this run has.
+        moved: For a single record: the other trace has it too, at another place.
     """
 
     index: int
@@ -82,7 +82,7 @@ class Pair(Generic[_Record]):
 
     @property
     def record(self) -> _Record:
-        """The record, the baseline's where both exist."""
+        """The record, the baseline's if both exist."""
         found = self.observed if self.baseline is None else self.baseline
         assert found is not None
         return found
@@ -91,9 +91,9 @@ class Pair(Generic[_Record]):
 def align(
     baseline: Sequence[_Record], observed: Sequence[_Record], key: Callable[[_Record], Hashable]
 ) -> tuple[Pair[_Record], ...]:
-    """Pairs in order of time; a record that the other trace lacks stands alone where it happened.
+    """Pairs in order of time, single records included.
 
-    Records are the same thing when their keys are equal and they lie in the same order.
+    Two records are a pair if their keys are equal and they come in the same order.
     """
     old, new = [key(record) for record in baseline], [key(record) for record in observed]
     if old == new:

@@ -1,4 +1,4 @@
-"""Traces as rows of text and numbers: few bytes a call, in columns; reads the older form, too."""
+"""Traces as rows of text and numbers, in columns; reads the older form, too."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def trace_rows(trace: Trace) -> tuple[Row, ...]:
 def shortened(signal: SignalRecord) -> SignalRecord:
     """What is kept of a signal that only cells mention.
 
-    Mean and standard deviation as float32 and the l2 norm that follows from them; neither minimum
-    nor maximum (NaN), nor a sketch. A signal of float64, or with NaN or infinity, is left whole.
+    Mean and standard deviation as float32, and the l2 norm that follows from them; no sketch, and
+    NaN as minimum and maximum. A signal of float64, or with NaN or infinity, stays whole.
     """
     if not _may_be_short(signal):
         return signal
@@ -73,7 +73,7 @@ def _may_be_short(signal: SignalRecord) -> bool:
 
 
 class _Signals:
-    """Every signal of a trace once, numbered: first those kept whole, then those kept short."""
+    """Every signal of a trace once, numbered: first those kept whole, then the short ones."""
 
     def __init__(self, trace: Trace) -> None:
         of_steps = (signal for step in trace.steps for _, signal in step.signals)
@@ -81,7 +81,7 @@ class _Signals:
         whole: dict[Digest, SignalRecord] = {}
         for signal in of_steps:
             digest = short_digest(signal.digest)
-            # Of two records of one tensor, the one with a sketch.
+            # Of two records of one tensor, keep the one with a sketch.
             if digest not in whole or signal.sketch:
                 whole[digest] = signal
         others = {short_digest(one.digest): one for one in of_cells}
@@ -128,7 +128,7 @@ def _digits(signals: Sequence[SignalRecord]) -> str:
 
 
 def _planes(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """The bytes of numbers, all lowest bytes first: like bytes side by side compress best."""
+    """The bytes of numbers, all lowest bytes first, which compresses best."""
     planes: NDArray[np.uint8] = values.view(np.uint8).reshape(-1, values.dtype.itemsize).T
     return planes
 
@@ -143,7 +143,7 @@ def _cell_rows(cells: Sequence[CellRecord], signals: _Signals) -> Iterator[Row]:
     yield from (("cell", *name) for name in names)
     yield ("called", *called)
     numbers = [one.number for one in cells]
-    # Differences, not numbers: they are the same in every step, so that they compress.
+    # Differences, not numbers: they are the same in every step, so they compress.
     yield ("numbers", *(now - old for old, now in zip([0, *numbers], numbers, strict=False)))
     yield ("steps", *(one.step for one in cells))
     yield ("inputs", *(len(one.inputs) for one in cells))
@@ -162,12 +162,12 @@ def _mentions(cells: Sequence[CellRecord], signals: _Signals) -> Iterator[int]:
 
 
 def trace_from_rows(rows: Iterable[Sequence[Any]]) -> Trace:
-    """The trace that `trace_rows` gave these rows for, with the signals of cells `shortened`.
+    """The inverse of `trace_rows`, with the signals of cells `shortened`.
 
-    Rows may be lists, as JSON reads them, and those of the older format.
+    Rows may be lists, as JSON reads them, or of the older format.
 
     Raises:
-        CorruptBaseline: They are not the rows of a trace, or their digest is another.
+        CorruptBaseline: These are not the rows of a trace, or their digest is wrong.
     """
     try:
         head, *body = rows
@@ -202,7 +202,7 @@ def _read(level: TraceLevel, body: Sequence[Sequence[Any]]) -> tuple[Trace, Dige
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """The rows of cells and their signals, by the word that each begins with."""
+    """The rows of cells and their signals, by the first word of each row."""
 
     rows: Sequence[Sequence[Any]]
 
@@ -211,7 +211,7 @@ class _Columns:
         return [row[1:] for row in self.rows if row[0] == word]
 
     def column(self, word: str, count: int | None = None) -> list[int]:
-        """The numbers of the one row of that word."""
+        """The numbers of the only row of that word."""
         (found,) = self.table(word)
         if count is not None and len(found) != count:
             raise ValueError(f"{len(found)} of {word}, not {count}")
@@ -224,7 +224,7 @@ class _Columns:
         return values
 
     def data(self, word: str) -> bytes:
-        """The bytes of the one row of that word."""
+        """The bytes of the only row of that word."""
         ((text,),) = self.table(word)
         return base64.b64decode(text, validate=True)
 
@@ -301,7 +301,7 @@ def _step_from(row: Sequence[Any], signals: list[SignalRecord]) -> StepRecord:
 
 
 def _read_old(level: TraceLevel, body: Sequence[Sequence[Any]]) -> tuple[Trace, Digest]:
-    """Reads format 1: a row a signal, a step and a call, and digests of full length.
+    """Reads format 1: a row for each signal, step and call, and digests of full length.
 
     Such a trace keeps the digest under which it is stored.
     """

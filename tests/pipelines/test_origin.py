@@ -248,7 +248,7 @@ def test_a_baseline_with_steps_only_still_gives_step_and_component(project, monk
     began = row(project.run().failure.splitlines(), "began")
     assert "first step that differs: scheduler step 1" in began
     assert "the baseline's trace holds steps only: the step was run again with cells" in began
-    assert "came out of unet (UNet2DModel), which was handed the baseline's sample" in began
+    assert "came out of unet (UNet2DModel), which got the baseline's sample" in began
 
 
 # --- the hand-over to msprobe -------------------------------------------------------------------

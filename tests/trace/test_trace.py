@@ -549,7 +549,7 @@ def test_without_stored_cells_the_component_is_named_and_what_was_not_compared_i
     said = unpaired(make_trace(TraceLevel.CELLS, [bent], calls), clean)
     assert "of its 2 calls of cells none could be compared" in said[0]
     assert said[1:] == (
-        "the model's output came out of unet (UNet), which was handed the baseline's sample: "
+        "the model's output came out of unet (UNet), which got the baseline's sample: "
         "the fault is inside it",
     )
 
@@ -560,7 +560,7 @@ def test_without_stored_cells_a_scheduler_fault_blames_no_cell():
     said = unpaired(
         make_trace(TraceLevel.CELLS, [bent], calls), make_trace(TraceLevel.STEPS, [clean])
     )
-    assert said[1] == "unet gave the baseline's model output: no cell is to blame"
+    assert said[1] == "unet gave the baseline's model output: no cell differs"
 
 
 def test_without_stored_cells_the_first_cell_that_breaks_numbers_is_named():

@@ -33,9 +33,9 @@ def said(output_of_cell, *, sample=1.0, handed=1.0):
 
 
 def test_the_cell_that_gave_the_wrong_output_of_the_baseline_s_sample_is_named():
-    assert "which was handed the baseline's sample: the fault is inside it" in said(signal(3.0))[1]
-    assert "which was not handed the step's sample itself" in said(signal(3.0), handed=9.0)[1]
-    assert "which was not handed the step's sample itself" in said(signal(3.0), sample=None)[1]
+    assert "which got the baseline's sample: the fault is inside it" in said(signal(3.0))[1]
+    assert "which did not get the step's sample itself" in said(signal(3.0), handed=9.0)[1]
+    assert "which did not get the step's sample itself" in said(signal(3.0), sample=None)[1]
 
 
 @pytest.mark.parametrize(("nans", "infs"), [(1, 1), (1, 0), (0, 2)])
