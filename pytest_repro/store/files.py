@@ -1,4 +1,4 @@
-"""What manifests name, as bytes: tensors as safetensors, traces and tables as packed JSON."""
+"""Tensors as safetensors, and traces and tables of weights as compressed JSON lines."""
 
 from __future__ import annotations
 
@@ -41,9 +41,8 @@ def is_lfs_pointer(head: bytes) -> bool:
 def encode_tensor(record: TensorRecord) -> bytes:
     """A record as safetensors: one contiguous, little-endian array, no metadata.
 
-    safetensors 0.8.0 writes non-contiguous arrays wrongly without an error, and several metadata
-    keys are not stable between processes; a record is contiguous by construction and the facts
-    live in the manifest.
+    safetensors 0.8.0 writes non-contiguous arrays wrongly without an error, and its order of
+    metadata keys differs between processes. So a record is contiguous, and facts are in manifests.
     """
     array = np.ascontiguousarray(record.array).reshape(record.shape)
     data: bytes = save({_TENSOR_NAME: array})
@@ -54,7 +53,7 @@ def decode_tensor(data: bytes, *, digest: Digest, where: str) -> TensorRecord:
     """The record that a safetensors file holds.
 
     Raises:
-        CorruptBaseline: A git-lfs pointer, a truncated or foreign file, or another digest.
+        CorruptBaseline: A git-lfs pointer, a truncated or unknown file, or another digest.
     """
     if is_lfs_pointer(data[:64]):
         raise CorruptBaseline(
@@ -78,15 +77,15 @@ def encode_rows(rows: Iterable[Row]) -> bytes:
     with one zlib.
     """
     lines = (dumps(row, allow_nan=True, separators=(",", ":")) for row in rows)
-    # No time and no name in the header: the bytes must depend on the rows alone.
+    # No time and no name in the header: the bytes depend on the rows alone.
     return compress("\n".join(lines).encode(), compresslevel=6, mtime=0)
 
 
 def decode_rows(data: bytes, *, where: str) -> tuple[Row, ...]:
-    """The rows that `encode_rows` was given.
+    """The inverse of `encode_rows`.
 
     Raises:
-        CorruptBaseline: A git-lfs pointer, or not such bytes, or more than they can hold.
+        CorruptBaseline: A git-lfs pointer, other bytes, or a decompression bomb.
     """
     if is_lfs_pointer(data[:64]):
         raise CorruptBaseline(
@@ -110,7 +109,7 @@ def decode_rows(data: bytes, *, where: str) -> tuple[Row, ...]:
 
 
 def corrupt(where: str, fact: str) -> CorruptBaseline:
-    """The error for a stored thing that is not what our writer would have written."""
+    """The error for a stored file that pytest-repro did not write in this form."""
     return CorruptBaseline(
         "a stored baseline cannot be read",
         facts=(fact[:300],),
@@ -121,7 +120,7 @@ def corrupt(where: str, fact: str) -> CorruptBaseline:
 
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a folder, by a file in it that is removed at the end."""
+    """Hold an exclusive lock on a folder, by a file in it that is removed afterwards."""
     from filelock import FileLock, UnixFileLock
 
     path = folder / ".lock.tmp"
@@ -131,6 +130,6 @@ def folder_lock(folder: Path) -> Iterator[None]:
             yield
         finally:
             if isinstance(lock, UnixFileLock):  # the others remove it themselves
-                # Still held: who gets the removed file sees that, and makes another.
+                # Still locked: a process that gets the removed file sees that, and makes another.
                 with contextlib.suppress(FileNotFoundError):
                     remove_file(path)

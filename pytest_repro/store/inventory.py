@@ -1,4 +1,4 @@
-"""What lies in the baselines folder, file by file, whether it belongs there or not."""
+"""Every file in the baselines folder, whether it belongs there or not."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ def kind_of(relative: PurePosixPath) -> FileKind:
 
 
 def list_files(folder: Path) -> tuple[FoundFile, ...]:
-    """Every file below ``folder``, sorted by path; links are listed, linked folders not entered.
+    """Every file below ``folder``, sorted by path; links are listed but not followed.
 
-    A folder in the place of a file is listed, too. A folder that does not exist has none.
+    A folder in the place of a file is listed, too. A folder that does not exist has no files.
 
     Raises:
         StoreError: The folder is a file, or cannot be listed.
@@ -132,7 +132,7 @@ def is_pointer(file: FoundFile) -> bool:
 
 
 def read_manifest(file: FoundFile, *, where: str) -> codec.Manifest:
-    """The whole manifest; nothing is kept.
+    """The whole manifest; nothing is cached.
 
     Raises:
         CorruptBaseline, NewerSchema: It cannot be used.
@@ -176,6 +176,6 @@ def _drop_if_empty(folder: Path, depth: int) -> None:
     for _ in range(depth):
         try:
             folder.rmdir()
-        except OSError:  # not empty: rmdir is the test and the deed in one step
+        except OSError:  # not empty
             return
         folder = folder.parent

@@ -1,4 +1,4 @@
-"""Where baselines lie on disk, and how messages name those places.
+"""The places of baselines on disk, and how messages name them.
 
 ``<hardware>/<framework>/<module>.yaml``, ``tensors/<2>/<digest>.safetensors`` and
 ``records/<2>/<digest>.jsonl.gz``.
@@ -13,14 +13,14 @@ from pytest_repro.errors import StoreError
 from pytest_repro.model.ids import Digest, EnvironmentKey
 
 SCHEMA = 2
-"""Version of the manifest's layout; another one on disk is refused, never guessed at."""
+"""Version of the manifest's layout; any other version on disk is refused."""
 
 TENSORS = "tensors"
 RECORDS = "records"
 
 
 def holds_manifests(place: Path) -> bool:
-    """Whether a folder that is called like a manifest is one of tests: ``x.yaml/test_it.py``."""
+    """Whether a folder with a manifest's name is a folder of tests: ``x.yaml/test_it.py``."""
     return place.is_dir() and not place.is_symlink() and any(place.rglob("*.yaml"))
 
 
@@ -39,7 +39,7 @@ class Layout:
         self._paths: dict[tuple[EnvironmentKey, str], Path] = {}
 
     def manifest_path(self, key: EnvironmentKey, module: str) -> Path:
-        """Where the manifest of ``module`` under ``key`` lies; always below the folder."""
+        """The path of the manifest of ``module`` under ``key``; always below the folder."""
         place = (key, module)
         if place not in self._paths:
             self._paths[place] = self._manifest_path(key, module)
@@ -50,7 +50,7 @@ class Layout:
         safe = ["__" if part == ".." else part for part in parts]
         if not safe or "\0" in module:
             raise StoreError(
-                "a test module has no name that a file may have",
+                "the name of a test module cannot be a file name",
                 facts=(f"module {module[:80]!r}",),
                 where=self.shown(self.folder),
                 next_step="record again from the folder that pytest calls rootdir",
@@ -59,33 +59,33 @@ class Layout:
         return self.folder.joinpath(key.hardware, key.framework, *safe[:-1], f"{stem}.yaml")
 
     def tensor_path(self, digest: Digest) -> Path:
-        """Where the tensor of that digest lies."""
+        """The path of the tensor of that digest."""
         return self.folder / TENSORS / digest[:2] / f"{digest}.safetensors"
 
     def record_path(self, digest: Digest) -> Path:
-        """Where the trace or the table of weights of that digest lies."""
+        """The path of the trace or table of weights of that digest."""
         return self.folder / RECORDS / digest[:2] / f"{digest}.jsonl.gz"
 
     def shown(self, path: Path) -> str:
-        """``path`` as messages show it: relative to the root folder where it lies below it."""
+        """``path`` as messages show it: relative to the root folder if it is below it."""
         if path not in self._shown:
-            # Asked once a check for a few manifests, and dear: pathlib compares part by part.
+            # Cached: asked once for each check, and pathlib compares part by part.
             below = path.is_relative_to(self._root)
             self._shown[path] = path.relative_to(self._root).as_posix() if below else str(path)
         return self._shown[path]
 
     def refuse_outside(self, path: Path) -> None:
-        """A link inside the folder must not lead out of it.
+        """Refuse a path that a link leads out of the folder.
 
         Raises:
-            StoreError: It does.
+            StoreError: It leads out of it.
         """
-        # A link to itself is no fault here: Path.resolve raises then, and reading it says why.
+        # For a link to itself Path.resolve raises, and reading it says why.
         real, folder = (Path(os.path.realpath(one)) for one in (path, self.folder))
         if folder not in real.parents:
             raise StoreError(
-                "a path of the baselines leads out of their folder",
+                "a symbolic link leads out of the baselines folder",
                 facts=(f"{self.shown(path)} -> {real}",),
                 where=self.shown(self.folder),
-                next_step="replace the symbolic link by the file itself",
+                next_step="replace the symbolic link with the file itself",
             )

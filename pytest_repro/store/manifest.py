@@ -1,10 +1,10 @@
 """Manifests to text and back.
 
-A manifest is two YAML documents in one text. The first is the index: one line a check, all that an
-``exact`` verdict needs, and a digest of the check's block. The second holds a block a check and is
-parsed only when something differs; its last line is the end mark. So a line and a block that
-disagree, and a text that was cut, are found without parsing. Any text that this module would not
-write is `CorruptBaseline`, never a guess; one that a formatter rewrote is read.
+A manifest is two YAML documents in one text. The first is the index: one line for each check with
+all that an ``exact`` verdict needs and a digest of the check's block. The second has a block for
+each check and is parsed only if something differs; its last line is the end mark. So a line and a
+block that disagree, and a text that was cut, are found without parsing. Any text that this module
+would not write is `CorruptBaseline`, but one that a formatter rewrote is read.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from pytest_repro.trace.components import digest_inputs
 
 _SEPARATOR = "\n---\n"
 _END = "...\n"
-"""YAML's mark for the end of a document: without it the text was cut."""
+"""YAML's mark for the end of a document; without it the text was cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The first document: which key and module the manifest names, and a line a check."""
+    """The first document: key, module, and a line for each check."""
 
     key: EnvironmentKey
     module: str
@@ -77,7 +77,7 @@ def text_from(data: bytes, *, where: str) -> str:
 
 
 def encode_manifest(manifest: Manifest) -> str:
-    """The text of a manifest; equal manifests give equal texts, whatever the order given."""
+    """The text of a manifest; equal manifests give equal texts in any order."""
     baselines = sorted(manifest.baselines, key=lambda baseline: baseline.check.entry)
     environments = {
         environment_digest(one.provenance.environment): one.provenance.environment
@@ -107,7 +107,7 @@ def _index_out(entry: IndexEntry) -> dict[str, str]:
 
 
 def decode_index(text: str, *, where: str) -> Index:
-    """The index of a manifest's text. Every block was seen to agree with its line.
+    """The index of a manifest's text; every block agrees with its line.
 
     Raises:
         CorruptBaseline: The text is not a manifest, or was cut, or its documents disagree.
@@ -118,15 +118,15 @@ def decode_index(text: str, *, where: str) -> Index:
     if index is None:
         index = _index(load_yaml(head, where=where), where)
     if not _blocks_agree(head, tail):
-        decode_manifest(text, where=where)  # tells whether a formatter or a fault did that
+        decode_manifest(text, where=where)  # accepts a formatter's changes, refuses a fault
     return index
 
 
 def halves(text: str, where: str) -> tuple[str, str]:
-    """The two documents; a text cut inside the first would else lose checks without a sign.
+    """The two documents.
 
     Raises:
-        CorruptBaseline: There is only one, or it is a git-lfs pointer.
+        CorruptBaseline: There is only one (the text was cut), or it is a git-lfs pointer.
     """
     head, separator, tail = text.partition(_SEPARATOR)
     if not separator and not is_lfs_pointer(text[:64].encode()):
@@ -191,10 +191,7 @@ class Blocks:
 
 
 def slice_blocks(text: str, *, where: str) -> Blocks | None:
-    """A manifest whose blocks can be parsed one by one.
-
-    Returns:
-        ``None`` where the text is not as it was written: only the whole of it can tell why.
+    """A manifest whose blocks can be parsed one by one; ``None`` if a formatter rewrote the text.
 
     Raises:
         CorruptBaseline: The text is not a manifest.
@@ -260,14 +257,14 @@ def _disagree(odd: Sequence[str], where: str) -> CorruptBaseline:
         "index and blocks of a manifest disagree",
         facts=(*odd[:_SHOWN_FAULTS], *((f"and {more} more",) if more > 0 else ())),
         where=where,
-        next_step=f"git checkout -- {where}   (after a merge: pytest --repro-update)",
+        next_step=f"git checkout -- {where}   # after a merge: pytest --repro-update",
     )
 
 
 def _demand_same_content(
     manifest: Manifest, rows: Mapping[str, Any], text: str, where: str
 ) -> None:
-    """A formatter may change how a text looks, but not what it says."""
+    """A formatter may change the form of a text, but not its content."""
     canonical = encode_manifest(manifest)
     if canonical.startswith(text):
         raise corrupt(where, "its last line is missing; the file is truncated")
@@ -283,7 +280,7 @@ def _demand_same_content(
 
 _NOT_BLOCKS = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 _PIECE = re.compile(r"\n  (?=[^ :\n])")
-"""Where an entry of a mapping begins that is one level deep."""
+"""The start of an entry one level deep."""
 
 
 def _pieces(text: str) -> list[str]:
@@ -292,7 +289,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def _checks_of(document: str) -> str:
-    """The part of a document's text below ``checks:``, up to ``environments:``."""
+    """The text between ``checks:`` and ``environments:``."""
     return document.partition("checks:\n")[2].partition("\nenvironments:")[0] + "\n"
 
 
@@ -301,7 +298,7 @@ def _block_digest(block: str) -> str:
 
 
 def _blocks_agree(head: str, tail: str) -> bool:
-    """Whether the text is as it was written: every line has its block, and the end is there."""
+    """Whether every line has its block and the text has its end."""
     lines, blocks = _pieces(_checks_of(head)), _pieces(_checks_of(tail))
     if _SECTIONS.findall(f"\n{tail}") != ["checks:", "environments:", "..."] or not tail.endswith(
         _END
@@ -330,7 +327,7 @@ def _require_schema(document: Mapping[str, Any], *, where: str) -> None:
         raise OlderSchema(
             f"the manifest has schema {schema}; this pytest-repro reads {SCHEMA}",
             where=where,
-            next_step="pytest-repro migrate   (shows what it does; then with --yes)",
+            next_step="pytest-repro migrate   # shows what it does; then with --yes",
         )
 
 
@@ -341,7 +338,7 @@ def _text(value: object, where: str) -> str:
 
 
 def _module(value: object) -> str:
-    """The path of a test module: text with a name in it that a file may have."""
+    """The path of a test module, checked."""
     if not isinstance(value, str) or "\0" in value or not value.strip("./\\"):
         raise ValueError(f"{value!r} is not a test module")
     return value
@@ -365,7 +362,7 @@ def environment_digest(environment: Environment) -> str:
 
 
 def facts_of(environment: Environment) -> dict[str, dict[str, str]]:
-    """The facts of an environment in two groups: those that change bits, and others."""
+    """The facts of an environment in two groups: those that change bits, and the others."""
     return {
         "changing_bits": {f.name: f.value for f in environment.facts if f.changes_bits},
         "other": {f.name: f.value for f in environment.facts if not f.changes_bits},
@@ -375,7 +372,7 @@ def facts_of(environment: Environment) -> dict[str, dict[str, str]]:
 def environment_from_facts(
     key: EnvironmentKey, facts: Mapping[str, Mapping[str, str]]
 ) -> Environment:
-    """The environment that `facts_of` was given."""
+    """The inverse of `facts_of`."""
     pairs: Iterable[Fact] = (
         Fact(str(name), str(value), group == "changing_bits")
         for group in ("changing_bits", "other")
@@ -385,7 +382,7 @@ def environment_from_facts(
 
 
 def block_of(baseline: Baseline) -> dict[str, Any]:
-    """What a manifest says of a baseline, as primitives."""
+    """What a manifest says about a baseline, as primitives."""
     made = baseline.provenance
     block: dict[str, Any] = {
         "tensors": [_summary_out(one) for one in baseline.tensors],
@@ -427,7 +424,7 @@ def _summary_out(one: TensorSummary) -> dict[str, Any]:
 
 
 def _draw_out(draw: Draw) -> dict[str, Any]:
-    # The shape as text keeps a draw on one line, which is what a reviewer reads.
+    # The shape as text keeps a draw on one line, for the reviewer.
     return {**asdict(draw), "shape": "x".join(map(str, draw.shape)), "digest": str(draw.digest)}
 
 
@@ -444,7 +441,7 @@ def baseline_from_block(
     block: Mapping[str, Any],
     environments: Mapping[str, Environment],
 ) -> Baseline:
-    """The baseline that `block_of` was given; any other block is a `ValueError` or the like."""
+    """The inverse of `block_of`; any other block raises `ValueError` or a similar error."""
     test, _, name = entry.rpartition("::")
     made = block["recorded"]
     ledger = block["ledger"]
@@ -479,7 +476,7 @@ def _structure_in(block: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _summary_in(row: Mapping[str, Any]) -> TensorSummary:
     if row["dtype"] not in DTYPES:
-        raise ValueError(f"{row['dtype']!r} is not a dtype of ours")
+        raise ValueError(f"{row['dtype']!r} is not a known dtype")
     return TensorSummary(
         path=str(row["path"]),
         dtype=str(row["dtype"]),
@@ -523,7 +520,7 @@ def _envelope_in(row: Mapping[str, Any]) -> Envelope | None:
 
 
 _MAY_BE_INFINITE = ("envelope.rel_l2_max", "envelope.rel_l2_mean")
-"""Where NaN or infinity moved, nothing bounds how far."""
+"""Infinite if NaN or infinity moved."""
 
 
 def _amount(key: str, value: object) -> Any:
@@ -556,9 +553,8 @@ _LINE = re.compile(
 def scan_index(head: str) -> Index | None:
     """The index of a manifest's first document (line break at its end included).
 
-    Returns:
-        What `decode_index` gives; ``None`` when a line is not of the plainest form that
-        `encode_manifest` writes: then YAML has to be parsed.
+    The same as `decode_index`, without YAML; ``None`` if a line is not in the plain form that
+    `encode_manifest` writes.
     """
     header = _HEADER.match(head)
     if header is None or not head.endswith("\n"):
@@ -581,7 +577,7 @@ _CONFLICT = re.compile(r"^(?:<{7}|>{7}) .*", re.MULTILINE)
 _MAX_NUMBER_CHARACTERS = 64
 _MAX_DEPTH = 24
 _MIN_COLLECTION_BYTES = 16
-"""Of a text this long a collection, on average, at least; ours have more than thirty."""
+"""Least average length of a collection in a manifest; real ones have more than thirty."""
 # Taken before a test can replace them.
 _dump, _events = yaml.dump, yaml.parse
 _YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -605,7 +601,7 @@ def load_yaml(text: str, *, where: str) -> Mapping[str, Any]:
     """One document, which must be a mapping.
 
     Raises:
-        CorruptBaseline: It is something else, or what our writer never writes.
+        CorruptBaseline: It is something else, or has parts that `dump_yaml` never writes.
     """
     if is_lfs_pointer(text[:64].encode()):
         raise CorruptBaseline(
@@ -622,7 +618,7 @@ def load_yaml(text: str, *, where: str) -> Mapping[str, Any]:
 
 
 def _refuse_conflict(text: str, where: str) -> None:
-    """Name the marks of a merge for what they are: git restores no file that is unmerged."""
+    """Say so if the text has conflict marks: plain git checkout does not restore such a file."""
     mark = _CONFLICT.search(text)
     if mark is None:
         return
@@ -638,9 +634,9 @@ def _refuse_conflict(text: str, where: str) -> None:
 def _value_of(text: str) -> object:
     """The one document of a text, built from the parser's events.
 
-    Refuses what our writer never writes and what would cost or crash more than it says: deep
-    nesting, aliases, tags, equal keys, long numbers. A loader meets those too late: libyaml
-    composes nested collections by recursion in C, without a limit.
+    Refuses what pytest-repro never writes and what could crash or take long: deep nesting,
+    aliases, tags, equal keys, long numbers. A loader meets those too late: libyaml recurses in C,
+    without a limit.
     """
     top = _Collection(is_mapping=False, items=[], line=1)
     unclosed = [top]
@@ -658,7 +654,7 @@ def _value_of(text: str) -> object:
             _refuse_marks(event)
             collections += 1
             if len(unclosed) > _MAX_DEPTH or collections * _MIN_COLLECTION_BYTES > 1000 + len(text):
-                raise ValueError("nested too deeply, or too often, for a manifest")
+                raise ValueError("too deeply nested, or too many collections, for a manifest")
             mark: Any = event.start_mark
             is_mapping = isinstance(event, yaml.MappingStartEvent)
             unclosed.append(_Collection(is_mapping, [], mark.line + 1))
@@ -683,12 +679,12 @@ class _Collection:
     line: int
 
     def mapping(self) -> dict[Any, Any]:
-        """The mapping; a merge of two branches may have left a check in it twice."""
+        """The mapping; after a merge of branches it may hold a check twice."""
         keys = self.items[::2]
         try:
             found = dict(zip(keys, self.items[1::2], strict=True))
         except TypeError as error:
-            raise ValueError(f"line {self.line}: a key is no plain value") from error
+            raise ValueError(f"line {self.line}: a key is not a plain value") from error
         if len(found) != len(keys):
             raise ValueError(f"line {self.line}: duplicate key")
         return found
@@ -724,7 +720,7 @@ def mapping_of(value: object, name: str, where: str) -> Mapping[str, Any]:
     """``value``, if it is a mapping.
 
     Raises:
-        CorruptBaseline: It is none.
+        CorruptBaseline: It is not a mapping.
     """
     if not isinstance(value, dict):
         raise corrupt(where, f"{name} is {type(value).__name__}, not a mapping")
@@ -732,7 +728,7 @@ def mapping_of(value: object, name: str, where: str) -> Mapping[str, Any]:
 
 
 def index_of(baseline: Baseline) -> IndexEntry:
-    """What its block gives; in an intact manifest that is ``baseline.index``."""
+    """The digests computed from the block; equal to ``baseline.index`` in an intact manifest."""
     return IndexEntry(
         value=digest_leaves(
             ((one.path, one.digest) for one in baseline.tensors), baseline.structure

@@ -1,4 +1,4 @@
-"""What `verify` found whole, remembered outside the repository by size, time and inode."""
+"""Files that `verify` found intact, remembered in the user's cache by size, time and inode."""
 
 from __future__ import annotations
 
@@ -16,25 +16,21 @@ from pytest_repro.store.system import write_bytes
 
 _FORMAT = 1
 _SETTLED_S = 2.0
-"""A file that was written later than this before now may change again within one tick."""
+"""A file written less than this before now may change again within one clock tick."""
 
 Seen = tuple[int, int, int, int]
 """Size, time of the last change in nanoseconds, inode, and how many checks the file holds."""
 
 
 class Memory:
-    """Files that were whole, by their path from the baselines folder.
-
-    Args:
-        seen: What an earlier run remembered.
-    """
+    """Files that were intact, by their path from the baselines folder."""
 
     def __init__(self, seen: dict[str, Seen]) -> None:
         self._seen = seen
         self._now_ns = time.time_ns()
 
     def knows(self, file: FoundFile) -> bool:
-        """Whether the file was found whole and has not been written since."""
+        """Whether the file was intact and has not been written since."""
         found = self._seen.get(str(file.relative))
         return found is not None and found[:3] == _stamp(file)
 
@@ -43,22 +39,22 @@ class Memory:
         return self._seen[str(file.relative)][3] if self.knows(file) else 0
 
     def remember(self, file: FoundFile, check_count: int) -> None:
-        """Take note of a file that is whole."""
+        """Remember an intact file."""
         stamp = _stamp(file)
         is_settled = self._now_ns - stamp[1] > _SETTLED_S * 1e9
         if is_settled and not file.path.is_symlink():
             self._seen[str(file.relative)] = (*stamp, check_count)
 
     def lost(self, present: Collection[str]) -> bool:
-        """Whether a file that was whole is no longer there."""
+        """Whether a remembered file is gone."""
         return not self._seen.keys() <= set(present)
 
     def forget_all(self) -> None:
-        """Know nothing."""
+        """Forget every file."""
         self._seen.clear()
 
     def save(self, folder: Path, cache: Path) -> None:
-        """Write it for the next run; where that cannot be done, the next run reads everything."""
+        """Write it for the next run; if that fails, the next run reads everything."""
         text = json.dumps({"format": [_FORMAT, SCHEMA], "seen": self._seen})
         with contextlib.suppress(OSError):
             path = _place(folder, cache)
@@ -67,12 +63,7 @@ class Memory:
 
 
 def load_memory(folder: Path, cache: Path) -> Memory:
-    """What was remembered of a baselines folder; nothing where that cannot be read.
-
-    Args:
-        folder: The baselines folder.
-        cache: The user's cache folder.
-    """
+    """What was remembered of a baselines folder; nothing if it cannot be read."""
     try:
         document = json.loads(_place(folder, cache).read_bytes())
         if document["format"] != [_FORMAT, SCHEMA]:

@@ -1,7 +1,6 @@
-"""The use case `migrate`: manifests of schema 1 under the complete keys of schema 2.
+"""The command `migrate`: move manifests of schema 1 to the complete keys of schema 2.
 
-The complete key follows from the facts in each manifest. Tensors and records are not touched: they
-are named by their content.
+The complete key follows from the facts in each manifest. Tensors and records do not change.
 """
 
 from __future__ import annotations
@@ -41,14 +40,13 @@ _OLD_SCHEMA = "schema: 1"
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What becomes of one manifest of schema 1.
+    """The migration of one manifest of schema 1.
 
     Attributes:
         file: The manifest.
-        where: The same as messages show it.
+        where: Its path as messages show it.
         module: Its test module.
-        parts: The baselines by their complete key; more than one key where they were recorded in
-            environments that differ.
+        parts: The baselines by their complete key; several keys if the environments differ.
     """
 
     file: FoundFile
@@ -58,7 +56,7 @@ class Migration:
 
 
 def plan_migration(store: Store) -> tuple[Migration, ...]:
-    """Every manifest of schema 1, in the order of the files; nothing is written.
+    """The migration of every manifest of schema 1, in the order of the files; writes nothing.
 
     Raises:
         BaselineError: One cannot be read, or its facts give no key.
@@ -76,10 +74,10 @@ def plan_migration(store: Store) -> tuple[Migration, ...]:
 def migrate(store: Store, migrations: Iterable[Migration]) -> None:
     """Write the manifests under their complete keys, then delete the old ones.
 
-    What a complete key holds already was recorded since, and is kept.
+    Baselines that the complete key already has are newer, and are kept.
 
     Raises:
-        BaselineError: A manifest cannot be written; what was not migrated is still there.
+        BaselineError: A manifest cannot be written; the rest is unchanged.
     """
     for one in migrations:
         for key, baselines in one.parts.items():
@@ -133,7 +131,7 @@ def _baseline(
     block: Mapping[str, Any],
     environments: Mapping[str, Environment],
 ) -> Baseline:
-    """A baseline of schema 1, whose index lacks the inputs.
+    """A baseline of schema 1, whose index has no inputs.
 
     Raises:
         ValueError: Its line and its block disagree.
@@ -147,7 +145,7 @@ def _baseline(
 
 
 def _completed(environment: Environment) -> Environment:
-    """The environment under its complete key, with the effects that facts have now."""
+    """The environment under its complete key, with the current effects of facts."""
     key = complete_key(
         EnvironmentKey(_hardware(environment), _software(environment)),
         [(fact.name, fact.value) for fact in environment.facts],
@@ -162,7 +160,7 @@ def _hardware(environment: Environment) -> str:
     old = parse_hardware(environment.key.hardware)
     if old.kind is not HardwareKind.CPU:
         return environment.key.hardware
-    # A limit that oneDNN has does not reach numpy, whose key names what the CPU has.
+    # A limit on oneDNN does not limit numpy, whose key names what the CPU has.
     is_numpy = parse_software(environment.key.framework).name == "numpy"
     native = environment.value("cpu.simd_native")
     simd = native if is_numpy and native else old.simd

@@ -1,7 +1,7 @@
-"""Reads ``policy.yaml``: YAML's safe nodes with a line for every key, and nothing that YAML hides.
+"""Reads ``policy.yaml``: YAML's safe nodes, with the line of every key.
 
-Anchors, aliases, tags and several documents are refused, so a small file cannot grow large; size
-and depth are limited before anything is built.
+Anchors, aliases, tags and several documents are refused, and size and depth are limited before
+anything is built.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pytest_repro.store.system import read_regular
 from pytest_repro.tolerance.policy import Block, Entry, Place, Policy, Series, policy_from
 
 if TYPE_CHECKING:
-    # The stub of yaml says no more about the nodes than that they exist.
+    # The stub of yaml has no types for nodes.
     from yaml.nodes import Node, ScalarNode
 
 
@@ -38,16 +38,12 @@ _QUOTE = "put globs and reasons between quotes: check: 'tests/*'"
 
 
 def load_policy(path: Path, *, shown: str = "") -> Policy:
-    """The policy of a project.
-
-    Args:
-        path: The file; where nothing is, the policy is empty.
-        shown: How errors call it; by default its path.
+    """The policy of a project; empty without a file. ``shown`` is its name in errors.
 
     Raises:
         PolicyError: The file cannot be read, is too large, is not UTF-8, is not YAML, uses anchors,
-            aliases, tags or several documents, or says what no policy may; file and line are named.
-            Or it is called ``policy.yml``, which nobody reads.
+            aliases, tags or several documents, or has a wrong rule; file and line are named. Or its
+            name is ``policy.yml``.
     """
     place = Place(shown or path.as_posix(), path.name)
     if not path.is_symlink() and not path.exists():
@@ -58,7 +54,7 @@ def load_policy(path: Path, *, shown: str = "") -> Policy:
         node = _Composer(text, place).get_single_node()
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, int(error.position)) + 1
-        raise place.error(line, f"a character that YAML forbids: {error.reason}") from None
+        raise place.error(line, f"a character that YAML does not allow: {error.reason}") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -70,18 +66,18 @@ def load_policy(path: Path, *, shown: str = "") -> Policy:
 
 
 def _refuse_other_suffix(path: Path, place: Place) -> None:
-    """A rule that narrows must not be out of force because its file is called policy.yml."""
+    """A misnamed file must not disable its rules silently."""
     other = path.with_suffix(".yml")
     if os.path.lexists(other):
         raise PolicyError(
-            f"{other.name} is read by nobody, the policy is called {path.name}",
+            f"{other.name} has no effect: the file name must be {path.name}",
             where=str(Path(place.path).with_name(other.name)),
             next_step=f"rename it to {path.name}",
         )
 
 
 class _Composer(yaml.SafeLoader):
-    """Composes nodes from a text, refusing on the way what a policy does not need."""
+    """Composes nodes from a text, and refuses what a policy does not need."""
 
     def __init__(self, text: str, place: Place) -> None:
         super().__init__(text)
@@ -90,7 +86,7 @@ class _Composer(yaml.SafeLoader):
         self._nodes = 0
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """One node; called by yaml for every node before it is built."""
+        """One node; yaml calls this for every node before it is built."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:

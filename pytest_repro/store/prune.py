@@ -1,4 +1,4 @@
-"""The use cases that delete: prune what no test asks for, and gc what no manifest names."""
+"""The commands that delete: `prune` for checks without a test, `gc` for unused files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Track = Callable[[Iterable[FoundFile], str], Iterable[FoundFile]]
 
 @dataclass(frozen=True, slots=True)
 class Prunable:
-    """What pruning would delete, and what it leaves because it cannot tell."""
+    """What pruning would delete, and what it keeps because it is unsure."""
 
     orphans: tuple[Entry, ...]
     unsure: tuple[CheckId, ...]
@@ -33,7 +33,7 @@ class Prunable:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Files that nothing needs; ``young_count`` more are too young to be told from a recording."""
+    """Files that nothing needs; ``young_count`` more may belong to a recording in progress."""
 
     tensors: tuple[FoundFile, ...]
     temporaries: tuple[FoundFile, ...]
@@ -50,7 +50,7 @@ def find_prunable(
     """The checks stored under ``keys`` whose test is gone.
 
     Raises:
-        UsageError: The collection is not complete, or empty: then nothing can be called an orphan.
+        UsageError: The collection is not complete, or empty.
         BaselineError: A manifest cannot be used.
     """
     _require_complete(collection)
@@ -68,23 +68,19 @@ def find_prunable(
 def _require_complete(collection: Collection) -> None:
     if collection.incomplete:
         raise UsageError(
-            "the collection is not complete, so nothing can be called an orphan",
+            "the collection is not complete, so a missing test may still exist",
             facts=collection.incomplete[:8],
             next_step="repair or widen it until pytest --collect-only shows every test",
         )
     if not collection.tests:
         raise UsageError(
-            "pytest collected no test at all, so everything would be an orphan",
+            "pytest collected no tests, so every baseline would be deleted",
             next_step="name the root folder of the tests: pytest-repro prune --root DIR",
         )
 
 
 def prune(store: Store, orphans: Iterable[Entry]) -> int:
-    """Delete entries from their manifests; tensors stay until gc.
-
-    Returns:
-        How many entries are gone.
-    """
+    """Delete entries from their manifests, and return how many; tensors stay until gc."""
     doomed: dict[tuple[EnvironmentKey, str], list[str]] = {}
     for entry in orphans:
         doomed.setdefault((entry.key, entry.check.module), []).append(entry.check.entry)
@@ -96,14 +92,10 @@ def find_garbage(
 ) -> Garbage:
     """Tensors that no manifest names and temporary files that a killed run left.
 
-    Args:
-        store: The baselines.
-        now_s: Seconds since the epoch.
-        least_age_s: Younger files are kept: a recording writes tensors before it names them.
-        track: Shows progress.
+    Files younger than ``least_age_s`` are kept: a recording writes tensors before it names them.
 
     Raises:
-        BaselineError: A manifest cannot be read, so nobody knows which tensors it names.
+        BaselineError: A manifest cannot be read, so its tensors are unknown.
     """
     files = inventory.list_files(store.folder)
     named: set[str] = set()
@@ -127,7 +119,7 @@ def _is_idle(file: FoundFile, named: set[str]) -> bool:
 
 
 def _named_by(baseline: Baseline) -> set[str]:
-    """Digests of tensors, of draws that were stored for a replay, and of records."""
+    """Digests of tensors, of draws stored for a replay, and of records."""
     digests = {str(one.digest) for one in baseline.tensors}
     digests |= {str(draw.digest) for draw in baseline.ledger.draws}
     digests |= {str(one.digest) for one in baseline.weights}
@@ -141,9 +133,9 @@ _TAIL_LINES = 5
 
 
 def collect_tests(root: Path, *, python: str) -> Collection:
-    """What ``python -m pytest --collect-only`` finds from ``root``, as its ini file says.
+    """What ``python -m pytest --collect-only`` finds from ``root``, with its ini file.
 
-    The cache is switched off, so that ``--lf`` in an ini file cannot narrow it unseen.
+    The cache is off, so ``--lf`` in an ini file cannot narrow the collection.
 
     Raises:
         UsageError: pytest could not be run, or ended before it had collected.
@@ -189,8 +181,8 @@ class Collection:
 
     Attributes:
         tests: Node ids of all tests.
-        modules: Paths of the test modules that were collected without fault, empty ones included.
-        incomplete: One sentence a reason why something may be left out; empty when nothing is.
+        modules: Paths of the test modules that were collected without errors, empty ones included.
+        incomplete: Why something may be missing, one sentence for each reason; empty if nothing is.
     """
 
     tests: frozenset[str]
@@ -200,12 +192,12 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """What a collection tells about stored checks.
+    """Which stored checks still have a test.
 
     Attributes:
         orphans: Their module is gone, or was collected and no longer defines their test.
-        unsure: Their module exists and was not collected (skipped as a whole, ignored), or it
-            defines their test, which was not collected (below an ``if``, dropped by a plugin).
+        unsure: Their module exists but was not collected (skipped as a whole, ignored), or it
+            defines their test, which was not collected (below an ``if``, removed by a plugin).
     """
 
     orphans: tuple[CheckId, ...]
@@ -216,12 +208,8 @@ def ownership_of(checks: Iterable[CheckId], collection: Collection, root: Path) 
     """Which of ``checks`` are orphans and which may still have a test.
 
     A check's name is known only when its test runs, so a check that its test no longer makes is
-    not found here. A parameter that is gone makes an orphan, if the test has others.
-
-    Args:
-        checks: The stored checks.
-        collection: A complete collection.
-        root: The root folder, where the modules are.
+    not found here. A removed parameter makes an orphan, if the test has others. ``collection``
+    must be complete.
     """
     orphans: list[CheckId] = []
     unsure: list[CheckId] = []
@@ -245,7 +233,7 @@ def _without_parameters(test: str) -> str:
 
 
 def _functions_of(module: Path) -> frozenset[str]:
-    """Every name that the module defines as a function, under whatever condition."""
+    """Every function name that the module defines, under any condition."""
     try:
         tree = ast.parse(module.read_bytes())
     except (OSError, SyntaxError, ValueError):

@@ -1,4 +1,4 @@
-"""The use case of renaming: stored checks follow their test to its new place, under every key."""
+"""The command `rename`: stored checks follow their test to its new name, under every key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTED = 8
 
 @dataclass(frozen=True, slots=True)
 class Renaming:
-    """One stored check under one key, and the id that it is to have."""
+    """One stored check under one key, and its new id."""
 
     key: EnvironmentKey
     old: CheckId
@@ -28,15 +28,11 @@ def find_renamings(
 ) -> tuple[Renaming, ...]:
     """The stored checks at or below ``old``, with ``new`` in its place.
 
-    Args:
-        store: The baselines.
-        keys: Those to look under.
-        old: A whole id, or what an id begins with up to the end of a part: a folder
-            (``tests/models``), a module, a class, a test (all its parameters), a check.
-        new: The same of where the test is now.
+    ``old`` is a whole id, or its beginning up to the end of a part: a folder (``tests/models``), a
+    module, a class, a test (with all its parameters) or a check. ``new`` has the same form.
 
     Raises:
-        UsageError: Nothing is there, ``new`` makes no id, or a check is stored there already.
+        UsageError: ``old`` selects nothing, ``new`` makes no id, or that id is stored already.
         BaselineError: A manifest cannot be used.
     """
     stored = [(one.key, one.check) for one in entries(store, keys)]
@@ -49,14 +45,14 @@ def find_renamings(
     if not found:
         near = sorted({str(check) for _, check in stored if old in str(check)})
         raise UsageError(
-            f"no stored check is {old!r} or below it",
+            f"no stored check has the id {old!r} or begins with it",
             facts=tuple(f"{one} contains it" for one in near[:_LISTED]),
             next_step="name a folder, module, class, test or check as pytest-repro list shows it",
         )
     taken = sorted({str(one.new) for one in found if (one.key, one.new) in set(stored)})
     if taken:
         raise UsageError(
-            f"there are baselines of {taken[0]!r} already",
+            f"{taken[0]!r} already has baselines",
             facts=tuple(taken[1:_LISTED]),
             next_step=f"delete those first: pytest-repro prune --check '{taken[0]}'",
         )
@@ -73,20 +69,17 @@ def _renamed(check: str, old: str, new: str) -> CheckId:
     renamed = check_id(text)
     if not (renamed.module.endswith(".py") and renamed.test and renamed.name):
         raise UsageError(
-            f"{text!r} is no id of a check",
+            f"{text!r} is not the id of a check",
             facts=(f"it would be the new id of {check}",),
-            next_step="name the same part of an id twice: module and module, test and test",
+            next_step="give the same part of an id twice: module and module, or test and test",
         )
     return renamed
 
 
 def rename(store: Store, renamings: Sequence[Renaming]) -> int:
-    """Give every check its new id; what is stored of it stays as it is.
+    """Give every check its new id, and return how many; its content does not change.
 
-    The new entries are written before the old ones go: a run that is killed leaves both.
-
-    Returns:
-        How many entries have a new id.
+    The new entries are written before the old ones are deleted: a killed run leaves both.
 
     Raises:
         StoreError: The folder cannot be written.

@@ -1,4 +1,4 @@
-"""The use case `gc --repack`: stored traces in the current format, a third of the older size."""
+"""The command `gc --repack`: rewrite traces in the current format, a third of the older size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Repacked:
 
 
 def find_older(store: Store, *, track: Track = lambda places, _: places) -> tuple[Digest, ...]:
-    """The stored traces of an older format; one that is absent is not among them.
+    """The stored traces of an older format, except absent ones.
 
     Raises:
         BaselineError: A manifest or a trace cannot be read.
@@ -42,8 +42,8 @@ def find_older(store: Store, *, track: Track = lambda places, _: places) -> tupl
 def repack(store: Store, older: Iterable[Digest]) -> Repacked:
     """Rewrite traces of an older format, and name the new files in the manifests.
 
-    New files are written first, then the manifests, then the old files go: whatever stops it,
-    every manifest names a file that is there.
+    New files are written first, then the manifests, then the old files are deleted: at any time,
+    every manifest names files that exist.
 
     Raises:
         BaselineError: A manifest or a trace cannot be read or written.
@@ -68,7 +68,7 @@ def _places(store: Store) -> list[Place]:
 
 
 def _renew(store: Store, trace: Digest) -> Digest:
-    """Write a trace in the current format; its new name."""
+    """Write a trace in the current format, and return its new digest."""
     old = trace_from_rows(store.rows(trace) or ())
     new = make_trace(old.level, old.steps, old.cells)
     store.write_rows({new.digest: trace_rows(new)})

@@ -1,4 +1,4 @@
-"""Picks checks, keys and index entries out of a store by what a person typed."""
+"""Finds checks, keys and index entries in a store by what a person typed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTED = 8
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of an index and where it stands."""
+    """One line of an index, with its key and check."""
 
     check: CheckId
     key: EnvironmentKey
@@ -24,7 +24,7 @@ class Entry:
 
 
 def selects(pattern: str, text: str) -> bool:
-    """Whether ``pattern`` selects ``text``: ``*`` stands for anything, and a pattern without one
+    """Whether ``pattern`` selects ``text``: ``*`` matches anything, and a pattern without ``*``
     selects every text that contains it.
     """
     return matches(pattern, text) if "*" in pattern else pattern in text
@@ -34,7 +34,7 @@ def select_keys(store: Store, pattern: str = "*") -> tuple[EnvironmentKey, ...]:
     """The keys that ``pattern`` selects, in the order of `by_version`.
 
     Raises:
-        UsageError: There are keys, and none is selected.
+        UsageError: There are keys, but none is selected.
     """
     keys = store.keys()
     chosen = tuple(key for key in sorted(keys, key=by_version) if selects(pattern, str(key)))
@@ -44,7 +44,7 @@ def select_keys(store: Store, pattern: str = "*") -> tuple[EnvironmentKey, ...]:
 
 
 def one_key(store: Store, text: str) -> EnvironmentKey:
-    """The one key that is ``text``, or else the only one that it selects.
+    """The key ``text``, or the only key that it selects.
 
     Raises:
         UsageError: None or several; they are named.
@@ -60,7 +60,7 @@ def one_key(store: Store, text: str) -> EnvironmentKey:
 
 
 def one_check(store: Store, text: str, keys: Iterable[EnvironmentKey]) -> CheckId:
-    """The one check under ``keys`` whose id is ``text``, or else the only one that it selects.
+    """The check under ``keys`` with the id ``text``, or the only one that it selects.
 
     Raises:
         UsageError: None or several; they are named.
@@ -68,7 +68,7 @@ def one_check(store: Store, text: str, keys: Iterable[EnvironmentKey]) -> CheckI
     keys, named = tuple(keys), check_id(text)
     is_whole = "::" in named.entry and named.module.endswith(".py")
     if is_whole and any(named.entry in store.index(key, named.module) for key in keys):
-        return named  # one module's indexes were read, not all of them
+        return named  # reads the indexes of one module only
     known = sorted({entry.check for entry in entries(store, keys)})
     chosen = [check for check in known if selects(text, str(check))]
     if not chosen:
@@ -79,7 +79,7 @@ def one_check(store: Store, text: str, keys: Iterable[EnvironmentKey]) -> CheckI
 
 
 def entries(store: Store, keys: Iterable[EnvironmentKey], pattern: str = "*") -> Iterator[Entry]:
-    """The index entries of the checks that ``pattern`` selects, key by key; no block is parsed.
+    """The index entries of the checks that ``pattern`` selects, key by key; parses no block.
 
     Raises:
         BaselineError: A manifest cannot be used.
@@ -93,10 +93,12 @@ def entries(store: Store, keys: Iterable[EnvironmentKey], pattern: str = "*") ->
 
 
 def named_entries(store: Store, keys: Sequence[EnvironmentKey], name: str) -> tuple[Entry, ...]:
-    """The entries of the check whose whole id is ``name``, or that a pattern with ``*`` selects.
+    """The entries of the check with the whole id ``name``, or that a pattern with ``*`` selects.
+
+    A part of an id selects nothing, because these entries are deleted.
 
     Raises:
-        UsageError: There is none. A part of an id names nothing: what is deleted is meant.
+        UsageError: There is none.
         BaselineError: A manifest cannot be used.
     """
     found = tuple(one for one in entries(store, keys) if matches(name, str(one.check)))
@@ -105,7 +107,7 @@ def named_entries(store: Store, keys: Sequence[EnvironmentKey], name: str) -> tu
         raise UsageError(
             f"no check is {name!r}",
             facts=_some([f"{one} contains it" for one in known]),
-            next_step="name one check in full, or write '*' for what is left out",
+            next_step="name one check in full, or write '*' for the rest",
         )
     return found
 
@@ -113,7 +115,7 @@ def named_entries(store: Store, keys: Sequence[EnvironmentKey], name: str) -> tu
 def entries_by_check(
     store: Store, keys: Sequence[EnvironmentKey], pattern: str = "*"
 ) -> dict[CheckId, dict[EnvironmentKey, IndexEntry]]:
-    """The same as `entries`, by check (sorted) and then by key (in the order given).
+    """The same as `entries`, by check (sorted), then by key (in the given order).
 
     Raises:
         BaselineError: A manifest cannot be used.
@@ -124,7 +126,7 @@ def entries_by_check(
             modules.setdefault(module, []).append(key)
     held: dict[CheckId, dict[EnvironmentKey, IndexEntry]] = {}
     for module, holders in modules.items():
-        # By name first: an id is made once a check and not once a key, of which there are many.
+        # By name first: an id is made once for each check, not for each of its many keys.
         named: dict[str, dict[EnvironmentKey, IndexEntry]] = {}
         for key in holders:
             for name, index in store.index(key, module).items():
@@ -138,7 +140,7 @@ def entries_by_check(
 
 
 def check_id(text: str) -> CheckId:
-    """The id that ``text`` shows; parts that it lacks are empty."""
+    """The id in ``text``; absent parts are empty."""
     module, _, entry = text.partition("::")
     return _check(module, entry)
 
@@ -153,14 +155,14 @@ def _nothing(noun: str, text: str, known: Iterable[str], store: Store) -> UsageE
     return UsageError(
         f"no {noun} is or contains {text!r}",
         facts=_some(names) or (f"there are no baselines below {store.shown(store.folder)}",),
-        next_step=f"pytest-repro list   (names every {noun})" if names else "pytest --repro-update",
+        next_step=f"pytest-repro list   # names every {noun}" if names else "pytest --repro-update",
     )
 
 
 def _several(noun: str, text: str, chosen: Iterable[str]) -> UsageError:
     names = list(chosen)
     return UsageError(
-        f"{text!r} selects {len(names)} {noun}s, and one is needed",
+        f"{text!r} selects {len(names)} {noun}s; one is needed",
         facts=_some(names),
         next_step=f"name one {noun} in full",
     )
@@ -175,6 +177,6 @@ def by_version(key: EnvironmentKey) -> tuple[str, str, tuple[tuple[int, str], ..
     """Sorts keys by hardware, then by framework from its oldest version (2.9.0 before 2.10.0)."""
     name, _, version = key.framework.partition("-")
     parts = re.findall(r"\d+|[^\d.]+", version)
-    # A release has nothing where a candidate of it has "rc1", and comes after it.
+    # A release comes after its candidates (rc1).
     order = tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
     return key.hardware, name, (*order, (0, ""))

@@ -1,8 +1,7 @@
-"""Where baselines lie on disk, and how they get there whole: paths, locks, atomic writes.
+"""Reads and writes baselines: locks, atomic writes, cached reads.
 
-Layout: ``<hardware>/<framework>/<module>.yaml`` and ``tensors/<2>/<digest>.safetensors``. A file is
-written beside its place, synced and renamed, so a reader sees the old or the new one, never half of
-one; manifests are merged under a lock on their folder, so several workers may record at once.
+A file is written beside its place, synced and renamed, so a reader sees the old or the new one.
+Manifests are merged under a lock on their folder, so several workers can record at once.
 """
 
 from __future__ import annotations
@@ -42,12 +41,7 @@ if TYPE_CHECKING:
 
 
 class Store(Layout):
-    """The baselines below one folder; reads are cached for the life of the object.
-
-    Args:
-        folder: The baselines folder; need not exist.
-        root: Folder to which paths in messages are relative.
-    """
+    """The baselines below one folder; reads are cached for the life of the object."""
 
     def __init__(self, folder: Path, *, root: Path) -> None:
         super().__init__(folder, root=root)
@@ -81,7 +75,7 @@ class Store(Layout):
     def modules(self, key: EnvironmentKey) -> tuple[str, ...]:
         """The test modules that have a manifest under ``key``, sorted.
 
-        Whatever else bears a manifest's name is one of them, so that reading it says what it is.
+        Anything with a manifest's name counts, so reading it says what is wrong.
         """
         folder = self.folder / key.hardware / key.framework
         paths = (path for path in folder.rglob("*.yaml") if not holds_manifests(path))
@@ -90,7 +84,7 @@ class Store(Layout):
         )
 
     def index(self, key: EnvironmentKey, module: str) -> Mapping[str, IndexEntry]:
-        """Entry to digests of a manifest; empty when there is no such manifest.
+        """The digests of each entry of a manifest; empty without such a manifest.
 
         Raises:
             CorruptBaseline: The manifest cannot be used, or is not where it belongs.
@@ -105,7 +99,7 @@ class Store(Layout):
 
     def _read_index(self, place: tuple[EnvironmentKey, str]) -> Mapping[str, IndexEntry]:
         path = self.manifest_path(*place)
-        # The text is not kept: a run of exact checks never needs it again.
+        # The text is not kept: exact checks never need it again.
         text = self._texts[place] if place in self._texts else self._read_text(path)
         if text is None:
             return {}
@@ -114,7 +108,7 @@ class Store(Layout):
         return index.entries
 
     def _demand_place(self, path: Path, key: EnvironmentKey, module: str) -> None:
-        """A manifest in a folder that it does not name was copied or moved by hand."""
+        """Refuse a manifest that was copied or moved by hand to a folder it does not name."""
         right = self.manifest_path(key, module)
         if right != path:
             raise CorruptBaseline(
@@ -126,7 +120,7 @@ class Store(Layout):
             )
 
     def baseline(self, key: EnvironmentKey, check: CheckId) -> Baseline:
-        """The whole baseline of a check whose entry `index` has.
+        """The whole baseline of a check that `index` has.
 
         Raises:
             CorruptBaseline, NewerSchema: The manifest cannot be used.
@@ -146,7 +140,7 @@ class Store(Layout):
         return found
 
     def _one(self, place: tuple[EnvironmentKey, str], entry: str) -> Baseline | None:
-        """One baseline, without parsing those of the other checks where that can be done."""
+        """One baseline, if possible without parsing the others."""
         path = self.manifest_path(*place)
         if place not in self._blocks:
             text = self._text(place)
@@ -162,7 +156,7 @@ class Store(Layout):
         return codec.decode_block(blocks, entry, where=self.shown(path))
 
     def manifest(self, key: EnvironmentKey, module: str) -> tuple[Baseline, ...]:
-        """All baselines of a module under a key, sorted by entry; empty when there is none."""
+        """All baselines of a module under a key, sorted by entry; empty if there are none."""
         place = (key, module)
         if place not in self._manifests:
             self._manifests[place] = self._parse(place, self._text(place))
@@ -189,7 +183,7 @@ class Store(Layout):
             return codec.text_from(read_regular(path), where=self.shown(path))
 
     def tensor(self, digest: Digest) -> TensorRecord | None:
-        """The tensor of that digest; ``None`` when its file is absent (not pulled).
+        """The tensor of that digest; ``None`` if its file is absent (not pulled).
 
         Raises:
             CorruptBaseline: A git-lfs pointer, truncated, garbled, or another digest.
@@ -203,7 +197,7 @@ class Store(Layout):
         return decode_tensor(data, digest=digest, where=self.shown(path))
 
     def rows(self, digest: Digest) -> tuple[Row, ...] | None:
-        """The rows of a trace or a table of weights; ``None`` when the file is absent.
+        """The rows of a trace or a table of weights; ``None`` if the file is absent.
 
         Raises:
             CorruptBaseline: The file cannot be read.
@@ -217,7 +211,7 @@ class Store(Layout):
         return decode_rows(data, where=self.shown(path))
 
     def write_rows(self, records: Mapping[Digest, Iterable[Row]]) -> None:
-        """Put traces and tables of weights beside the manifests that name them.
+        """Write traces and tables of weights.
 
         Raises:
             StoreError: The folder cannot be written.
@@ -237,10 +231,9 @@ class Store(Layout):
         baselines: Iterable[Baseline],
         tensors: Iterable[TensorRecord],
     ) -> bool:
-        """Put entries into a manifest, tensors first; other entries are kept as they are.
+        """Put entries into a manifest, tensors first; other entries do not change.
 
-        Returns:
-            Whether the manifest's bytes changed.
+        Returns whether the manifest's bytes changed.
 
         Raises:
             StoreError: The folder cannot be written; nothing that was stored is lost.
@@ -256,7 +249,7 @@ class Store(Layout):
                 return self._merge(path, (key, module), baselines)
 
     def write_tensors(self, tensors: Iterable[TensorRecord]) -> None:
-        """Put tensors beside the manifests that name them; those that lie there are left alone.
+        """Write tensors that are not stored yet.
 
         Raises:
             StoreError: The folder cannot be written.
@@ -293,10 +286,9 @@ class Store(Layout):
         return text
 
     def remove(self, key: EnvironmentKey, module: str, entries: Iterable[str]) -> int:
-        """Delete entries of a manifest, and the manifest when none is left; tensors stay.
+        """Delete entries of a manifest, and the manifest if it is empty then; tensors stay.
 
-        Returns:
-            How many entries were there and are gone.
+        Returns how many entries were deleted.
         """
         path = self.manifest_path(key, module)
         unwanted = set(entries)
@@ -325,7 +317,7 @@ class Store(Layout):
         write_bytes(path, encode_tensor(record))
 
     def _holds(self, path: Path, record: TensorRecord) -> bool:
-        """Whether the file is the record already; a broken one is written again."""
+        """Whether the file is already the record; a broken one is written again."""
         with contextlib.suppress(CorruptBaseline):
             decode_tensor(read_regular(path), digest=record.digest, where=self.shown(path))
             return True

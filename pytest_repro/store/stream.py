@@ -1,8 +1,7 @@
-"""Reads from the end of a manifest which stream of numbers its baselines were recorded with.
+"""Reads from the end of a manifest with which numpy stream its baselines were recorded.
 
-No YAML is parsed: this is asked before a test runs, of a manifest that may hold thousands of
-blocks. What is not in the plain form that `codec` writes is passed over, for the ledger proves the
-noise in any case.
+It parses no YAML, because it runs before a test and a manifest may hold thousands of blocks. It
+skips text that is not in the plain form of `manifest`: the draw log proves the noise anyway.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ _NUMPY = re.compile(r"\bnumpy\.version: '?([^\s,}']+)")
 
 @dataclass(frozen=True, slots=True)
 class RecordedStream:
-    """What one recorded environment says of its numbers.
+    """The numpy stream of one recorded environment.
 
     Attributes:
         canary: The canary's facts.
-        numpy: Version of numpy; ``""`` where none was recorded.
+        numpy: Version of numpy; ``""`` if none was recorded.
     """
 
     canary: tuple[tuple[str, str], ...]
@@ -34,7 +33,7 @@ class RecordedStream:
 
 
 def read_streams(manifest: Path) -> tuple[RecordedStream, ...]:
-    """The streams of a manifest's environments; none where the file cannot be read."""
+    """The streams of a manifest's environments; none if the file cannot be read."""
     try:
         tail = read_regular(manifest, _TAIL_BYTES, from_end=True).decode("utf-8", "replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""The use case `verify`: is all that is stored whole, and each manifest and tensor what it says."""
+"""The command `verify`: are all stored files intact, and do manifests and tensors agree."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ from pytest_repro.store.store import Store
 from pytest_repro.tensors.statistics import summarise
 
 _RELATIVE_ERROR = 1e-9
-"""Statistics are float64 sums in a fixed order (`core.statistics`): another numpy moves them by a
-few 1e-16 an addition, pairwise, so 1e-9 of the largest element or norm is far above and far below
-any change that a person would make."""
+"""Statistics are float64 sums in a fixed order (`tensors.statistics`). Another numpy moves them by
+a few 1e-16; an edit by hand moves them by far more than 1e-9 of the largest element or norm."""
 
 _BYTES_A_WORKER = 8 << 20
-"""Fewer are read before another process has started."""
+"""Below this, reading is faster than starting a process."""
 _CHUNKS = 20
-"""In so many parts a worker gets its files: enough for a progress bar."""
+"""Parts in which a worker gets its files, for the progress bar."""
 
 Track = Callable[[Iterable[FoundFile], str], Iterable[FoundFile]]
 
 
 class Fault(Word):
-    """What is wrong with a stored thing."""
+    """What is wrong with a stored file."""
 
     CORRUPT = "corrupt"
     NEWER_SCHEMA = "newer schema"
@@ -46,13 +45,13 @@ class Fault(Word):
 
     @property
     def breaks(self) -> bool:
-        """Whether a baseline is unusable or untrue; else something is absent or too much."""
+        """Whether a baseline is unusable or wrong; otherwise a file is missing or superfluous."""
         return self not in (Fault.POINTER, Fault.ABSENT, Fault.STRAY)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: which fault, in which file, of which check, in one sentence."""
+    """One fault: its kind, its file, its check, and one sentence."""
 
     fault: Fault
     where: str
@@ -62,13 +61,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Everything that was looked at, and what was wrong with it, in the order of the files.
+    """What was checked, and what is wrong with it, in the order of the files.
 
     Attributes:
         manifest_count, check_count, tensor_count: What the folder holds.
         findings: What is wrong.
-        remembered_count: Files that were not read, because they have not changed since they were
-            found whole.
+        remembered_count: Files that were not read: they are unchanged since they were intact.
     """
 
     manifest_count: int
@@ -80,7 +78,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What a tensor's file really holds; ``None`` throughout when it could not be read."""
+    """What a tensor's file holds; every field is ``None`` if it could not be read."""
 
     dtype: str | None = None
     shape: tuple[int, ...] = ()
@@ -89,7 +87,7 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """What reading one file gave: faults, checks in it, and what a tensor holds."""
+    """The result of reading one file: faults, checks in it, and what a tensor holds."""
 
     findings: tuple[Finding, ...] = ()
     check_count: int = 0
@@ -101,22 +99,18 @@ def verify(
 ) -> Verification:
     """Read everything below the folder, and compare manifests and tensors with each other.
 
-    No verdict rests on a trace or a table of weights: those need only be readable.
-
-    Args:
-        store: The baselines.
-        memory: Files that were found whole and have not changed since; they are not read again.
-        track: Shows progress.
+    Traces and tables of weights decide no verdict, so they only have to be readable. Files in
+    ``memory`` that have not changed are not read again.
 
     Raises:
-        StoreError: The folder or a file cannot be read at all.
+        StoreError: The folder or a file cannot be read.
     """
     files = inventory.list_files(store.folder)
     of_kind = {kind: [file for file in files if file.kind is kind] for kind in FileKind}
     memory = memory or Memory({})
     findings = [_stray(store, file) for file in of_kind[FileKind.STRAY]]
     counts = dict.fromkeys((FileKind.TENSOR, FileKind.RECORD, FileKind.MANIFEST), 0)
-    # A manifest was found whole beside the tensors of that time: one less, and it is read again.
+    # A manifest is read again if one of the tensors that it named then is gone.
     if memory.lost({str(file.relative) for file in files}):
         memory.forget_all()
     held: dict[Digest, _Held] = {}
@@ -146,7 +140,7 @@ def verify(
 def _look_at(
     look: _Look, files: Sequence[FoundFile], track: Track, label: str
 ) -> Iterator[tuple[FoundFile, _Looked]]:
-    """Look at files one after the other, or, where they are many, in several processes."""
+    """Look at files one after the other, or in several processes if they are many."""
     workers = min(os.cpu_count() or 1, sum(file.size_bytes for file in files) // _BYTES_A_WORKER)
     tracked = track(files, label)
     if workers < 2:
@@ -168,7 +162,7 @@ class _Look:
     Attributes:
         store: The baselines.
         tensors: The tensors that have a file.
-        held: What is known of them; the others are read when a manifest names them.
+        held: What is known about them; the others are read when a manifest names them.
     """
 
     store: Store
@@ -215,7 +209,7 @@ class _Look:
         return _Looked(tuple(findings), len(manifest.baselines))
 
     def _held(self, digest: Digest) -> _Held | None:
-        """What a tensor holds; ``None`` where it has no file."""
+        """What a tensor holds; ``None`` without a file."""
         if digest not in self.held and digest in self.tensors:
             try:
                 self.held[digest] = self._tensor(digest)
@@ -270,7 +264,7 @@ def _differing(says: Statistics, has: Statistics) -> Sequence[str]:
 def _agree(says: object, has: float, scale: float) -> bool:
     if not isinstance(says, (int, float)):
         return False
-    # "<=" is false for NaN, so that a NaN in the manifest never agrees.
+    # "<=" is false for NaN, so a NaN in the manifest never agrees.
     return says == has or abs(says - has) <= _RELATIVE_ERROR * scale
 
 
@@ -278,7 +272,7 @@ def _is_pointer(file: FoundFile) -> bool:
     try:
         return inventory.is_pointer(file)
     except OSError:
-        return False  # reading it as what it should be words the fault
+        return False  # reading the file says what is wrong
 
 
 def _named(summary: TensorSummary) -> str:

@@ -1,7 +1,7 @@
-"""What a tolerance can bound, how people write it, and its short text.
+"""The bounds of a tolerance, how people write them, and their short text.
 
 A bound of the array is a field of `Tolerance` and a row of `BOUNDS`; reading, judging, wording and
-the reference page follow from the row.
+the reference page come from the row.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from pytest_repro.model.baseline import Difference, ElementDifference
 DEFAULT_FACTOR = 4.0
 """Envelopes that a measured tolerance allows.
 
-Source: between the SIMD levels of 16 recorded environments the model tests (DDIM with seeded and
-trained weights, UnCLIP) were apart by at most 3.1 envelopes (of the largest difference; 2.5 of
-rel_l2), so that four leaves 1.3x. docs/evidence/fault_score.md holds these figures and counts what
-it catches and misses.
+Source: the model tests (DDIM with seeded and trained weights, UnCLIP) on the SIMD levels of 16
+recorded environments differ by at most 3.1 envelopes (largest difference; rel_l2: 2.5), so four
+leaves 1.3x. docs/evidence/fault_score.md has the figures, and what this catches and misses.
 """
 
 COUNT_NAMES = ("nan_count", "posinf_count", "neginf_count")
@@ -60,11 +59,11 @@ class Bound:
     Attributes:
         name: The key that people write, and the field of `Tolerance`.
         meaning: The line of the reference page; ``o`` is observed, ``b`` the baseline.
-        measure: What is held against the bound.
-        needs_elements: Whether it cannot be judged where the baseline's tensor is absent.
+        measure: What is compared with the bound.
+        needs_elements: Whether it needs the baseline's tensor.
         needs_floats: Whether integers and bool have no such measure.
-        is_least: Whether the measure must be at least the bound, in dB; else at most.
-        refusal: Why a number cannot be the bound; ``""`` where it can.
+        is_least: Whether the measure must be at least the bound, in dB; otherwise at most.
+        refusal: Why a number cannot be the bound; ``""`` if it can.
     """
 
     name: str
@@ -106,7 +105,7 @@ BOUNDS = (
     ),
     Bound(
         "psnr",
-        "peak signal-to-noise ratio, in dB; the only one that must be at least so much",
+        "peak signal-to-noise ratio, in dB; the only bound that is a minimum",
         lambda one: one.psnr_db,
         is_least=True,
     ),
@@ -141,10 +140,10 @@ class StatisticBound:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """The rule under which a difference is accepted; every bound that is given must hold.
+    """The rule under which a difference is accepted; every given bound must hold.
 
-    With no bound at all it is `Tolerance.EXACT`. With a ``factor`` it is the form ``measured``,
-    which `measured.measured_tolerance` turns into bounds once an envelope is known.
+    Without bounds it is `Tolerance.EXACT`. With a ``factor`` it is the form ``measured``, which
+    `measured.measured_tolerance` turns into bounds with an envelope.
 
     Attributes:
         atol, rtol, max_ulp, rel_l2, cosine, psnr, differing: The rows of `BOUNDS`.
@@ -171,11 +170,11 @@ class Tolerance:
 
     @property
     def is_measured(self) -> bool:
-        """Whether it is the form ``measured``, still without an envelope."""
+        """Whether it is the form ``measured``, without bounds yet."""
         return self.factor is not None
 
     def bounds(self) -> list[tuple[Bound, float]]:
-        """The bounds that are given and their numbers, but for atol and rtol."""
+        """The given bounds and their numbers, except atol and rtol."""
         numbers = (
             (bound, getattr(self, bound.name)) for bound in BOUNDS if bound.name not in _ELEMENTWISE
         )
@@ -195,7 +194,7 @@ Tolerance.EXACT = Tolerance()
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """``; did you mean 'rel_l2'?`` when ``word`` is close to an allowed one, else ``""``."""
+    """``; did you mean 'rel_l2'?`` if ``word`` is close to an allowed one, else ``""``."""
     close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
 
@@ -209,9 +208,9 @@ def tolerance_from(value: object, *, origin: str) -> Tolerance:
         origin: Where it was written, for messages, e.g. ``the marker of test_ddim``.
 
     Raises:
-        SettingError: Unknown key or word, wrong type, a bool, a number that is negative, NaN or
-            infinite, an empty mapping, counts alone (a number could be anything), or a cosine
-            above 0.5 (a similarity by mistake).
+        SettingError: Unknown key or word, wrong type, a bool, a negative, NaN or infinite number,
+            an empty mapping, counts alone (they bound no number), or a cosine above 0.5 (a
+            similarity by mistake).
     """
     if isinstance(value, Tolerance):
         return _checked(value, origin)
@@ -266,7 +265,7 @@ def _from_mapping(mapping: Mapping[Any, object], origin: str) -> Tolerance:
     if all(key in _COUNTING for key in mapping):
         names = " and ".join(str(key) for key in mapping)
         raise _refusal(
-            f"{names} alone bounds no number; give another bound of the array, too", origin
+            f"{names} alone bounds no number; give another bound of the array as well", origin
         )
     bounds = {
         one.name: _bound(one, mapping[one.name], origin) for one in BOUNDS if one.name in mapping

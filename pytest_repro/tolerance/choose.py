@@ -35,14 +35,14 @@ class Structured:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The tolerance that is in force for a leaf.
+    """The tolerance for a leaf.
 
     Attributes:
         tolerance: The rule.
         origin: Where it came from, in words.
-        written: Whether a person wrote its numbers; else the parts that need the baseline's tensor
-            give way where that tensor is absent.
-        proves_nothing: The sentence why no fallback can be judged here; ``""`` when one can.
+        written: Whether a person wrote its numbers; otherwise, if the baseline's tensor is absent,
+            the parts that need it do not count.
+        proves_nothing: Why no fallback can be judged here; ``""`` if one can.
     """
 
     tolerance: Tolerance
@@ -53,7 +53,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class LeafJudgement:
-    """What the tolerance gate found for one tensor of a check."""
+    """The result of the tolerance gate for one tensor."""
 
     path: str
     difference: Difference
@@ -69,7 +69,7 @@ class LeafJudgement:
 def value_faults(
     baseline: Sequence[TensorSummary], observed: Sequence[tuple[str, TensorRecord]]
 ) -> tuple[str, ...]:
-    """The value gate but for NaN and infinity: same places, dtypes, shapes; a sentence each."""
+    """The value gate except NaN and infinity: a sentence for each place, dtype or shape changed."""
     before = {one.path: (one.dtype, one.shape) for one in baseline}
     now = {path: (record.dtype, record.shape) for path, record in observed}
     faults = [f"{_place(path)} is no longer there" for path in before if path not in now]
@@ -84,7 +84,7 @@ def value_faults(
 
 
 def structure_faults(baseline: Structured, observed: Structured) -> tuple[str, ...]:
-    """The value gate's sentences about containers: one for each place whose kind changed."""
+    """The value gate for containers: a sentence for each place whose kind changed."""
     before, now = dict(baseline.structure), dict(observed.structure)
     return tuple(
         f"{path or 'the value'} was {_kind(baseline, path)} and is {_kind(observed, path)}"
@@ -94,7 +94,7 @@ def structure_faults(baseline: Structured, observed: Structured) -> tuple[str, .
 
 
 def _kind(value: Structured, path: str) -> str:
-    """The kind of what a place holds, in words, also where the structure does not name it."""
+    """The kind of the container at a place, in words, even if the structure does not name it."""
     places = value.tensors
     plain = "absent"
     if path in places:
@@ -117,17 +117,16 @@ def choose_tolerance(
     summary: TensorSummary,
     no_envelope: str = "",
 ) -> Chosen:
-    """The tolerance in force for one tensor: call, marker, policy, then the distance's default.
+    """The tolerance for one tensor: of the call, the marker, the policy, or the distance's default.
 
-    The form ``measured`` never loosens ``own``: it says how far other hardware may be, and our own
-    repeats itself bit for bit.
+    The form ``measured`` never loosens ``own``, which is exact: it is for other hardware.
 
     Args:
         asked: Tolerances of the call and the marker with their origins, nearest first.
-        resolved: What the policy says of the check.
-        distance: How far away the reference is; ``own`` is exact by default.
+        resolved: What the policy says about the check.
+        distance: The distance of the reference.
         summary: The baseline's tensor, with its envelope if one was measured.
-        no_envelope: Why the baseline has none, where that was recorded.
+        no_envelope: Why the baseline has none, if that was recorded.
     """
     for tolerance, origin in (*asked, (resolved.tolerance, resolved.origin("tolerance"))):
         if tolerance is not None and not tolerance.is_measured:
@@ -149,7 +148,7 @@ _DEFAULT_ORIGIN = {
 
 
 def factor_of(asked: Sequence[tuple[Tolerance | None, str]], resolved: Resolved) -> float:
-    """The factor by which an envelope is multiplied: policy, then call and marker, then ours."""
+    """The factor for an envelope: of the policy, the call or marker, or the default."""
     measured = (one for one, _ in asked if one is not None and one.is_measured)
     return _factor(next(measured, resolved.tolerance), resolved)
 
@@ -161,7 +160,7 @@ def _factor(tolerance: Tolerance | None, resolved: Resolved) -> float:
     return DEFAULT_FACTOR if written is None else written
 
 
-_HOW_TO_MEASURE = "; under the baseline's own key, pytest --repro-update=envelope adds one"
+_HOW_TO_MEASURE = "; pytest --repro-update=envelope under the baseline's own key adds one"
 
 
 def _measured(
@@ -177,8 +176,8 @@ def _measured(
         moved = envelope.rel_l2_max
         sentence = (
             f"one ULP of noise moves this result by rel_l2 {moved:.2g}; {factor:g} times that "
-            f"exceeds {limit:g}, so a fallback could not tell right from wrong: this pipeline "
-            "needs a baseline of its own hardware and framework version"
+            f"exceeds {limit:g}, so a fallback proves nothing: this pipeline needs a baseline of "
+            "its own hardware and framework version"
         )
         return Chosen(Tolerance.EXACT, origin, proves_nothing=sentence)
     return Chosen(measured_tolerance(envelope, factor), f"{origin}: measured envelope x {factor:g}")
@@ -200,12 +199,8 @@ def judge_leaves(
 ) -> tuple[LeafJudgement, ...]:
     """Measure and judge every tensor whose digest differs; worst first.
 
-    Args:
-        baseline: The stored tensors.
-        observed: This run's, of equal paths, dtypes and shapes (`value_faults` found nothing).
-        stored: Gives a baseline's tensor, or ``None`` when it was not pulled; then the statistics
-            and the sketch are judged.
-        choose: Gives the tolerance in force for a tensor.
+    Both sides have equal paths, dtypes and shapes. ``stored`` gives a baseline's tensor, or
+    ``None`` if it was not pulled: then statistics and sketch are judged.
     """
     records = dict(observed)
     judged = [

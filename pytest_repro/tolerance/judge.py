@@ -1,4 +1,4 @@
-"""Judges a difference by a tolerance: how much of each bound it used, and what would pass."""
+"""Judges a difference by a tolerance: how much of each bound it uses, and what would pass."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pytest_repro.tolerance.bounds import (
 EXACT = "exact"
 """The measure of a tolerance that allows nothing, as `ToleranceUse` names it."""
 
-# A power may round to 1.0 although the bound is exceeded by one ULP of a dB.
+# A power may round to 1.0 even if it exceeds the bound by one ULP of a dB.
 _ABOVE_ONE = math.nextafter(1.0, math.inf)
 _DIGITS = 3
 _LARGEST_EXPONENT = 300.0
@@ -34,25 +34,25 @@ _PLAIN_INTEGERS_BELOW = 1e6
 def uses(
     tolerance: Tolerance, difference: Difference, *, elementwise: float | None = None
 ) -> tuple[ToleranceUse, ...]:
-    """How much of every bound the difference used, worst first; above 1.0 the bound is exceeded.
+    """How much of every bound the difference uses, worst first; above 1.0 the bound is exceeded.
 
-    Beside the bounds that were given, disagreement about NaN and infinity is always judged: each
-    count by its own bound (0 when none is given), and the places (``non_finite``) by the sum that
-    the counts' bounds allow. ``psnr`` counts as the error in amplitude, ``10^((bound - dB) / 20)``.
-    A bound that cannot be judged has a share of infinity; `unjudged` says why.
+    NaN and infinity are always judged, too: each count by its own bound (0 if none is given), and
+    the places (``non_finite``) by the sum that the counts' bounds allow. ``psnr`` counts as the
+    error in amplitude, ``10^((bound - dB) / 20)``. A bound that cannot be judged has a share of
+    infinity; `unjudged` says why.
 
     Args:
-        tolerance: Not in the form ``measured``; make bounds of it first.
-        difference: What was measured between the baseline and the observed tensor.
-        elementwise: What `elementwise_share` returned. Without it, a tolerance with both atol and
-            rtol (see `needs_elements`) is judged by an upper limit of it, which may refuse what the
-            elements would pass, and never passes what they would refuse.
+        tolerance: Not in the form ``measured``.
+        difference: Between the baseline and the observed tensor.
+        elementwise: The result of `elementwise_share`. Without it, a tolerance with both atol and
+            rtol (see `needs_elements`) is judged by an upper limit: it may refuse what the elements
+            would pass, but never the other way round.
 
     Raises:
         SettingError: The tolerance is in the form ``measured``.
     """
     if tolerance.is_measured:
-        raise SettingError("a measured tolerance judges nothing before an envelope gave it bounds")
+        raise SettingError("a measured tolerance needs the bounds of an envelope first")
     judged = [
         *_non_finite_uses(tolerance, difference),
         *_array_uses(tolerance, difference, elementwise),
@@ -62,17 +62,17 @@ def uses(
 
 
 def needs_elements(tolerance: Tolerance) -> bool:
-    """Whether only `elementwise_share` can judge it exactly: atol and rtol are both above zero."""
+    """Whether only `elementwise_share` judges it exactly: atol and rtol are both above zero."""
     return bool(tolerance.atol) and bool(tolerance.rtol)
 
 
 def unjudged(tolerance: Tolerance, difference: Difference) -> tuple[str, ...]:
-    """One sentence for each bound that `uses` could not judge, hence counts as exceeded."""
+    """A sentence for each bound that `uses` cannot judge and so counts as exceeded."""
     sentences = []
     if _lacks_elements(difference):
         sentences += [
-            f"{name} cannot be judged: the baseline's tensor is absent, only its statistics were "
-            "compared"
+            f"{name} cannot be judged: the baseline's tensor is absent, so only its statistics "
+            "were compared"
             for name in _element_bounds(tolerance)
         ]
     elif _has_no_ulp(difference):
@@ -87,9 +87,8 @@ def unjudged(tolerance: Tolerance, difference: Difference) -> tuple[str, ...]:
 def without_elements(tolerance: Tolerance) -> Tolerance:
     """The part of a tolerance that needs no tensor.
 
-    For tolerances that no person wrote (measured, by dtype) when the baseline's tensor is absent:
-    the others are judged by estimates from the sketches. Where nothing remains it is
-    `Tolerance.EXACT`, so that nothing passes unjudged.
+    For tolerances that no person wrote (measured, by dtype), if the baseline's tensor is absent.
+    If nothing remains it is `Tolerance.EXACT`, so nothing passes unjudged.
     """
     names: dict[str, Any] = {bound.name: None for bound in BOUNDS if bound.needs_elements}
     return replace(tolerance, **names)
@@ -98,9 +97,9 @@ def without_elements(tolerance: Tolerance) -> Tolerance:
 def passing_tolerance(difference: Difference) -> str:
     """The smallest tolerance that would pass, to be pasted into ``tolerance=`` or the policy.
 
-    E.g. ``{"atol": 2.33e-06, "rel_l2": 6.01e-07}``, rounded up to three digits; ``{"atol": 0}``
-    when only bits differ (-0.0, NaN payloads); ``"exact"`` when nothing does. From statistics only
-    it is rel_l2 alone. ``""`` where no tolerance would: NaN or infinity stand elsewhere.
+    E.g. ``{"atol": 2.33e-06, "rel_l2": 6.01e-07}``, rounded up to three digits; ``{"atol": 0}`` if
+    only bits differ (-0.0, NaN payloads); ``"exact"`` if nothing does. From statistics it is rel_l2
+    alone. ``""`` if no tolerance would pass: NaN or infinity are in other places.
     """
     if _non_finite_uses(Tolerance.EXACT, difference):
         return ""
@@ -191,7 +190,7 @@ def _share(observed: float, allowed: float) -> float:
         return 0.0
     if allowed == 0.0 or math.isinf(observed):
         return math.inf
-    # Correctly rounded, a quotient of two floats is above 1.0 exactly when the first is larger.
+    # A correctly rounded quotient of two floats is above 1.0 only if the first is larger.
     return observed / allowed
 
 
@@ -228,9 +227,8 @@ def elementwise_share(
 ) -> float:
     """Largest ``|o - b| / (atol + rtol * |b|)`` over the places finite in both; 0.0 when none.
 
-    Computed in float64 block by block (a few MB beside the arrays); integers are subtracted without
-    wrap-around. Above 1.0 exactly when some element exceeds its bound. Places that are not finite
-    are the value gate's and `uses`'s.
+    Computed in float64 block by block (a few MB of memory); integers do not wrap around. Above 1.0
+    exactly if some element exceeds its bound. `uses` judges places that are not finite.
 
     Args:
         tolerance: Gives atol and rtol; the one not given is 0.
@@ -243,7 +241,7 @@ def elementwise_share(
     baseline, observed = np.asarray(baseline_array), np.asarray(observed_array)
     if (baseline.shape, baseline.dtype) != (observed.shape, observed.dtype):
         raise ValueRefused(
-            "elements of unlike arrays cannot be compared",
+            "arrays of different dtype or shape cannot be compared",
             facts=(
                 f"baseline {baseline.dtype} {baseline.shape}",
                 f"observed {observed.dtype} {observed.shape}",
@@ -267,7 +265,7 @@ def _block_share(atol: float, rtol: float, baseline: NDArray[Any], observed: NDA
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         allowed = atol + rtol * magnitude
         shares = np.where(apart == 0.0, 0.0, apart / allowed)
-    # inf / inf: both overflowed, so nothing is known but that they are far apart.
+    # inf / inf: both overflowed, so they are far apart.
     return float(np.max(np.where(np.isnan(shares), np.inf, shares), initial=0.0))
 
 
@@ -284,8 +282,8 @@ def _apart_and_magnitude(
 
 
 def _integers_apart(baseline: NDArray[Any], observed: NDArray[Any]) -> NDArray[np.float64]:
-    # Two's complement: the bits of larger minus smaller are the distance, also where it exceeds
-    # the signed range; float64 rounds it only afterwards.
+    # Two's complement: the bits of larger minus smaller are the distance, even beyond the signed
+    # range; only float64 rounds it afterwards.
     signed = baseline.dtype.kind == "i"
     wide = np.int64 if signed else np.uint64
     left, right = baseline.astype(wide), observed.astype(wide)

@@ -1,8 +1,8 @@
-"""Tolerances that are measured: from an envelope, and by dtype where there is none.
+"""Tolerances from measurements: from an envelope, or by dtype without one.
 
 Every constant here comes from DDIM and tiny UnCLIP of mindone 0.2.0 with random weights on a
-two-core x86-64 CPU. A small trained DDIM, and DDIM in float16, were seen to stay within them under
-other SIMD levels (docs/evidence/fault_score.md); Ascend was not measured.
+two-core x86-64 CPU. A small trained DDIM, and DDIM in float16, stay within them under other SIMD
+levels (docs/evidence/fault_score.md); Ascend was not measured.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ _SIGMAS = 3.0
 
 
 def fallback_tolerance(dtype_name: str) -> Tolerance:
-    """The tolerance of a fallback to other hardware or another release without an envelope.
+    """The tolerance of a fallback without an envelope.
 
     ``rel_l2 <= min(4096 * epsilon, ceiling / 2)``, and ``abs_sum`` and ``l2`` within an eighth of
     that. float32 gives 4.9e-4. Integers, bool and unknown names: exact.
 
     Source of 4096: float32 results of equal code on other SIMD levels, core counts and releases
-    were apart by rel_l2 3e-7 to 6e-7 (DDIM, 2 steps), 1.3e-4 (one ULP of noise, 10 steps) and
-    8.0e-5 (UnCLIP): up to 1,100 epsilon, so 4096 leaves 3.7x. The smallest planted regression at 10
-    steps (group norm's eps x 10, cosine distance 7.5e-7) is rel_l2 1.2e-3, 2.5x above it. A DDIM of
-    50 steps with random weights is chaotic (0.40): only an envelope can say so, this does not.
-    float16 and bfloat16 are held to half of their ceiling because 4096 epsilon exceed 1; float16
-    instead of float32 moved DDIM by 1.3e-3, UnCLIP by 0.11, which this refuses.
+    differ by rel_l2 3e-7 to 6e-7 (DDIM, 2 steps), 1.3e-4 (one ULP of noise, 10 steps) and 8.0e-5
+    (UnCLIP): up to 1,100 epsilon, so 4096 leaves 3.7x. The smallest planted regression at 10 steps
+    (group norm's eps x 10, cosine distance 7.5e-7) is rel_l2 1.2e-3, 2.5x above it. A DDIM of 50
+    steps with random weights is chaotic (0.40), which only an envelope shows. For float16 and
+    bfloat16 half of the ceiling holds, because 4096 epsilon exceed 1; float16 instead of float32
+    moves DDIM by 1.3e-3 and UnCLIP by 0.11, which this refuses.
 
-    Source of the eighth: sums moved 40 to 200 times less than rel_l2 in those runs, since rounding
-    has both signs; a regression (gamma, brightness) has one. The others are left out because rtol
-    says nothing of them: a latent's mean, a flat image's std and a clipped image's min can be 0.
+    Source of the eighth: in those runs sums move 40 to 200 times less than rel_l2, because rounding
+    has both signs; a regression (gamma, brightness) has one. Other statistics are left out, because
+    an rtol cannot bound them: a latent's mean, a flat image's std, a clipped image's min can be 0.
     """
     epsilon = _EPSILON.get(dtype_name)
     if epsilon is None:
@@ -63,13 +63,13 @@ def fallback_tolerance(dtype_name: str) -> Tolerance:
 
 
 def quantized_fallback(summary: TensorSummary) -> Tolerance:
-    """The tolerance of a fallback for a picture of whole levels without an envelope.
+    """The tolerance of a fallback for a uint8 picture without an envelope.
 
-    Rounding flips an element to the next level where the float before it was near the step between
-    two. A float that is off by a share d of a level flips with probability d, and the mean of d is
-    at most its root mean square, which is rel_l2 of the floats times the picture's own root mean
-    square in levels. With rel_l2 of `fallback_tolerance("float32")` that is 6 % of the elements of
-    a picture around 128, each by one level.
+    A float near the step between two levels may round to the other one. A float that is off by a
+    share d of a level flips with probability d, and the mean of d is at most its root mean square:
+    rel_l2 of the floats times the picture's root mean square in levels. With rel_l2 of
+    `fallback_tolerance("float32")` that is 6 % of the elements of a picture around 128, each by
+    one level.
     """
     count = math.prod(summary.shape)
     floats = fallback_tolerance("float32").rel_l2 or 0.0
@@ -82,12 +82,11 @@ def quantized_tolerance(
 ) -> Tolerance | None:
     """``factor`` times the flips that one ULP of noise causes, each by one level.
 
-    Flips are rare and independent, so their number is a Poisson variable: of which the envelope saw
-    the largest of a few runs. Allowed is the number that `_most_flips` says may be behind it.
-    ``None`` where elements moved by two levels or more, or one in eight and more would flip: then
-    the floats are off by a large part of a level, and the envelope bounds them as it does floats.
-    Below one in eight a float is off by 0.16 levels (one sigma, as the mean of the absolute values
-    is 0.8 sigma), and two levels would take more than six sigma.
+    Flips are rare and independent, so their number is a Poisson variable, of which the envelope
+    has the largest of a few runs; `_most_flips` gives the mean that may be behind it. ``None`` if
+    elements moved by two levels or more, or if one in eight or more would flip: then the envelope
+    bounds the picture like floats. Below one in eight a float is off by 0.16 levels (one sigma; the
+    mean of absolute values is 0.8 sigma), and two levels would take more than six sigma.
     """
     count = math.prod(summary.shape)
     if envelope.max_abs_max > 1.0 or factor * envelope.mean_abs_max > _FEW:
@@ -113,25 +112,23 @@ def _one_level(summary: TensorSummary, flips: float) -> Tolerance:
 
 
 def measured_something(envelope: Envelope, dtype_name: str) -> bool:
-    """Whether the noise was really moved, and the result with it.
+    """Whether the noise moved, and the result with it.
 
-    A picture of whole levels may stay as it is: so few of its floats are near a step.
+    A uint8 picture may stay the same, because few of its floats are near a step.
     """
     moved = envelope.max_abs_max > 0.0 or envelope.rel_l2_max > 0.0
     return envelope.input_rel_l2 > 0.0 and (moved or dtype_name in QUANTIZED)
 
 
 def ceiling(dtype_name: str) -> float:
-    """The rel_l2 above which a tolerance tells right from wrong no longer.
+    """The rel_l2 above which a tolerance proves nothing: 1e-2; float16 5e-2, bfloat16 1e-1.
 
-    1e-2; float16 5e-2, bfloat16 1e-1.
-
-    Source: a result that is wholly decorrelated has rel_l2 0.40 (DDIM, 50 steps, one ULP), and no
-    fault can show as more. The smallest planted regression was 67 envelopes, 17 tolerances at a
-    factor of 4: with a tolerance of 1e-2 it stands at 0.17, below that saturation, at 1e-1 it
-    would drown in it. float16 and bfloat16 round 2^13 and 2^16 times more coarsely, so their
-    ceilings keep only gross faults (seed, channel swap, flip: 0.4 to 1) visible, by 8x and 4x.
-    The last two are a choice by that reasoning, not a measurement.
+    Source: a fully decorrelated result has rel_l2 0.40 (DDIM, 50 steps, one ULP), the largest that
+    a fault can show. The smallest planted regression was 67 envelopes, 17 tolerances at a factor
+    of 4: 0.17 with a tolerance of 1e-2, below that saturation; with 1e-1 it would be lost in it.
+    float16 and bfloat16 round 2^13 and 2^16 times more coarsely, so their ceilings only keep gross
+    faults (seed, channel swap, flip: 0.4 to 1) visible, by 8x and 4x. These two are chosen by that
+    reasoning, not measured.
     """
     return _CEILING.get(dtype_name, _CEILING_OTHERWISE)
 
@@ -139,7 +136,7 @@ def ceiling(dtype_name: str) -> float:
 def proves_nothing(envelope: Envelope, factor: float, ceiling: float) -> bool:
     """Whether ``factor`` envelopes exceed ``ceiling`` (rel_l2), or are not finite.
 
-    A fallback judged by such a tolerance would pass wrong results: the check is ``missing``.
+    Such a tolerance would pass wrong results, so the check is ``missing``.
     """
     reach = factor * envelope.rel_l2_max
     return not (reach <= ceiling and math.isfinite(factor * envelope.max_abs_max))
@@ -150,16 +147,13 @@ def measured_tolerance(envelope: Envelope, factor: float) -> Tolerance:
 
     Each statistic's bound is ``factor`` times its own largest movement plus an eighth of the
     array's movement (``mean`` and ``std``: of the mean absolute difference; ``min`` and ``max``,
-    which are single elements: no less than the elementwise bound). Without that part a statistic
-    which by chance stood still in four runs would raise false alarms. Counts of NaN and infinity
-    are never loosened by a measurement.
-
-    An envelope of zero (noise does not reach the result) gives `Tolerance.EXACT`: nothing was
-    measured that could be multiplied.
+    which are single elements: at least the elementwise bound). Without that part, a statistic that
+    by chance did not move in four runs would raise false alarms. Counts of NaN and infinity stay
+    exact. An envelope of zero (noise does not reach the result) gives `Tolerance.EXACT`.
 
     Raises:
-        SettingError: ``factor`` is not a finite number above 0, or the envelope is not finite;
-            `proves_nothing` says so beforehand.
+        SettingError: ``factor`` is not a finite number above 0, or the envelope is not finite (see
+            `proves_nothing`).
     """
     movements = dict(envelope.statistics)
     amounts = (envelope.rel_l2_max, envelope.max_abs_max, envelope.mean_abs_max)
@@ -200,33 +194,29 @@ def _demand_finite(factor: float, amounts: tuple[float, ...]) -> None:
 
 
 FEWEST_RUNS = ENVELOPE_RUNS
-"""Fewer disturbed runs cannot show whether they move a tensor by like amounts."""
+"""Fewer perturbed runs cannot show whether they move a tensor by similar amounts."""
 
 MOST_RUNS = 16
-"""Runs after which the largest movement is trusted even where it has one degree of freedom."""
+"""Runs after which the largest movement is trusted, even with one degree of freedom."""
 
 ALIKE = 1.25
-"""Largest over smallest movement up to which runs count as alike."""
+"""Largest over smallest movement up to which amounts count as similar."""
 
 
 def runs_wanted(moved_rel_l2: Sequence[Sequence[float]], asked: int) -> int:
-    """How many disturbed runs an envelope takes, by those that were made.
+    """How many perturbed runs an envelope takes, given the runs so far; more runs never lower it.
 
-    ``asked`` and at least `FEWEST_RUNS` where every tensor moved by like amounts in all of them;
-    else at least `MOST_RUNS`. What was unlike once stays so, hence the answer never falls.
+    ``asked`` and at least `FEWEST_RUNS` if every tensor (a sequence of ``moved_rel_l2``, its
+    movement in each run) moved by similar amounts in all of them; else at least `MOST_RUNS`.
 
-    Why: rounding moves a tensor linearly, so that a movement is the norm of a random vector, whose
-    spread depends on how many directions it has: the degrees of freedom of the chi-square with the
+    Why: rounding moves a tensor linearly, so a movement is the norm of a random vector, and its
+    spread depends on its number of directions: the degrees of freedom of the chi-square with the
     mean and variance of its squares (Satterthwaite, "An approximate distribution of estimates of
     variance components", Biometrics Bulletin 2(6), 1946). With thousands (DDIM) all runs move it
-    alike. With a few (UnCLIP: 1.6 to 4.7, all of it in two directions) the largest of four runs may
-    be small by chance: with one, a result that moves as the runs do is beyond four times the
-    largest in 0.4 % of recordings, by this rule in 0.003 %. ``docs/measure/envelope_choice.py``
-    measures and computes these figures; they stand in docs/evidence/envelope.md.
-
-    Args:
-        moved_rel_l2: A sequence a tensor: its movement in each run, in any order.
-        asked: The least number of runs, above 0.
+    by the same amount. With a few (UnCLIP: 1.6 to 4.7) the largest of four runs may be small by
+    chance: with one, a correct result exceeds four times the largest in 0.4 % of recordings, with
+    this rule in 0.003 %. ``docs/measure/envelope_choice.py`` computes these figures for
+    docs/evidence/envelope.md.
     """
     # Every pair, because max and min overlook a NaN.
     alike = all(a <= ALIKE * b for one in moved_rel_l2 for a in one for b in one)
@@ -243,14 +233,14 @@ def envelope_from(
     """The envelope of one tensor.
 
     Args:
-        differences: Clean run (as baseline) against each disturbed run (as observed); at least one.
-        method: How the noise was disturbed, in words.
+        differences: Clean run (as baseline) against each perturbed run; at least one.
+        method: How the noise was perturbed, in words.
         seed: Seed of the signs of the first run; run ``i`` used this number plus ``i``.
-        input_rel_l2: Mean relative size of the disturbance, dimensionless.
+        input_rel_l2: Mean relative size of the perturbation, dimensionless.
     """
     worst_abs = [_amount(one.worst_abs) for one in differences]
     worst_ulp = [_amount(one.worst_ulp) for one in differences]
-    # NaN or infinity elsewhere is no distance: nothing bounds how far such a result may move.
+    # NaN or infinity in other places gives no finite bound.
     rel_l2 = [one.rel_l2 if one.non_finite is None else math.inf for one in differences]
     return Envelope(
         method=method,

@@ -1,7 +1,7 @@
-"""Owns the policy: which rule of ``policy.yaml`` decides what about a check, and why.
+"""The policy: which rule of ``policy.yaml`` decides what about a check, and why.
 
-One rule of precedence: of all rules whose glob matches a check, the LAST one in the file that sets
-a field decides that field. So general rules come first and exceptions below them.
+Of all rules whose glob matches a check, the LAST one in the file that sets a field decides that
+field. So general rules come first and exceptions below them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pytest_repro.tolerance.bounds import (
 )
 
 FIELDS = ("tolerance", "reference", "factor", "ceiling")
-"""What a rule can decide, in the order in which it is explained."""
+"""What a rule can decide, in the order of explanations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Rule:
 
     Attributes:
         glob: Pattern over check ids, see `matches`.
-        tolerance: In force instead of the defaults.
+        tolerance: Replaces the defaults.
         reference: How far away a reference may be.
         factor: Envelopes that a measured tolerance allows, above 0.
         ceiling: rel_l2 above which a measured tolerance proves nothing, above 0 and at most 1.
@@ -61,7 +61,7 @@ class Rule:
         return getattr(self, field) is not None
 
     def line_of(self, field: str) -> int:
-        """The line that sets ``field``; the rule's own where it is not known."""
+        """The line that sets ``field``; the rule's own if unknown."""
         return next((one.line for one in self.lines if one.field == field), self.line)
 
 
@@ -87,7 +87,7 @@ class Decision:
         text: What it decided, in words, e.g. ``rel_l2 <= 1e-05``.
         rule: The deciding rule.
         line: The line that sets the field.
-        overridden: Rules that match and set the field too, but stand above; in file order.
+        overridden: Matching rules further up that set the field too, in file order.
     """
 
     field: str
@@ -99,9 +99,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What the policy says of one check; ``None`` where it says nothing.
+    """What the policy says about one check; ``None`` for fields without a rule.
 
-    A ``tolerance`` of the form measured carries the ``factor`` decided here, if one was.
+    A ``tolerance`` of the form measured has the ``factor`` decided here, if there is one.
     """
 
     tolerance: Tolerance | None = None
@@ -112,7 +112,7 @@ class Resolved:
     source: str = "policy.yaml"
 
     def origin(self, field: str) -> str:
-        """Where ``field`` was decided, e.g. ``policy.yaml line 7``; ``""`` where nowhere."""
+        """Where ``field`` was decided, e.g. ``policy.yaml line 7``, or ``""``."""
         decision = next((one for one in self.decisions if one.field == field), None)
         return f"{self.source} line {decision.line}" if decision else ""
 
@@ -124,11 +124,11 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything that `policy explain` says of one check.
+    """Everything that `policy explain` says about one check.
 
     Attributes:
-        check: The id asked about.
-        resolved: What is in force, with one decision a field.
+        check: The id.
+        resolved: The result, with one decision for each field.
         matched: All rules whose glob matches, in file order.
         overridden: Those of them that decide nothing here.
         undecided: Fields that no rule sets, left to the defaults.
@@ -144,10 +144,9 @@ class Explanation:
 def matches(glob: str, check: str) -> bool:
     """Whether the whole of ``check`` matches ``glob``, case-sensitively.
 
-    ``*`` stands for any characters, none and ``/``, ``:`` and line breaks included; everything else
-    stands for itself, so brackets and question marks of parametrised ids need no escape. Runs in
-    time proportional to the product of the lengths: the parts between stars are found leftmost
-    first, which for this one wildcard is complete, so nothing is ever tried twice.
+    ``*`` matches any characters or none, also ``/``, ``:`` and line breaks; everything else matches
+    itself, so brackets and question marks of parametrised ids need no escape. The time is at most
+    proportional to the product of the lengths: the parts between stars are found leftmost first.
     """
     head, *parts = glob.split("*")
     if not parts:
@@ -166,12 +165,7 @@ def matches(glob: str, check: str) -> bool:
 
 
 def resolve(policy: Policy, check_id_text: str) -> Resolved:
-    """What the policy decides about a check; of the matching rules the last that sets a field.
-
-    Args:
-        policy: The rules.
-        check_id_text: ``str(CheckId)``, e.g. ``tests/models/test_ddim.py::test_ddim::image``.
-    """
+    """What the policy decides about a check, by its id as text."""
     return _resolved(policy, _matching(policy, check_id_text))
 
 
@@ -238,7 +232,7 @@ _RULE_KEYS = ("check", *FIELDS, "reason")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A key and its value, or an item of a series (key ``None``), and the line of it.
+    """A key and its value, or an item of a series (key ``None``), and its line.
 
     ``value`` is text, a number, a bool, ``None``, a `Block` or a `Series`.
     """
@@ -266,11 +260,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A file and how errors and origins call it.
+    """A file, and its names in errors and origins.
 
     Attributes:
-        path: As it stands in ``where`` of an error.
-        name: As it stands in an origin, e.g. ``policy.yaml``.
+        path: Its path in the ``where`` of an error.
+        name: Its name in an origin, e.g. ``policy.yaml``.
     """
 
     path: str
@@ -287,11 +281,7 @@ class Place:
 
 
 def policy_from(document: object, place: Place) -> Policy:
-    """The policy that a parsed file says.
-
-    Args:
-        document: A `Block` with the keys ``schema`` and ``rules``.
-        place: The file, for errors and origins.
+    """The policy of a parsed file: a `Block` with the keys ``schema`` and ``rules``.
 
     Raises:
         PolicyError: Unknown or repeated key, wrong type or range, a number without a reason, a glob
@@ -344,7 +334,7 @@ def _rule(value: object, line: int, place: Place) -> Rule:
 
 
 def _demand_reason(rule: Rule, place: Place) -> None:
-    """Every number that a person wrote and that can loosen a judgement needs a reason."""
+    """Every number written by hand that can loosen a judgement needs a reason."""
     if rule.reason:
         return
     for field in FIELDS:
@@ -375,7 +365,7 @@ def _glob(entry: Entry, place: Place) -> str:
         raise place.error(
             entry.line,
             f"no check id can match {glob!r}: {fault}",
-            "an id is e.g. tests/models/test_ddim.py::test_ddim::image; * stands for anything",
+            "an id is e.g. tests/models/test_ddim.py::test_ddim::image; * matches anything",
         )
     return glob
 
@@ -392,9 +382,9 @@ def _tolerance(entry: Entry | None, place: Place) -> Tolerance | None:
     if entry is None:
         return None
     if isinstance(entry.value, Block):
-        # One key at a time first, so that an error names the key's own line.
+        # One key at a time first, so an error names the key's own line.
         for part in entry.value.entries:
-            # Beside a bound of the array: what is refused alone is judged with the others below.
+            # What is refused alone is judged below, with a bound of the array.
             _written({"atol": 0.0, part.key: _plain(part.value, place)}, part.line, place)
     return _written(_plain(entry.value, place), entry.line, place)
 
@@ -465,7 +455,7 @@ def _entries(block: Block, allowed: Iterable[str], owner: str, place: Place) -> 
             )
         if entry.key in entries:
             first = entries[entry.key].line
-            raise place.error(entry.line, f"key {entry.key!r} stands here and on line {first}")
+            raise place.error(entry.line, f"duplicate key {entry.key!r}, also on line {first}")
         entries[entry.key] = entry
     return entries
 

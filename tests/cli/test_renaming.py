@@ -90,9 +90,9 @@ def test_only_the_selected_keys_are_renamed(tmp_path, capsys):
     [
         ("tests/mod", "tests/m", "no stored check is 'tests/mod' or below it"),
         ("test_ddim", "test_image", "test_ddim.py::test_ddim::image contains it"),
-        (f"{IMAGE.module}::test_ddim", MOVED, "is no id of a check"),
-        (IMAGE.module, "tests/pipelines", "is no id of a check"),
-        (str(IMAGE), str(LATENTS), f"there are baselines of '{LATENTS}' already"),
+        (f"{IMAGE.module}::test_ddim", MOVED, "is not the id of a check"),
+        (IMAGE.module, "tests/pipelines", "is not the id of a check"),
+        (str(IMAGE), str(LATENTS), f"'{LATENTS}' already has baselines"),
         (IMAGE.module, IMAGE.module, "already"),
     ],
 )

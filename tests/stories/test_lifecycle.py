@@ -225,4 +225,4 @@ def test_a_policy_called_policy_yml_stops_the_run(project):
     (project.baselines / "policy.yaml").rename(project.baselines / "policy.yml")
     ran = project.run()
     assert ran.exit_code == 1
-    assert "policy.yml is read by nobody" in ran.text
+    assert "policy.yml has no effect" in ran.text

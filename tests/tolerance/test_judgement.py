@@ -143,7 +143,7 @@ def test_elsewhere_the_envelope_judges_by_default_and_without_one_the_dtype(dist
     assert (chosen.written, chosen.proves_nothing) == (False, "")
     bare = choose_tolerance([], NOTHING, distance, summary())
     assert bare.tolerance == fallback_tolerance("float32")
-    assert bare.origin.startswith(f"the default for {words}: float32, no envelope recorded; under")
+    assert bare.origin.startswith(f"the default for {words}: float32, no envelope recorded; ")
     assert "pytest --repro-update=envelope" in bare.origin
     because = choose_tolerance([], NOTHING, distance, summary(), "it draws no noise")
     assert "no envelope recorded (it draws no noise)" in because.origin

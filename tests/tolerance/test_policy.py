@@ -291,7 +291,7 @@ def test_a_repeated_key_is_refused_with_both_lines(level):
         ),
     }[level]
     error = refused(parsed)
-    assert "stands here and on line 4" in error.what
+    assert "also on line 4" in error.what
     assert error.where.endswith(":5")
 
 
