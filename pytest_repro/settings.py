@@ -15,10 +15,10 @@ from pytest_repro.errors import SettingError
 from pytest_repro.model.words import (
     Distance,
     Framework,
+    Isolate,
     NoiseMode,
     Repeat,
     RngMode,
-    Switch,
     TraceLevel,
     UpdateMode,
 )
@@ -81,7 +81,7 @@ class Settings:
     framework: Framework
     adopts_envelope: bool
     repeat: Repeat
-    isolate: bool = False
+    isolate: Isolate = Isolate.AUTO
     devices: tuple[int, ...] = ()
     report: str = ""
     summary: str = ""
@@ -139,7 +139,7 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         envelope_seed=count("envelope-seed", 0),
         trace=choice("trace", TraceLevel),
         framework=choice("framework", Framework),
-        isolate=choice("isolate", Switch) is Switch.ON,
+        isolate=choice("isolate", Isolate),
         devices=_devices(text("devices")),
         report=text("report"),
         summary=text("summary"),
@@ -256,11 +256,12 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "isolate",
-        "off",
-        "Make the second run in a fresh process, with other hash seeds, empty caches and no "
-        "loaded modules. The runs of `--repro-runs` in this process follow.",
-        kind="Switch",
-        flag_values=("on",),
+        "auto",
+        "Which tests also run in a fresh process, with another hash seed and without the caches of "
+        "this one: `auto` the first test of each module that is recorded, on a CPU; `on` (the "
+        "bare option) every test that is recorded or drifted; `off` none.",
+        kind="Isolate",
+        flag_values=("on", "auto", "off"),
     ),
     Setting(
         "repeat",

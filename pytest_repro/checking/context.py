@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pytest_repro.checking.progress import Tally
 from pytest_repro.checking.references import References
-from pytest_repro.checking.repeat import RepeatBudget
+from pytest_repro.checking.repeat import FreshRuns, RepeatBudget
 from pytest_repro.environment.kernels import Kernels, kernels_here
 from pytest_repro.frameworks.framework import FrameworkAdapter
 from pytest_repro.frameworks.installed import package_version
 from pytest_repro.model.artefact import Candidate
 from pytest_repro.model.baseline import Environment
 from pytest_repro.model.ids import CheckId, EnvironmentKey
-from pytest_repro.model.words import Repeat
+from pytest_repro.model.words import Isolate, Repeat
 from pytest_repro.settings import Settings
 from pytest_repro.store.store import Store
 from pytest_repro.tolerance.policy import Policy, Resolved, resolve
@@ -36,6 +36,7 @@ class RunContext:
         wants: Asks whether a value shall be recorded; asked with `UpdateMode.ASK` only.
         is_isolated: Whether this process makes one trial for another process, which judges it.
         repeats: Says which drifted tests run again.
+        fresh: Says which tests run in a fresh process.
         tally: Counts further runs.
     """
 
@@ -49,6 +50,7 @@ class RunContext:
     wants: Callable[[Candidate], bool] = lambda candidate: True
     is_isolated: bool = False
     repeats: RepeatBudget = field(default_factory=lambda: RepeatBudget(Repeat.ALL))
+    fresh: FreshRuns = field(default_factory=lambda: FreshRuns(Isolate.OFF, is_cheap=False))
     tally: Tally = field(default_factory=Tally)
     tool: str = field(
         default_factory=lambda: f"pytest-repro {package_version('pytest-repro') or 'unknown'}"

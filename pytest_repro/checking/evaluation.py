@@ -15,7 +15,7 @@ from pytest_repro.checking.recording import Recording, Writing
 from pytest_repro.checking.repeat import Raised, name_run, parting, raised_by
 from pytest_repro.checking.spec import TestSpec
 from pytest_repro.checking.trial import CheckCall, Trial
-from pytest_repro.errors import BaselineError, WatchError
+from pytest_repro.errors import BaselineError, IsolationError, WatchError
 from pytest_repro.model.artefact import Candidate
 from pytest_repro.model.baseline import Baseline
 from pytest_repro.model.outcome import Observation, Outcome
@@ -242,12 +242,8 @@ def _repeat(plans: Plans, runs: Runs, runner: Runner, context: RunContext, endin
     if not _recorded(plans) and not context.repeats.grants(runs.first.spec.module):
         return replace(runs, was_refused=True)
     before = raised_by(ending.raised)
-    if context.settings.isolate:
-        isolated = runner.in_fresh_process()
-        runs = replace(runs, isolated=(isolated,))
-        run = name_run(runs.count, isolated=True)
-        differing = _differing(plans, before, isolated.observations, isolated.raised, run)
-        runs = replace(runs, differing=differing)
+    if context.fresh.grants(runs.first.spec.module, is_recorded=bool(_recorded(plans))):
+        runs = _run_afresh(plans, runs, runner, context, before)
     while not runs.differing and len(runs.repeats) < runs.first.spec.asked.runs - 1:
         source = clean_source(runs.first.spec, context)
         trial, error = _again(runner, source, _repeated_level(runs.first))
@@ -256,6 +252,31 @@ def _repeat(plans: Plans, runs: Runs, runner: Runner, context: RunContext, endin
         differing = _differing(plans, before, seen, raised_by(error), name_run(runs.count))
         runs = replace(runs, differing=differing)
     return runs
+
+
+def _run_afresh(
+    plans: Plans, runs: Runs, runner: Runner, context: RunContext, before: Raised | None
+) -> Runs:
+    """Run the test in a fresh process.
+
+    Where the run did not ask for that, only other values count against the test: it may depend on
+    something that another process does not have.
+    """
+    module, run = runs.first.spec.module, name_run(2, isolated=True)
+    try:
+        isolated = runner.in_fresh_process()
+    except IsolationError as error:
+        if context.fresh.demands:
+            raise
+        context.fresh.skip(module, error.what)
+        return runs
+    if isolated.raised is not None and before is None and not context.fresh.demands:
+        context.fresh.skip(module, f"a test raised {isolated.raised.shown} there")
+        return runs
+    differing = _differing(plans, before, isolated.observations, isolated.raised, run)
+    if not differing:
+        context.fresh.agreed(module)
+    return replace(runs, isolated=(isolated,), differing=differing)
 
 
 def _again(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pytest_repro.model.baseline import Difference
 from pytest_repro.model.ids import TensorRecord
 from pytest_repro.model.outcome import Observation
-from pytest_repro.model.words import Repeat
+from pytest_repro.model.words import Isolate, Repeat
 from pytest_repro.noise.ledger import compare_ledgers
 from pytest_repro.tensors.compare import compare_records
 from pytest_repro.trace.divergence import first_divergence
@@ -49,6 +49,37 @@ class RepeatBudget:
         first = f"only the first {_FEW} drifted tests of a module run again"
         why = "--repro-repeat=off" if self._which is Repeat.OFF else first
         return f"not repeated ({why}): pytest --repro-repeat=all repeats every drifted test"
+
+
+class FreshRuns:
+    """Says which tests also run in a fresh process.
+
+    With `auto` it is the first test of a module that is recorded, and the next one where the fresh
+    process saw other values.
+
+    Args:
+        which: What the run asks for.
+        is_cheap: Whether another process costs nothing but time; a device may be full.
+    """
+
+    def __init__(self, which: Isolate, *, is_cheap: bool) -> None:
+        self.demands = which is Isolate.ON
+        self._is_auto = which is Isolate.AUTO and is_cheap
+        self.skipped: list[str] = []
+        self._done: set[str] = set()
+
+    def grants(self, module: str, *, is_recorded: bool) -> bool:
+        """Whether a test of ``module`` runs in a fresh process."""
+        return self.demands or (self._is_auto and is_recorded and module not in self._done)
+
+    def agreed(self, module: str) -> None:
+        """A test of the module computed the same in a fresh process."""
+        self._done.add(module)
+
+    def skip(self, module: str, why: str) -> None:
+        """Its first test cannot be compared there."""
+        self._done.add(module)
+        self.skipped.append(f"{module} was not compared with a fresh process: {why}")
 
 
 def raised_by(error: BaseException | None) -> Raised | None:

@@ -16,16 +16,17 @@ from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.evaluation import Evaluation, clean_source
 from pytest_repro.checking.recording import Pace, Writing
 from pytest_repro.checking.references import References, narrower
-from pytest_repro.checking.repeat import RepeatBudget
+from pytest_repro.checking.repeat import FreshRuns, RepeatBudget
 from pytest_repro.checking.spec import Specs, TestSpec
 from pytest_repro.checking.trial import CheckCall, FindExact, Trial
+from pytest_repro.environment.key import HardwareKind, parse_hardware
 from pytest_repro.environment.observe import observe_environment
 from pytest_repro.errors import BaselineError
 from pytest_repro.frameworks.framework import default_framework
 from pytest_repro.frameworks.torch import TorchState
 from pytest_repro.guard.guard import Isolation, guard_randomness
 from pytest_repro.model.artefact import Artefact, Candidate
-from pytest_repro.model.ids import CheckId, IndexEntry
+from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
 from pytest_repro.model.outcome import Reference
 from pytest_repro.model.words import Distance, Framework, NoiseMode, TraceLevel, UpdateMode
 from pytest_repro.noise.canary import noise_canary
@@ -215,6 +216,7 @@ def open_session(
         key=environment.key,
         environment=environment,
         repeats=RepeatBudget(settings.repeat),
+        fresh=FreshRuns(settings.isolate, is_cheap=_is_cpu(environment.key)),
         store=store,
         references=References(store, environment.key),
         framework=framework,
@@ -223,6 +225,10 @@ def open_session(
         is_isolated=isolated,
     )
     return Session(context)
+
+
+def _is_cpu(key: EnvironmentKey) -> bool:
+    return parse_hardware(key.hardware).kind is HardwareKind.CPU
 
 
 def _policy_of(path: Path, store: Store) -> Policy:

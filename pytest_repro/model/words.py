@@ -100,9 +100,10 @@ class NoiseMode(Word):
     REPLAY = "replay"
 
 
-class Switch(Word):
-    """A plain on or off."""
+class Isolate(Word):
+    """Which tests also run in a fresh process."""
 
+    AUTO = "auto"
     ON = "on"
     OFF = "off"
 

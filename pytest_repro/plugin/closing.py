@@ -41,6 +41,7 @@ def _finish(session: pytest.Session, state: PluginState) -> None:
             state.faults.append(str(error))
         cost = state.session.context.tally.sentence()
         state.notes.extend([cost] if cost else [])
+        state.notes.extend(state.session.context.fresh.skipped)
     if hasattr(config, "workeroutput") or config.getoption("collectonly"):
         return
     passed = set(state.passed)

@@ -304,9 +304,9 @@ _BETWEEN_PROCESSES = (
 
 def _note_isolate(item: pytest.Item, active: ActiveTest) -> None:
     """Name the option that tells a change of the code from what one process hides."""
-    state = state_of(item.config)
-    if state.origin is None and any(one.cause is Cause.CODE for one in active.outcomes):
-        state.notes.append(_BETWEEN_PROCESSES)
+    demands = active.session.context.fresh.demands
+    if not demands and any(one.cause is Cause.CODE for one in active.outcomes):
+        state_of(item.config).notes.append(_BETWEEN_PROCESSES)
 
 
 def _write(item: pytest.Item, active: ActiveTest, report: Any) -> bool:

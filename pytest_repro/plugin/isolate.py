@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_repro.plugin.active import ActiveTest
 
 
-_LIMIT_S = 600.0
+_LIMIT_S, _ONLY_TRIED_LIMIT_S = 600.0, 120.0
 _LIMIT_RUNS = 10.0
 """How long a fresh process may take: as long as that many first runs, and time to import."""
 
@@ -62,6 +62,7 @@ def run_isolated(
     """
     from pytest_repro.checking.isolated import read_trial
 
+    limit_s = _LIMIT_S if active.session.context.fresh.demands else _ONLY_TRIED_LIMIT_S
     with tempfile.TemporaryDirectory(prefix="pytest-repro-") as name:
         folder = Path(name)
         seen = folder / "seen"
@@ -72,7 +73,7 @@ def run_isolated(
                 _job(item, folder),
                 folder,
                 origin=origin,
-                limit_s=_LIMIT_S + _LIMIT_RUNS * first_run_s,
+                limit_s=limit_s + _LIMIT_RUNS * first_run_s,
             )
         except (OSError, TypeError, ValueError) as error:
             raise _unserved(item, f"could not be started: {error}", ()) from error

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_repro.errors import ReproError
-from pytest_repro.model.words import UpdateMode
+from pytest_repro.model.words import Isolate, UpdateMode
 from pytest_repro.plugin.state import settings_of, state_of
 from pytest_repro.settings import TABLE
 
@@ -59,7 +59,7 @@ def prepare(config: pytest.Config) -> None:
             _prepare_report(config)
     except ReproError as error:
         raise pytest.UsageError(str(error)) from None
-    if settings.isolate:
+    if settings.isolate is not Isolate.OFF:
         from pytest_repro.plugin.fresh_process import Origin
 
         # Before any test: what tests change in this process must not reach a fresh one.

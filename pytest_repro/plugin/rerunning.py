@@ -76,6 +76,7 @@ class ItemRunner:
         origin = state_of(self._item.config).origin
         if origin is None:
             raise IsolationError(f"{self._item.nodeid}: --repro-isolate was not given at the start")
+        _stop_timer(self._item)  # the process has a time limit of its own
         with self._counted(is_perturbed=False):
             return run_isolated(self._item, self._active, origin, self._first_run_s)
 
@@ -130,18 +131,30 @@ def _own_output(item: pytest.Item) -> Iterator[None]:
 @contextmanager
 def _own_timer(item: Any) -> Iterator[None]:
     """Give a further run a timer of its own, by the hooks of pytest-timeout."""
-    plugin = item.config.pluginmanager.getplugin("timeout")
-    settings = None if plugin is None else plugin._get_item_settings(item)  # noqa: SLF001
-    if not settings or not settings.timeout or settings.timeout <= 0:
+    settings = _timer_settings(item)
+    if settings is None:
         yield
         return
-    hook = item.ihook
-    hook.pytest_timeout_cancel_timer(item=item)
-    hook.pytest_timeout_set_timer(item=item, settings=settings)
+    _stop_timer(item)
+    item.ihook.pytest_timeout_set_timer(item=item, settings=settings)
     try:
         yield
     finally:
-        hook.pytest_timeout_cancel_timer(item=item)
+        _stop_timer(item)
+
+
+def _stop_timer(item: Any) -> None:
+    if _timer_settings(item) is not None:
+        item.ihook.pytest_timeout_cancel_timer(item=item)
+
+
+def _timer_settings(item: Any) -> Any:
+    """What pytest-timeout says of a test; ``None`` where it sets no timer."""
+    manager = item.config.pluginmanager
+    # Its name is another one where `-p pytest_timeout` loads it.
+    plugin = manager.getplugin("timeout") or manager.getplugin("pytest_timeout")
+    settings = None if plugin is None else plugin._get_item_settings(item)  # noqa: SLF001
+    return settings if settings and settings.timeout and settings.timeout > 0 else None
 
 
 @contextmanager

@@ -88,3 +88,10 @@ def test_mindspore_repeats_itself_in_two_dtypes():
     first = probe.measure()
     assert differing(first, probe.measure()) == ()
     assert len(first) == 2 * len(mindspore_kernels())
+
+
+def test_a_project_that_raises_on_underflow_has_the_same_kernels():
+    probe = probe_of("numpy", default_framework())
+    with np.errstate(all="raise"):
+        raising = probe.measure()
+    assert raising == probe.measure() != {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 SUITE = """
@@ -74,8 +76,6 @@ def hash_seed_free(monkeypatch):
 
 
 def _begin(project):
-    import os
-
     project.write(SUITE)
     (project.folder / "pid").write_text(str(os.getpid()), encoding="utf-8")
 
@@ -162,3 +162,82 @@ def test_it_happens_only_where_a_second_run_is_wanted(project):
     assert len(pids) == 4
     assert len(set(pids)) == 2
     assert pids[0] != pids[1]
+
+
+def test_recording_runs_the_first_test_of_a_module_afresh(project, hash_seed_free):
+    """Until one sees the same values there: a module that has no such fault costs one process."""
+    project.ini("repro_isolate = auto\n")
+    project.write("""
+        import functools, os
+
+        LOADED = np.frombuffer(os.urandom(8), "uint8")
+
+        @functools.lru_cache
+        def cached():
+            return np.frombuffer(os.urandom(8), "uint8").copy()
+
+        @pytest.mark.repro
+        def test_import(repro_check):
+            repro_check(LOADED.copy(), name="value")
+
+        @pytest.mark.repro
+        def test_cache(repro_check):
+            repro_check(cached(), name="value")
+
+        @pytest.mark.repro
+        def test_clean(repro_generator, repro_check):
+            repro_check(repro_generator.random(3), name="value")
+
+        @pytest.mark.repro
+        def test_later(repro_generator, repro_check):
+            repro_check(repro_generator.random(3) + len(os.environ["HERE"]), name="value")
+    """)
+    project.conftest("import os\nos.environ['HERE'] = 'x'\n")
+    ran = project.run("--repro-update", "--repro-envelope=0")
+    assert ran.verdicts == {
+        "test_import::value": "nondeterministic",
+        "test_cache::value": "nondeterministic",
+        "test_clean::value": "recorded",
+        "test_later::value": "recorded",
+    }, ran.text
+    assert "in a fresh process, drew the same noise and gave other numbers" in ran.text
+    stored = project.manifest.read_text(encoding="utf-8")
+    assert stored.count("runs: 3") == stored.count("runs: 2") == 1
+
+
+def test_the_control_nothing_runs_afresh_when_it_is_off_or_nothing_is_recorded(project):
+    project.write("""
+        import os, pathlib
+
+        @pytest.mark.repro
+        def test_count(repro_generator, repro_check):
+            with pathlib.Path(__file__).with_name("pids").open("a") as file:
+                file.write(f"{os.getpid()}\\n")
+            repro_check(repro_generator.random(2) * {factor}, name="out")
+    """.replace("{factor}", "1"))  # fmt: skip
+    project.record("--repro-envelope=0")
+    project.ini("repro_isolate = auto\n")
+    project.write((project.folder / "test_story.py").read_text().replace("* 1", "* 2"))
+    assert project.run().verdicts == {"test_count::out": "drift"}
+    assert len(set((project.folder / "pids").read_text().split())) == 1
+
+
+def test_what_a_fresh_process_cannot_run_is_recorded_and_said(project):
+    project.ini("repro_isolate = auto\n")
+    (project.folder / "pid").write_text(str(os.getpid()), encoding="utf-8")
+    project.write("""
+        import os, pathlib
+
+        @pytest.fixture
+        def server():
+            if pathlib.Path(__file__).with_name("pid").read_text() != str(os.getpid()):
+                raise OSError("address in use")
+
+        @pytest.mark.repro
+        def test_server(server, repro_generator, repro_check):
+            repro_check(repro_generator.random(3), name="value")
+    """)
+    ran = project.record("--repro-envelope=0")
+    assert ran.verdicts == {"test_server::value": "recorded"}
+    said = "test_story.py was not compared with a fresh process: a test raised OSError"
+    assert said in ran.text, ran.text

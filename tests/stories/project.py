@@ -21,6 +21,7 @@ import pytest_repro.plugin.conclusion  # noqa: F401  nested runs share it: secon
 MODULE = "test_story.py"
 _PREAMBLE = "import random\nimport numpy as np\nimport pytest\nfrom pytest_repro import repro\n"
 _INI = "[pytest]\nrepro_framework = numpy\n"
+_ALONE = "repro_isolate = off\n"  # a fresh process for each recording would double the time
 # Loading them anew in every nested run costs more than the run.
 _WITHOUT = ("-p", "no:xdist", "-p", "no:hypothesispytest", "-p", "no:rerunfailures")
 _BLOCK = re.compile(r"(?<=block: )\S+(?=}$)", re.MULTILINE)
@@ -73,7 +74,9 @@ class Project:
 
     def ini(self, lines: str) -> None:
         """Set the ini file's keys beside the framework."""
-        (self.folder / "pytest.ini").write_text(_INI + textwrap.dedent(lines), encoding="utf-8")
+        alone = "" if "repro_isolate" in lines else _ALONE
+        text = _INI + alone + textwrap.dedent(lines)
+        (self.folder / "pytest.ini").write_text(text, encoding="utf-8")
 
     def write(self, source: str, name: str = MODULE) -> None:
         """Write a test file; numpy, pytest, random and the decorator are imported already."""
