@@ -53,4 +53,4 @@ def test_a_changed_kernel_is_no_excuse_for_another_dtype(project, plant):
     project.write(SOURCE.replace("np.float32({factor})", "np.float64(1)"))
     ran = project.run()
     assert "cause code" in ran.failure
-    assert "which no environment does" in ran.failure
+    assert "no environment changes dtype" in ran.failure
