@@ -15,7 +15,7 @@ from itertools import permutations
 from pathlib import Path
 
 from benchmarks.page import table
-from pytest_repro.analysis.agreement import leaf_distances, standing_of
+from pytest_repro.analysis.agreement import leaf_distances, simulate_verdict
 from pytest_repro.model.baseline import Baseline, Envelope, TensorSummary
 from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.model.words import Distance, Verdict
@@ -76,7 +76,7 @@ def measure(store: Store, check: CheckId, held: Held) -> Row:
             envelopes = {s.path: s.envelope for s in held[source].tensors}
             place = (one.index.value, other.index.value, source, factor)
             if place not in verdicts:
-                verdicts[place] = standing_of(
+                verdicts[place] = simulate_verdict(
                     distances,
                     one.tensors,
                     other.tensors,

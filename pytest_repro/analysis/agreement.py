@@ -1,7 +1,4 @@
-"""Owns agreement: which keys hold equal bits for a check, and how far apart the others are.
-
-Measures and counts; `standing` says whether a distance is within a tolerance.
-"""
+"""Which keys hold equal bits for a check, and how far apart the others are."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ class Agreement:
 
     Attributes:
         check: The check.
-        groups: Keys with equal bits, in the order of the keys given; every key stands in one.
+        groups: Keys with equal bits, in the order of the keys given; every key is in one.
         same_noise: Whether all of them drew the same noise; if not, a distance between them says
             nothing about computation.
     """
@@ -95,7 +92,7 @@ class GroupDistance:
     Attributes:
         first, second: The groups; the first counts as the baseline.
         distance: Of the tensor that moved farthest.
-        standing: How a run that observed the second would be judged by the first: ``within``,
+        simulated: The verdict of a run that observes the second, by the first: ``within``,
             ``drift``, ``missing`` where the envelope is too wide to tell; ``None`` where the noise
             is not the same, or nothing was judged.
     """
@@ -103,7 +100,7 @@ class GroupDistance:
     first: int
     second: int
     distance: LeafDistance
-    standing: Verdict | None = None
+    simulated: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,23 +151,23 @@ def pair_counts(rows: Sequence[MatrixRow], keys: Sequence[EnvironmentKey]) -> tu
         for number, group in enumerate(row.agreement.groups):
             for key in group:
                 groups[numbers[key], at] = number
-    standings = _standings(rows)
+    simulated = _simulated(rows)
     return tuple(
-        _pair((keys[first], keys[second]), groups[first], groups[second], standings)
+        _pair((keys[first], keys[second]), groups[first], groups[second], simulated)
         for first in range(len(keys))
         for second in range(first + 1, len(keys))
     )
 
 
-def _standings(rows: Sequence[MatrixRow]) -> Counter[tuple[frozenset[EnvironmentKey], Verdict]]:
-    """How often two keys of unequal bits have which standing, whichever of them came first."""
+def _simulated(rows: Sequence[MatrixRow]) -> Counter[tuple[frozenset[EnvironmentKey], Verdict]]:
+    """How often two keys of unequal bits have which simulated verdict, in either order."""
     counted: Counter[tuple[frozenset[EnvironmentKey], Verdict]] = Counter()
     for row in rows:
         for one in row.distances:
-            if one.standing is None:
+            if one.simulated is None:
                 continue
             sides = row.agreement.groups[one.first], row.agreement.groups[one.second]
-            counted.update((frozenset(pair), one.standing) for pair in product(*sides))
+            counted.update((frozenset(pair), one.simulated) for pair in product(*sides))
     return counted
 
 
@@ -178,7 +175,7 @@ def _pair(
     pair: tuple[EnvironmentKey, EnvironmentKey],
     groups: np.ndarray[tuple[int], np.dtype[np.int32]],
     others: np.ndarray[tuple[int], np.dtype[np.int32]],
-    standings: Mapping[tuple[frozenset[EnvironmentKey], Verdict], int],
+    simulated: Mapping[tuple[frozenset[EnvironmentKey], Verdict], int],
 ) -> PairCount:
     shared = (groups >= 0) & (others >= 0)
     equal = shared & (groups == others)
@@ -186,8 +183,8 @@ def _pair(
         *pair,
         int(np.count_nonzero(shared)),
         int(np.count_nonzero(equal)),
-        standings.get((frozenset(pair), Verdict.WITHIN), 0),
-        standings.get((frozenset(pair), Verdict.DRIFT), 0),
+        simulated.get((frozenset(pair), Verdict.WITHIN), 0),
+        simulated.get((frozenset(pair), Verdict.DRIFT), 0),
     )
 
 
@@ -244,7 +241,7 @@ def _difference(first: TensorSummary, second: TensorSummary, stored: Stored) -> 
     return compare_records(baseline, observed)
 
 
-def standing_of(
+def simulate_verdict(
     distances: Sequence[LeafDistance],
     baseline: Sequence[TensorSummary],
     other: Sequence[TensorSummary],

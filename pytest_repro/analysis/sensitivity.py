@@ -1,4 +1,4 @@
-"""Owns sensitivity: how much a pipeline amplifies its noise, as numbers, from stored envelopes."""
+"""How much a pipeline amplifies its noise, as numbers, from stored envelopes."""
 
 from __future__ import annotations
 

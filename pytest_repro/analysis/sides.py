@@ -1,4 +1,4 @@
-"""The use cases of looking: list, diff, matrix, history and sensitivity, as plain values."""
+"""What list, diff, matrix, history and sensitivity show, as plain values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_repro.analysis.agreement import (
     farthest,
     leaf_distances,
     pair_counts,
-    standing_of,
+    simulate_verdict,
 )
 from pytest_repro.analysis.sensitivity import Sensitivity, sensitivity_of
 from pytest_repro.model.artefact import Judged
@@ -35,7 +35,7 @@ Track = Callable[[Iterable[_Item], str], Iterable[_Item]]
 
 
 class Relation(Word):
-    """How two sides stand to each other about one check."""
+    """How two sides of one check relate."""
 
     EXACT = "exact"
     DIFFERENT = "different"
@@ -67,7 +67,7 @@ class HistoryRow:
 
     Attributes:
         baseline: What is stored.
-        since: ``""`` for the first version of a hardware, else how it stands to the one before.
+        since: ``""`` for the first version of a hardware, else its relation to the one before.
         distance: How far it is from the one before, where bits differ.
     """
 
@@ -129,7 +129,7 @@ class ReportSide:
         name: What the side is called.
         judged: The checks of the run that count.
         observed: The values that its report kept.
-        baselines: Where the others may lie: a run keeps nothing of an exact check.
+        baselines: Where the others may be: a run keeps nothing of an exact check.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ def stored_baselines(
 def compare_sides(
     first: Side, second: Side, *, track: Track[CheckId] = _untracked
 ) -> tuple[Comparison, ...]:
-    """How two sides stand to each other, check by check, sorted; ``first`` counts as baseline."""
+    """The relation of two sides, check by check, sorted; ``first`` counts as baseline."""
     before, after = first.index(), second.index()
     checks = sorted(before.keys() | after.keys())
     return tuple(
@@ -235,8 +235,8 @@ def matrix_of(
 
     Without ``far`` only index lines are read. Distances are measured once for each two groups of
     equal keys, with the first key of the earlier group as baseline, and judged by the tolerance of
-    that baseline: by its envelope, or by what ``far`` says of the check. What a test writes down
-    itself stands in no baseline and is not known here.
+    that baseline: by its envelope, or by what ``far`` says of the check. Tolerances in tests
+    are not stored and not known here.
     """
     held = entries_by_check(store, keys, pattern)
     agreements = [agreement_of(check, entries) for check, entries in held.items()]
@@ -263,10 +263,12 @@ def _group_distances(
         def choose(summary: TensorSummary, no_envelope: str = before.no_envelope) -> Chosen:
             return choose_tolerance((), resolved, Distance.ANY, summary, no_envelope)
 
-        standing = None
+        simulated = None
         if before.index.noise == after.index.noise:
-            standing = standing_of(leaves, before.tensors, after.tensors, store.tensor, choose)
-        found.append(GroupDistance(first, second, distance, standing))
+            simulated = simulate_verdict(
+                leaves, before.tensors, after.tensors, store.tensor, choose
+            )
+        found.append(GroupDistance(first, second, distance, simulated))
     return tuple(found)
 
 

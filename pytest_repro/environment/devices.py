@@ -1,4 +1,4 @@
-"""Which device falls to which process: `--repro-devices` as numbers; touches no device."""
+"""Which process uses which device: `--repro-devices` as numbers and CPU affinity."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 from pytest_repro.errors import UsageError
 
 _OPTION = "--repro-devices"
-"""More devices than any machine has; a range beyond is a slip of the finger."""
 
 
 @dataclass(frozen=True, slots=True)

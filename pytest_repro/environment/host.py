@@ -20,8 +20,8 @@ _PREFIXES = (
     *("ONEDNN_", "DNNL_", "OMP_", "KMP_", "GOMP_", "OPENBLAS_", "MKL_", "NPY_", "GLIBC_TUNABLES"),
     *("MS_", "MINDSPORE_", "HCCL_", "LCCL_", "ATB_", "ASCEND_", "ACL_", "TE_", "CUDA_VISIBLE"),
 )
-# MindSpore's import writes the first; it is a time, and says when it was read rather than anything.
-# The second says which of equal devices a worker has; workers record the same bytes all the same.
+# MindSpore's import writes the first, a time. The second names the device of a worker; workers with
+# different devices record the same bytes.
 _UNRECORDED = frozenset({"HCCL_CONNECT_TIMEOUT", "ASCEND_RT_VISIBLE_DEVICES"})
 # Baselines are committed, so nothing that may be a secret is ever written into one.
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|LICEN[CS]E|AUTH|(^|_)KEY(_|$)")
@@ -60,8 +60,8 @@ def read_cpu(
     """Read the CPU's flags, name and second-level cache.
 
     Args:
-        proc: Stands for ``/proc``.
-        sys: Stands for ``/sys``.
+        proc: The folder to read as ``/proc``.
+        sys: The folder to read as ``/sys``.
         machine: Architecture; by default this machine's.
     """
     text = _text(proc / "cpuinfo")
@@ -158,7 +158,7 @@ def _count_of_list(text: str) -> int:
 
 
 def _arm_model(text: str) -> str:
-    """Arm says numbers instead of a name: the implementer (0x48 is HiSilicon) and the part."""
+    """Arm gives numbers instead of a name: the implementer (0x48 is HiSilicon) and the part."""
     implementer, part = _field(text, "CPU implementer"), _field(text, "CPU part")
     return f"implementer {implementer} part {part}" if implementer and part else ""
 

@@ -127,7 +127,7 @@ _ALIASES = {
     "avx10_1_512_amx_fp16": "avx512_core_amx_fp16",
 }
 # dnnl_cpu_isa_t of dnnl_types.h, version 3. Version 2.2 has the same numbers up to bfloat16; its
-# 0 ("none of these") stands for avx512_common and for no instruction set, so it is not read.
+# 0 ("none of these") means avx512_common or no instruction set, so it is not read.
 _MASKS = {
     0x1: "sse41",
     0x3: "avx",

@@ -26,7 +26,7 @@ _MARK: dict[Verdict | None, str] = {
     None: _UNKNOWN,
     Verdict.MISSING: _UNKNOWN,
 }
-_STANDING = {
+_SIMULATED = {
     Verdict.WITHIN: "within its tolerance",
     Verdict.DRIFT: "more than its tolerance allows",
     Verdict.MISSING: "its envelope is too wide to tell",
@@ -91,7 +91,7 @@ def _sum(matrix: Matrix) -> str:
     text = f"{count_text(exact, 'check')} {verb} exactly everywhere, {len(differing):,} differ"
     if not (matrix.measured and differing):
         return text
-    within = sum(all(one.standing is Verdict.WITHIN for one in row.distances) for row in differing)
+    within = sum(all(one.simulated is Verdict.WITHIN for one in row.distances) for row in differing)
     return f"{text}, {within:,} of them by no more than the tolerance"
 
 
@@ -140,7 +140,7 @@ def _pattern(row: MatrixRow, matrix: Matrix) -> tuple[str, ...]:
 def _marks(row: MatrixRow) -> dict[int | None, str]:
     """The mark after the letter of a group that is not within the tolerance of the first."""
     from_first = (one for one in row.distances if one.first == 0)
-    return {one.second: _MARK[one.standing] for one in from_first}
+    return {one.second: _MARK[one.simulated] for one in from_first}
 
 
 def _noise(row: MatrixRow) -> str:
@@ -210,7 +210,7 @@ def _plain_row(row: MatrixRow) -> dict[str, object]:
                 "rel_l2": one.distance.rel_l2,
                 "is_estimate": one.distance.is_estimate,
                 "incomparable": one.distance.incomparable,
-                "standing": one.standing,
+                "simulated": one.simulated,
             }
             for one in row.distances
         ],
@@ -272,8 +272,8 @@ def _apart(key: EnvironmentKey, apart: GroupDistance) -> str:
     distance = apart.distance
     about = "about " if distance.is_estimate else ""
     size = distance.incomparable or f"rel_l2 {about}{number_text(distance.rel_l2)}"
-    standing = "not judged" if apart.standing is None else _STANDING[apart.standing]
-    return f"{key}: {size} from A, {standing}"
+    simulated = "not judged" if apart.simulated is None else _SIMULATED[apart.simulated]
+    return f"{key}: {size} from A, {simulated}"
 
 
 def _heat(number: int | None, rel_l2: float | None) -> str:

@@ -68,8 +68,8 @@ def test_pairs_count_only_checks_that_both_hold():
 
 def test_pairs_count_how_each_two_keys_stand_whichever_group_came_first():
     near, far = (
-        GroupDistance(0, 1, LeafDistance("", 1e-6), standing)
-        for standing in (Verdict.WITHIN, Verdict.DRIFT)
+        GroupDistance(0, 1, LeafDistance("", 1e-6), simulated)
+        for simulated in (Verdict.WITHIN, Verdict.DRIFT)
     )
     unknown = GroupDistance(0, 1, LeafDistance("", 1e-6), Verdict.MISSING)
     rows = [

@@ -108,10 +108,10 @@ def test_the_farthest_distance_and_what_is_incomparable_are_shown():
 
 
 def test_what_is_beyond_its_tolerance_or_cannot_be_told_is_marked_and_counted():
-    standings = (Verdict.WITHIN, Verdict.DRIFT, Verdict.MISSING, None)
+    simulated = (Verdict.WITHIN, Verdict.DRIFT, Verdict.MISSING, None)
     rows = [
         _row(str(one), "xyxy", GroupDistance(0, 1, LeafDistance("", 1e-6), one))
-        for one in standings
+        for one in simulated
     ]
     matrix = _matrix(*rows, _row("same", "xxxx"), measured=True)
     checks, versions, hardware = matrix_tables(matrix)
@@ -139,7 +139,7 @@ def test_json_names_groups_distances_and_pairs():
     (check,) = document["checks"]
     assert check["groups"] == [[str(KEYS[0])], [str(KEYS[1])]]
     assert check["distances"][0]["rel_l2"] == 0.5
-    assert check["distances"][0]["standing"] == "within"
+    assert check["distances"][0]["simulated"] == "within"
     counts = {"shared": 1, "exact": 0, "within": 1, "drift": 0}
     assert document["pairs"][0] == {"first": str(KEYS[0]), "second": str(KEYS[1])} | counts
 

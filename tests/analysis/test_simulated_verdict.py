@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.analysis.agreement import leaf_distances, standing_of
+from pytest_repro.analysis.agreement import leaf_distances, simulate_verdict
 from pytest_repro.model.words import Distance, Verdict
 from pytest_repro.tensors.compare import compare_records, summary_of
 from pytest_repro.tensors.record import make_record
@@ -35,8 +35,8 @@ def by_default(summary):
     return choose_tolerance((), resolve(Policy(), "m.py::t::v"), Distance.ANY, summary)
 
 
-def standing(first, second, stored, choose=by_default):
-    return standing_of(leaf_distances(first, second, stored), first, second, stored, choose)
+def simulated(first, second, stored, choose=by_default):
+    return simulate_verdict(leaf_distances(first, second, stored), first, second, stored, choose)
 
 
 @pytest.mark.parametrize(
@@ -45,22 +45,22 @@ def standing(first, second, stored, choose=by_default):
 def test_four_envelopes_are_the_border(share, verdict):
     moved = CLEAN * np.float32(1 + 1e-3)
     other = (CLEAN * (1 + share * 1e-3)).astype(np.float32)
-    assert standing(*sides(other, moved)) is verdict
+    assert simulated(*sides(other, moved)) is verdict
 
 
 def test_an_envelope_that_is_too_wide_tells_nothing():
-    assert standing(*sides(CLEAN * np.float32(1.001), CLEAN[::-1])) is Verdict.MISSING
+    assert simulated(*sides(CLEAN * np.float32(1.001), CLEAN[::-1])) is Verdict.MISSING
 
 
 @pytest.mark.parametrize("other", [CLEAN.astype(np.float64), CLEAN[:4]])
 def test_another_dtype_or_shape_is_never_within(other):
-    assert standing(*sides(other, CLEAN * np.float32(1.1))) is Verdict.DRIFT
+    assert simulated(*sides(other, CLEAN * np.float32(1.1))) is Verdict.DRIFT
 
 
 def test_nan_in_one_place_is_never_within():
     other = CLEAN.copy()
     other[0, 0] = np.nan
-    assert standing(*sides(other, CLEAN * np.float32(1.001))) is Verdict.DRIFT
+    assert simulated(*sides(other, CLEAN * np.float32(1.001))) is Verdict.DRIFT
 
 
 def test_where_a_tensor_is_absent_its_sketch_is_judged():
@@ -68,22 +68,22 @@ def test_where_a_tensor_is_absent_its_sketch_is_judged():
     moved = CLEAN * np.float32(1 + 1e-3)
     for other, verdict in ((near, Verdict.WITHIN), (far, Verdict.DRIFT)):
         first, second, _ = sides(other, moved)
-        assert standing(first, second, lambda digest: None) is verdict
+        assert simulated(first, second, lambda digest: None) is verdict
 
 
 def test_atol_and_rtol_together_are_judged_by_element_as_a_run_does():
     # By the largest of each kind alone it would be refused: no element exceeds both parts.
     written = Chosen(tolerance_from({"atol": 1e-3, "rtol": 1e-3}, origin="x"), "x", written=True)
     other = CLEAN + np.float32(9e-4) + np.abs(CLEAN) * np.float32(9e-4)
-    assert standing(*sides(other), lambda summary: written) is Verdict.WITHIN
-    assert standing(*sides(other + np.float32(3e-4)), lambda summary: written) is Verdict.DRIFT
+    assert simulated(*sides(other), lambda summary: written) is Verdict.WITHIN
+    assert simulated(*sides(other + np.float32(3e-4)), lambda summary: written) is Verdict.DRIFT
 
 
 def test_a_written_bound_that_needs_the_absent_tensor_passes_nothing():
     written = Chosen(tolerance_from({"atol": 9.0, "rel_l2": 9.0}, origin="x"), "x", written=True)
     first, second, stored = sides(CLEAN + np.float32(0.1))
-    assert standing(first, second, stored, lambda summary: written) is Verdict.WITHIN
-    assert standing(first, second, lambda digest: None, lambda summary: written) is Verdict.DRIFT
+    assert simulated(first, second, stored, lambda summary: written) is Verdict.WITHIN
+    assert simulated(first, second, lambda digest: None, lambda summary: written) is Verdict.DRIFT
 
 
 def test_a_bound_that_is_used_up_is_not_exceeded():
@@ -95,5 +95,5 @@ def test_a_bound_that_is_used_up_is_not_exceeded():
         (np.nextafter(reached, 0.0), Verdict.DRIFT),
     ):
         written = Chosen(tolerance_from({"rel_l2": float(bound)}, origin="x"), "x", written=True)
-        found = standing(first, second, stored, lambda summary, written=written: written)
+        found = simulated(first, second, stored, lambda summary, written=written: written)
         assert found is verdict
