@@ -27,8 +27,8 @@ HEAD = """# Fuzzing
 
 Written by `benchmarks/fuzz.py` (`tox -e fuzz`); nothing here is typed. Every reader of bytes that
 others may have written gets whole inputs damaged at random; atheris keeps those that reach
-code which none before had reached. A reader must answer, or refuse with an error of ours; it must
-never take damaged bytes for the tensor or the digest they were (`tests/torture/readers.py`). The
+code that no earlier input reached. A reader must answer, or refuse with an error of pytest-repro; it
+must never take damaged bytes for the original tensor or digest (`tests/torture/readers.py`). The
 first that does ends the run, and no section is written. Inputs are counted 256 at a time.
 """
 _LIMITS = ("-rss_limit_mb=1024", "-timeout=10", "-max_len=16384")
@@ -85,7 +85,7 @@ def main() -> None:
         rows = [
             ("inputs", f"{run.inputs:,}"),
             ("answered", f"{run.answered:,}"),
-            ("refused with an error of ours", f"{run.inputs - run.answered:,}"),
+            ("refused with an error of pytest-repro", f"{run.inputs - run.answered:,}"),
             ("branches reached", f"{run.reached:,}"),
             ("inputs that reached something new", f"{run.kept:,}"),
             ("inputs a second", f"{run.inputs / run.took_s:,.0f}"),

@@ -149,11 +149,11 @@ def show(out: Output, place: Place, check: str, key: str, as_json: bool) -> Exit
     "diff",
     examples=(
         Example(
-            "pytest-repro diff avx2-2c/mindspore-2.9.0 avx2-2c/mindspore-2.10.0",
+            "pytest-repro diff avx2-2c-l2_1024k/mindspore-2.9.0 avx2-2c-l2_1024k/mindspore-2.10.0",
             "Two MindSpore versions on one hardware.",
         ),
         Example(
-            "pytest-repro diff sse41-2c/mindspore-2.10.0 avx2-2c/mindspore-2.10.0",
+            "pytest-repro diff avx-2c-l2_1024k/mindspore-2.10.0 avx2-2c-l2_1024k/mindspore-2.10.0",
             "Two SIMD levels.",
         ),
         Example(
@@ -352,8 +352,8 @@ def _history_json(row: sides.HistoryRow) -> dict[str, object]:
         Example("pytest-repro sensitivity", "All checks, the fewest digits first."),
         Example("pytest-repro sensitivity --check unclip", "The UnCLIP checks."),
         Example(
-            "pytest-repro sensitivity --key avx2-2c/mindspore-2.10.0 --json",
-            "One key, as JSON.",
+            "pytest-repro sensitivity --key mindspore-2.10.0 --json",
+            "One framework version, as JSON.",
         ),
     ),
 )

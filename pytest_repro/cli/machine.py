@@ -130,10 +130,12 @@ def env(out: Output, framework: str, root: str, as_json: bool) -> ExitCode:
     examples=(
         Example("pytest-repro kernels", "The kernels of all keys that recorded them."),
         Example(
-            "pytest-repro kernels avx2-2c/mindspore-2.9.0 avx2-2c/mindspore-2.10.0",
+            "pytest-repro kernels avx2-2c-l2_1024k/mindspore-2.9 avx2-2c-l2_1024k/mindspore-2.10",
             "Which kernels changed bits between two MindSpore versions.",
         ),
-        Example("pytest-repro kernels --here avx2-2c", "This machine against a recorded key."),
+        Example(
+            "pytest-repro kernels --here mindspore-2.10.0", "This machine against a recorded key."
+        ),
     ),
 )
 @click.argument("keys", metavar="[KEY_A KEY_B]", nargs=-1)

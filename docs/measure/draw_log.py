@@ -1,11 +1,10 @@
-"""Measures what the ledger costs in a two-step DDIM run, beside numpy's own generator.
+"""Measures what the draw log costs in a two-step DDIM run, compared with numpy's own generator.
 
-Run: ``python docs/measure/ledger.py``; needs mindone. Writes the table of docs/how-to/noise.md.
+Run: ``python docs/measure/draw_log.py``; needs mindone. Writes the table of docs/how-to/noise.md.
 
-One process, full network, seeded weights. Every round runs every way once, in an order that
-rotates; a ratio is taken within a round. Whole runs cannot tell a small cost from what the machine
-does meanwhile: the way that is numpy's a second time says how far. So the time inside the draws,
-the ledger and the guard is taken as well, where it is spent, in the same runs.
+One process, full network, seeded weights. Each round runs every variant once, in rotating order;
+ratios are taken within a round. Whole runs cannot show a small cost: running numpy twice shows how
+much they vary. So the time inside the draws, the draw log and the guard is measured as well.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from pytest_repro.pipelines.registry import load_pipeline
 from pytest_repro.pipelines.source import parse_source
 
 PAGE = Path(__file__).parents[1] / "how-to" / "noise.md"
-BEGIN, END = "<!-- ledger -->", "<!-- end of ledger -->"
+BEGIN, END = "<!-- draw_log -->", "<!-- end of draw_log -->"
 STEPS = 2
 LIMIT = 0.03
 NUMPY, AGAIN = "numpy", "numpy again"
@@ -60,7 +59,7 @@ class Clock:
 
 
 def timed(kind: type[Any], clock: Clock) -> type[Any]:
-    """A generator class whose draws are counted by ``clock``, whatever they cost."""
+    """A generator class whose draws are counted by ``clock``."""
 
     def standard_normal(self: Any, *args: Any, **kwargs: Any) -> Any:
         with clock.running():
@@ -74,8 +73,8 @@ def plain(use: Use, clock: Clock) -> Any:
     return use(timed(np.random.Generator, clock)(np.random.PCG64(0)))
 
 
-def ledger(use: Use, clock: Clock) -> Any:
-    """With the fixture's generator, and the ledger as one check takes it."""
+def logged(use: Use, clock: Clock) -> Any:
+    """With the fixture's generator, and the draw log that one check takes."""
     with clock.running():
         book = NoiseBook()
         generator = timed(LedgerGenerator, clock)(np.random.PCG64(0), book, "PCG64(0)")
@@ -100,10 +99,10 @@ def guarded(use: Use, clock: Clock) -> Any:
             guard.__exit__(None, None, None)
         return image
 
-    return ledger(within, clock)
+    return logged(within, clock)
 
 
-WAYS = {NUMPY: plain, "ledger": ledger, "ledger and guard": guarded, AGAIN: plain}
+WAYS = {NUMPY: plain, "draw log": logged, "draw log and guard": guarded, AGAIN: plain}
 
 
 def _run(way: str, use: Use) -> tuple[float, float, float, bytes]:
