@@ -25,11 +25,11 @@ from tests.torture.readers import READERS, Reader  # noqa: E402
 PAGE = ROOT / "docs" / "evidence" / "fuzzing.md"
 HEAD = """# Fuzzing
 
-Written by `benchmarks/fuzz.py` (`tox -e fuzz`); nothing here is typed. Every reader of bytes that
-others may have written gets whole inputs damaged at random; atheris keeps those that reach
-code that no earlier input reached. A reader must answer, or refuse with an error of pytest-repro; it
-must never take damaged bytes for the original tensor or digest (`tests/torture/readers.py`). The
-first that does ends the run, and no section is written. Inputs are counted 256 at a time.
+Written by `benchmarks/fuzz.py` (`tox -e fuzz`). Each reader of files gets valid inputs
+with random damage; atheris keeps inputs that reach new code. A reader must answer, or refuse with
+an error of pytest-repro. It must never take damaged bytes for the original tensor or digest
+(`tests/torture/readers.py`); the first reader that does ends the run, and no section is written.
+Inputs are counted 256 at a time.
 """
 _LIMITS = ("-rss_limit_mb=1024", "-timeout=10", "-max_len=16384")
 
