@@ -61,14 +61,22 @@ class Variant:
     arguments: tuple[str, ...]
 
 
-def run_pytest(folder: Path, arguments: Sequence[str]) -> Cost:
-    """Run pytest below ``folder`` and demand that everything passes.
+def run_pytest(
+    folder: Path, arguments: Sequence[str], exit_code: int = 0, prefix: Sequence[str] = ()
+) -> Cost:
+    """Run pytest below ``folder`` and demand that everything passes, or another exit code.
+
+    Args:
+        folder: Where it runs.
+        arguments: pytest's.
+        exit_code: What it must return.
+        prefix: Words before the command, such as ``env NAME=VALUE``.
 
     Raises:
-        RuntimeError: pytest did not return 0; its last lines are in the message.
+        RuntimeError: pytest returned something else; its last lines are in the message.
     """
     temporary = folder / "tmp"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [*prefix, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += ["--basetemp", str(temporary), *arguments]
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -83,7 +91,7 @@ def run_pytest(folder: Path, arguments: Sequence[str]) -> Cost:
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     wall_s = time.perf_counter() - began
-    if process.returncode:
+    if process.returncode != exit_code:
         raise RuntimeError(f"{' '.join(command)} gave {process.returncode}\n{text[-3000:]}")
     cpu_s = used.ru_utime + used.ru_stime
     return Cost(cpu_s, wall_s, _size_of(temporary), used.ru_maxrss * 1024)

@@ -1,0 +1,173 @@
+"""What recording costs, in plain runs of the same test: with a stand-in, DDIM and UnCLIP.
+
+``python benchmarks/recording.py [stand-in] [ddim] [unclip]``; the models need MindSpore and mindone.
+A session holds plain and recorded tests side by side, so both pay the same for a busy machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from measure import REPRO, run_pytest
+from page import GOALS, mark, table, write_section
+
+_ROUNDS = 5
+_CONFTEST = """
+import json, time
+from pathlib import Path
+import pytest
+
+SPENT = {}
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    began = time.process_time()
+    try:
+        return (yield)
+    finally:
+        SPENT[item.name] = time.process_time() - began
+
+def pytest_unconfigure():
+    Path("spent.json").write_text(json.dumps(SPENT))
+"""
+_STAND_IN = """
+import numpy as np
+import pytest
+
+ROTATION = np.linalg.qr(np.random.Generator(np.random.PCG64(1)).standard_normal((96, 96)))[0]
+
+def image(generator):
+    value = generator.standard_normal((96, 96))
+    for _ in range(5000):
+        value = ROTATION @ value
+    return value
+"""
+_MODEL = """
+import numpy as np
+import pytest
+from pytest_repro.pipelines.registry import Pipelines
+
+@pytest.fixture(scope="session")
+def plain_pipeline():
+    return Pipelines("seeded").load("{family}", "float32")
+
+def image(pipeline, generator):
+    return pipeline({arguments}output_type="np", generator=generator)[0]
+"""
+_TESTS = """
+@pytest.mark.parametrize("number", range({rounds}))
+def test_plain({plain}number):
+    generator = np.random.Generator(np.random.PCG64(number))
+    image({pass_plain}generator)
+
+@pytest.mark.parametrize("number", range({rounds}))
+@pytest.mark.repro(seed=0)
+def test_ours({ours}repro_generator, repro_check, number):
+    repro_generator.standard_normal(number)
+    repro_check(image({pass_ours}repro_generator))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One kind of test: its source, and the goals of the issue for its recordings."""
+
+    name: str
+    source: str
+
+
+def _model(name: str, family: str, arguments: str) -> Subject:
+    tests = _TESTS.format(
+        rounds=_ROUNDS,
+        plain="plain_pipeline, ",
+        pass_plain="plain_pipeline, ",
+        ours=f"repro_{family}, ",
+        pass_ours=f"repro_{family}, ",
+    )
+    return Subject(name, _MODEL.format(family=family, arguments=arguments) + tests)
+
+
+SUBJECTS = {
+    "stand-in": Subject(
+        "a test of numpy",
+        _STAND_IN
+        + _TESTS.format(rounds=_ROUNDS, plain="", pass_plain="", ours="", pass_ours=""),
+    ),
+    "ddim": _model("DDIM, 4 steps", "ddim", "num_inference_steps=4, "),
+    "unclip": _model(
+        "UnCLIP, 2 steps each",
+        "unclip",
+        "prompt='a', prior_num_inference_steps=2, decoder_num_inference_steps=2, "
+        "super_res_num_inference_steps=2, ",
+    ),
+}
+
+
+def in_plain_runs(folder: Path, *arguments: str) -> float:
+    """CPU time of a test of ours by that of a plain one; medians, without the first of each."""
+    run_pytest(folder, (*REPRO, *arguments))
+    spent = json.loads((folder / "spent.json").read_text(encoding="utf-8"))
+    costs = {
+        kind: statistics.median(spent[f"test_{kind}[{number}]"] for number in range(1, _ROUNDS))
+        for kind in ("plain", "ours")
+    }
+    return costs["ours"] / costs["plain"]
+
+
+def to_other_release(folder: Path) -> None:
+    """Make what is stored that of another release of the framework."""
+    (manifest,) = (folder / "baselines").rglob("test_cost.yaml")
+    key = manifest.parent.relative_to(folder / "baselines").as_posix()
+    other = re.sub(r"-(\d+)\.", lambda found: f"-{int(found[1]) + 1}.", key.partition("/")[2], 1)
+    text = manifest.read_text(encoding="utf-8")
+    new = f"{key.partition('/')[0]}/{other}"
+    manifest.write_text(text.replace(f"key: {key}\n", f"key: {new}\n", 1), encoding="utf-8")
+    manifest.parent.rename(manifest.parent.with_name(other))
+
+
+def measure(subject: Subject, framework: str) -> list[tuple[str, ...]]:
+    """The rows of one kind of test."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "test_cost.py").write_text(subject.source, encoding="utf-8")
+        (folder / "conftest.py").write_text(_CONFTEST, encoding="utf-8")
+        ini = f"[pytest]\nrepro_framework = {framework}\n"
+        (folder / "pytest.ini").write_text(ini, encoding="utf-8")
+        first = in_plain_runs(folder, "--repro-update")
+        passing = in_plain_runs(folder)
+        to_other_release(folder)
+        further = in_plain_runs(folder, "--repro-update")
+        rows = [
+            (f"{subject.name}: recorded for the first time", *mark(first, 6.5)),
+            (f"{subject.name}: recorded for another release", *mark(further, 2.2)),
+            (f"{subject.name}: a passing run", "", f"{passing:.3g}", ""),
+        ]
+        if framework == "mindspore":
+            with contextlib.suppress(FileNotFoundError):
+                (folder / "spent.json").unlink()
+            cells = in_plain_runs(folder, "--repro-update=all", "--repro-trace=cells")
+            rows.append((f"{subject.name}: recorded again with every cell", *mark(cells, 3.2)))
+    return rows
+
+
+def main() -> None:
+    wanted = [name for name in SUBJECTS if name in sys.argv] or ["stand-in"]
+    rows: list[tuple[str, ...]] = []
+    for name in wanted:
+        rows += measure(SUBJECTS[name], "numpy" if name == "stand-in" else "mindspore")
+    title = "Recording, in plain runs of the same test"
+    section = "recording" if wanted == ["stand-in"] else "recording-models"
+    if section != "recording":
+        title += " (MindSpore)"
+    write_section(section, title, table(("CPU time of a test", *GOALS), rows))
+
+
+if __name__ == "__main__":
+    main()
