@@ -1,12 +1,11 @@
 """What recording costs, in plain runs of the same test: with a stand-in, DDIM and UnCLIP.
 
-``python benchmarks/recording.py [stand-in] [ddim] [unclip]``; the models need MindSpore and mindone.
+``python benchmarks/recording.py [stand-in] [ddim] [unclip]``; models need MindSpore and mindone.
 A session holds plain and recorded tests side by side, so both pay the same for a busy machine.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import statistics
@@ -18,7 +17,7 @@ from pathlib import Path
 from measure import REPRO, run_pytest
 from page import GOALS, mark, table, write_section
 
-_ROUNDS = 5
+_ROUNDS, _MODEL_ROUNDS = 5, 3
 _CONFTEST = """
 import json, time
 from pathlib import Path
@@ -77,28 +76,30 @@ def test_ours({ours}repro_generator, repro_check, number):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One kind of test: its source, and the goals of the issue for its recordings."""
+    """One kind of test: its source, and how many of each it has."""
 
     name: str
     source: str
+    rounds: int
 
 
 def _model(name: str, family: str, arguments: str) -> Subject:
     tests = _TESTS.format(
-        rounds=_ROUNDS,
+        rounds=_MODEL_ROUNDS,
         plain="plain_pipeline, ",
         pass_plain="plain_pipeline, ",
         ours=f"repro_{family}, ",
         pass_ours=f"repro_{family}, ",
     )
-    return Subject(name, _MODEL.format(family=family, arguments=arguments) + tests)
+    source = _MODEL.format(family=family, arguments=arguments) + tests
+    return Subject(name, source, _MODEL_ROUNDS)
 
 
 SUBJECTS = {
     "stand-in": Subject(
         "a test of numpy",
-        _STAND_IN
-        + _TESTS.format(rounds=_ROUNDS, plain="", pass_plain="", ours="", pass_ours=""),
+        _STAND_IN + _TESTS.format(rounds=_ROUNDS, plain="", pass_plain="", ours="", pass_ours=""),
+        _ROUNDS,
     ),
     "ddim": _model("DDIM, 4 steps", "ddim", "num_inference_steps=4, "),
     "unclip": _model(
@@ -110,12 +111,12 @@ SUBJECTS = {
 }
 
 
-def in_plain_runs(folder: Path, *arguments: str) -> float:
+def in_plain_runs(folder: Path, rounds: int, *arguments: str) -> float:
     """CPU time of a test of ours by that of a plain one; medians, without the first of each."""
     run_pytest(folder, (*REPRO, *arguments))
     spent = json.loads((folder / "spent.json").read_text(encoding="utf-8"))
     costs = {
-        kind: statistics.median(spent[f"test_{kind}[{number}]"] for number in range(1, _ROUNDS))
+        kind: statistics.median(spent[f"test_{kind}[{number}]"] for number in range(1, rounds))
         for kind in ("plain", "ours")
     }
     return costs["ours"] / costs["plain"]
@@ -125,10 +126,11 @@ def to_other_release(folder: Path) -> None:
     """Make what is stored that of another release of the framework."""
     (manifest,) = (folder / "baselines").rglob("test_cost.yaml")
     key = manifest.parent.relative_to(folder / "baselines").as_posix()
-    other = re.sub(r"-(\d+)\.", lambda found: f"-{int(found[1]) + 1}.", key.partition("/")[2], 1)
+    hardware, _, release = key.partition("/")
+    other = re.sub(r"-(\d+)", lambda found: f"-{int(found[1]) + 1}", release, count=1)
     text = manifest.read_text(encoding="utf-8")
-    new = f"{key.partition('/')[0]}/{other}"
-    manifest.write_text(text.replace(f"key: {key}\n", f"key: {new}\n", 1), encoding="utf-8")
+    new = text.replace(f"key: {key}\n", f"key: {hardware}/{other}\n", 1)
+    manifest.write_text(new, encoding="utf-8")
     manifest.parent.rename(manifest.parent.with_name(other))
 
 
@@ -140,19 +142,19 @@ def measure(subject: Subject, framework: str) -> list[tuple[str, ...]]:
         (folder / "conftest.py").write_text(_CONFTEST, encoding="utf-8")
         ini = f"[pytest]\nrepro_framework = {framework}\n"
         (folder / "pytest.ini").write_text(ini, encoding="utf-8")
-        first = in_plain_runs(folder, "--repro-update")
-        passing = in_plain_runs(folder)
+        first = in_plain_runs(folder, subject.rounds, "--repro-update")
+        passing = in_plain_runs(folder, subject.rounds)
         to_other_release(folder)
-        further = in_plain_runs(folder, "--repro-update")
+        further = in_plain_runs(folder, subject.rounds, "--repro-update")
         rows = [
             (f"{subject.name}: recorded for the first time", *mark(first, 6.5)),
             (f"{subject.name}: recorded for another release", *mark(further, 2.2)),
             (f"{subject.name}: a passing run", "", f"{passing:.3g}", ""),
         ]
         if framework == "mindspore":
-            with contextlib.suppress(FileNotFoundError):
-                (folder / "spent.json").unlink()
-            cells = in_plain_runs(folder, "--repro-update=all", "--repro-trace=cells")
+            cells = in_plain_runs(
+                folder, subject.rounds, "--repro-update=all", "--repro-trace=cells"
+            )
             rows.append((f"{subject.name}: recorded again with every cell", *mark(cells, 3.2)))
     return rows
 
