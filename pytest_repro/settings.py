@@ -85,6 +85,7 @@ class Settings:
     devices: tuple[int, ...] = ()
     report: str = ""
     summary: str = ""
+    plan: bool = False
 
 
 def _devices(text: str) -> tuple[int, ...]:
@@ -143,6 +144,7 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         devices=_devices(text("devices")),
         report=text("report"),
         summary=text("summary"),
+        plan=text("plan") == "on",
     )
     if settings.noise is NoiseMode.STORE and settings.update is UpdateMode.NONE:
         raise SettingError(
@@ -209,6 +211,14 @@ TABLE: tuple[Setting, ...] = (
         "ones. Bitwise unchanged entries are not written.",
         ini=False,
         flag_values=("missing", "drifted", "all", "ask", "envelope"),
+    ),
+    Setting(
+        "plan",
+        "off",
+        "Say which selected tests would run how often with the other options, and about how long "
+        "that takes by the last durations in pytest's cache; run nothing.",
+        ini=False,
+        flag_values=("on",),
     ),
     Setting("seed", "0", "Seed of `repro_generator` if the marker sets none.", metavar="N"),
     Setting(

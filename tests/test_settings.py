@@ -42,6 +42,7 @@ def test_the_defaults_are_those_of_the_reference_page():
         devices=(),
         report="",
         summary="",
+        plan=False,
     )
 
 
@@ -104,7 +105,7 @@ def test_the_command_line_wins_over_the_ini_file_and_that_over_the_default():
 
 
 def test_no_ini_file_makes_a_run_write_or_divides_devices():
-    given = {"update": "all", "devices": "0-7", "report": "r", "summary": "s"}
+    given = {"update": "all", "devices": "0-7", "report": "r", "summary": "s", "plan": "on"}
     assert settings_from({}, given) == settings_from({}, {})
     assert {setting.name for setting in TABLE if not setting.ini} == given.keys()
 

@@ -161,6 +161,7 @@ class _Reports:
     def _take(self, report: Any, rows: list[dict[str, Any]]) -> None:
         state = self._state
         state.rows.extend(rows)
+        state.costs[report.repro_test] = report.repro_cost
         if report.passed:
             state.passed.append(report.repro_test)
         missing = [row["check"] for row in rows if row["verdict"] == "missing"]

@@ -45,6 +45,7 @@ class ActiveTest:
         subtest: What the first failing subtest of the current run raised.
         teardown_error: What the fixtures of the first run raised when they were torn down.
         is_in_body: Whether its body runs, not its fixtures.
+        runs, first_run_s: How often it ran, and the seconds of its first run.
         has_passed: Whether the report of its call says so, after every plugin has seen it.
     """
 
@@ -61,6 +62,8 @@ class ActiveTest:
         self.teardown_error: BaseException | None = None
         self.has_passed = False
         self.is_in_body = False
+        self.runs = 1
+        self.first_run_s = 0.0
         self._isolation: Isolation | None = None
         self._is_held = False
         self._trial: Trial | None = None

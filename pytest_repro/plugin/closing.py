@@ -44,6 +44,10 @@ def _finish(session: pytest.Session, state: PluginState) -> None:
         state.notes.extend(state.session.context.fresh.skipped)
     if hasattr(config, "workeroutput") or config.getoption("collectonly"):
         return
+    if state.costs:
+        from pytest_repro.plugin.costs import keep_durations
+
+        keep_durations(config, state.costs)
     passed = set(state.passed)
     found = excused(state.rows, passed)
     if found:

@@ -41,7 +41,7 @@ _STOPS = (KeyboardInterrupt, pytest.exit.Exception)
 def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
     """Start the first execution of a test that asks for something of ours."""
     try:
-        active = _activate(item, marks)
+        active = activate(item, marks)
         if active.spec.asked.rng is RngMode.ERROR:
             refuse_unseeded(item)
         if _may_draw(item):
@@ -52,7 +52,8 @@ def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
     return active
 
 
-def _activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
+def activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
+    """A test of ours as its marks ask for it; nothing has begun."""
     session = session_of(item.config)
     module, _, test = own_id(item).partition("::")
     arguments: dict[str, object] = {}
@@ -121,6 +122,7 @@ def conclude(item: pytest.Item, active: ActiveTest, ended: BaseException | None)
         active: Its state.
         ended: What ended the body, a skip included; ``None`` where it came to its end.
     """
+    active.first_run_s = active.age_s
     ended = ended or private.item_failure(item)
     failure = ended or active.subtest
     state = state_of(item.config)
@@ -263,6 +265,7 @@ def report_phase(item: pytest.Item, active: ActiveTest, report: Any) -> None:
         if not report.passed:
             _take_back(active, "the test failed after its checks")
         report.repro, report.repro_test = _rows(active), active.spec.place
+        report.repro_cost = (active.runs, active.first_run_s, active.age_s)
         if active.outcomes:
             describe_failure(report, active.outcomes)
         if state_of(item.config).reporting is not None:

@@ -55,6 +55,10 @@ def prepare(config: pytest.Config) -> None:
             from pytest_repro.plugin.ask import require_terminal
 
             require_terminal(config)
+        if settings.plan or settings.update is not UpdateMode.NONE:
+            from pytest_repro.plugin.costs import Costs
+
+            config.pluginmanager.register(Costs(config), "repro-costs")
         if settings.report or settings.summary:
             _prepare_report(config)
     except ReproError as error:

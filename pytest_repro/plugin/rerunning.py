@@ -36,7 +36,6 @@ class ItemRunner:
         self._item = item
         self._active = active
         self._first_run_s = active.age_s
-        self._number = 1
 
     def again(self, source: NoiseSource, level: TraceLevel) -> tuple[Trial, BaseException | None]:
         """One more run in this process, and what its fixtures or its body raised."""
@@ -82,9 +81,9 @@ class ItemRunner:
 
     def _counted(self, *, is_perturbed: bool) -> AbstractContextManager[None]:
         """Show a further run before it begins, and count it."""
-        self._number += 1
         active = self._active
-        run = FurtherRun(active.spec.place, self._number, is_perturbed, active.age_s)
+        active.runs += 1
+        run = FurtherRun(active.spec.place, active.runs, is_perturbed, active.age_s)
         _show(self._item.config, run)
         return active.session.context.tally.further_run(run)
 

@@ -56,6 +56,7 @@ class PluginState:
         faults: Sentences that fail the run.
         notes: Sentences that do not.
         lines: Where reports were written.
+        costs: By test, its runs, and the seconds of the first and of all of them.
         keys: The environment keys of the run.
         has_occupied: Whether this process was confined to its device, or left as it is.
         devices: The device of each worker, ``""`` for this process.
@@ -78,6 +79,7 @@ class PluginState:
     notes: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    costs: dict[str, tuple[int, float, float]] = field(default_factory=dict)
     devices: dict[str, str] = field(default_factory=dict)
     has_occupied: bool = False
     workers: Workers = field(default_factory=Workers)

@@ -143,3 +143,35 @@ def test_other_weights_or_draws_lend_no_envelope(project):
     (project.folder / "runs.txt").write_text("")
     run(project, source.replace("seed=0", "seed=1"), "--repro-update")
     assert (project.folder / "runs.txt").read_text().split().count("0") >= 6
+
+
+def test_a_plan_says_what_would_run_and_runs_nothing(project):
+    ran, times = counted(project, "1.0", "--repro-update", "--repro-plan")
+    assert times == [0] * 6
+    assert not project.baselines.exists()
+    text = ran.text
+    assert "6 runs (2 that must agree, 4 for the envelope), duration unknown" in text
+    assert "6 tests, 36 runs, about 0.0 s; 6 without a known duration; nothing ran" in text
+
+
+def test_a_plan_knows_what_is_stored_and_how_long_it_took(project):
+    counted(project, "1.0", "--repro-update")
+    ran, times = counted(project, "1.0", "--repro-update", "--repro-plan")
+    assert times == [0] * 6
+    text = ran.text
+    assert text.count("1 run (recorded already; more if it drifts), about 0.") == 6
+    to_other_hardware(project)
+    ran, _ = counted(project, "1.0", "--repro-update", "--repro-plan")
+    assert ran.text.count("2 runs (2 that must agree, envelope of another key") == 6
+    ran, _ = counted(project, "1.0", "--repro-update=all", "--repro-plan")
+    assert "6 tests, 36 runs" in ran.text
+
+
+def test_a_recorded_test_has_a_line_of_its_own_in_verbose_output(project):
+    ran, _ = counted(project, "1.0", "--repro-update", "-v")
+    lines = [
+        line for line in ran.text.splitlines() if "6 runs, " in line and "the first one" in line
+    ]
+    assert len(lines) == 6
+    ran, _ = counted(project, "1.0", "--repro-update", "-v")
+    assert not [line for line in ran.text.splitlines() if "the first one" in line]
