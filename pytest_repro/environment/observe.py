@@ -145,7 +145,7 @@ def _see_cpu(library: onednn.OneDnn | None, variables: Mapping[str, str]) -> _Se
 
 
 def _see_ascend(adapter: FrameworkAdapter, variables: Mapping[str, str], host_cpu: Pairs) -> _Seen:
-    key = environment.soc_key(ascend.read_soc_name(adapter.device_name))
+    key = environment.soc_key(ascend.read_soc_name(adapter.device_name, ascend.ask_npu_smi))
     cann = ascend.cann_version(variables)
     facts = (
         ("ascend.family", environment.soc_family(key)),
