@@ -1,4 +1,4 @@
-"""A trial that another process made: what it observed, laid out on disk as a baselines folder is.
+"""A trial that another process made, stored in the layout of a baselines folder.
 
 The digests of tensors, manifests and traces are verified when they are read, as a baseline's are.
 """
@@ -27,7 +27,7 @@ from pytest_repro.trace.components import (
 from pytest_repro.trace.rows import trace_from_rows, trace_rows
 
 _END = "end.json"
-"""Written last: where it lies, the test came to an end."""
+"""Written last: if it exists, the test came to an end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An index entry and where it stands; the baseline behind it is not parsed yet."""
+    """An index entry and its key; the baseline itself is not parsed yet."""
 
     key: EnvironmentKey
     distance: Distance
@@ -90,7 +90,7 @@ class References:
         return tuple(found)
 
     def nearest_manifest(self, module: str, reach: Distance) -> Path | None:
-        """Where the nearest manifest of a test module lies; ``None`` where there is none."""
+        """The path of the nearest manifest of a test module; ``None`` if there is none."""
         paths = (self._store.manifest_path(key, module) for key, _ in self._order(reach))
         return next((path for path in paths if is_file(path)), None)
 

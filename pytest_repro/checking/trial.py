@@ -131,7 +131,7 @@ class Trial:
             self._watch_pipeline_calls()
 
     def end_body(self) -> None:
-        """Leave pipelines alone again; what is checked from now on would be judged by nobody."""
+        """Leave pipelines alone again; later checks are refused."""
         self._in_body = False
         self._is_over = True
         self._torch.stop()
@@ -371,8 +371,8 @@ class Watching:
     def add(self, target: Any, name: str = "") -> None:
         """Begin to watch a pipeline or a cell.
 
-        What is watched already and has not run yet is watched anew, not twice: its weights may
-        have been changed in between.
+        A target that is watched already and has not run yet is watched again, not twice: its
+        weights may have changed in between.
 
         Raises:
             UsageError: There is nothing to watch in it.

@@ -1,6 +1,6 @@
 """Where a draw's numbers come from: the stream, a recording, or the stream moved by one ULP.
 
-A source is what somebody asks for, frozen; a feed is that source at work for one book.
+A source is what was asked for, frozen; a feed produces its noise for one book.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _NEXT = "pytest --repro-report DIR, then pytest-repro accept DIR --interactive"
 
 
 def require_terminal(config: Any) -> None:
-    """Refuse where nobody can be asked.
+    """Refuse if there is no terminal to ask on.
 
     Raises:
         UsageError: Workers run the tests, or there is no terminal.

@@ -288,7 +288,7 @@ _UNWRITTEN = {Verdict.RECORDED: Verdict.MISSING, Verdict.UPDATED: Verdict.DRIFT}
 
 
 def _take_back(active: ActiveTest, why: str) -> None:
-    """Nothing is recorded of a test that did not pass, whoever failed it."""
+    """Record nothing of a test that did not pass, also if a plugin failed it."""
     from dataclasses import replace
 
     active.outcomes = tuple(

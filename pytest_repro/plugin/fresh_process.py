@@ -28,7 +28,7 @@ _START = (
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How a process stood before tests changed it.
+    """The state of a process before tests change it.
 
     Attributes:
         folder: The working folder.
@@ -40,7 +40,7 @@ class Origin:
 
     @classmethod
     def now(cls, folder: Path) -> Origin:
-        """This process as it stands."""
+        """This process as it is now."""
         return cls(folder, dict(os.environ))
 
 

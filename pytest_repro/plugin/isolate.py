@@ -1,8 +1,8 @@
 """`--repro-isolate`: one test of this run once more, by pytest in a fresh process.
 
-The fresh pytest gets the arguments, the folder and the variables that this one got, and then looks
-at the one module and the one test only. It judges and records nothing and writes no report: what it
-observed lies in a folder when the test has ended.
+The fresh pytest gets the arguments, the folder and the variables that this one got, and then runs
+one test of one module only. It judges and records nothing and writes no report: it leaves what it
+observed in a folder.
 """
 
 from __future__ import annotations

@@ -12,10 +12,6 @@ from tests.docs.pages import PAGES, ROOT
 WORDS = "stands|lies|anew|nobody|somebody|foreign|wherever|thereof|whoever"
 _WORD = re.compile(rf"\b({WORDS})\b", re.IGNORECASE)
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
-# Rooms whose prose is still to be rewritten; a room leaves this list and never comes back.
-OLD_ROOMS = frozenset({
-    "checking", "noise", "plugin",
-})  # fmt: skip
 
 
 def old_words(text):
@@ -51,9 +47,7 @@ def test_a_page_has_no_old_word(page):
     assert old_words((ROOT / page).read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize(
-    "room", [one for one in _rooms() if one.name not in OLD_ROOMS], ids=lambda one: one.name
-)
+@pytest.mark.parametrize("room", _rooms(), ids=lambda one: one.name)
 def test_a_room_has_no_old_word(room):
     assert _words_of_room(room) == set()
 
