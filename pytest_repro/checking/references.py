@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_repro.environment.key import apart, order_references
-from pytest_repro.errors import CorruptBaseline
+from pytest_repro.errors import BaselineError, CorruptBaseline
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, Ledger, TensorRecord
 from pytest_repro.model.outcome import Reference
 from pytest_repro.model.words import Distance
@@ -163,7 +164,7 @@ class References:
         return record.array
 
     def elsewhere(self, check: CheckId) -> tuple[EnvironmentKey, ...]:
-        """Every key that has the check, whatever its distance; for the message of ``missing``."""
+        """Every readable key that has the check, at any distance."""
         return tuple(self._keys_with(check))
 
     def tensor(self, digest: Digest) -> TensorRecord | None:
@@ -172,8 +173,9 @@ class References:
 
     def _keys_with(self, check: CheckId) -> Iterator[EnvironmentKey]:
         for key in self._store.keys():  # noqa: SIM118  a method, the store is no mapping
-            if check.entry in self._store.index(key, check.module):
-                yield key
+            with suppress(BaselineError):
+                if check.entry in self._store.index(key, check.module):
+                    yield key
 
     def _order(self, reach: Distance) -> tuple[tuple[EnvironmentKey, Distance], ...]:
         if reach not in self._orders:
