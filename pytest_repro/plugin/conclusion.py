@@ -139,7 +139,8 @@ def _judge(item: pytest.Item, active: ActiveTest, ended: BaseException | None) -
     if not active.settle():
         # Judged when its fixtures are gone: they may have replaced files, modules or the clock.
         active.teardown_error = private.tear_down(item)
-        ending = Ending(ended or active.subtest, _why_not_recorded(item, active, ended))
+        raised = ended or active.subtest or active.teardown_error
+        ending = Ending(raised, _why_not_recorded(item, active, ended))
         try:
             active.judge(ending, ItemRunner(item, active))
         except ReproError as error:

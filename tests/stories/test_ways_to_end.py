@@ -179,6 +179,23 @@ def test_nothing_is_recorded_of_a_test_whose_teardown_fails(project, name):
     assert project.files() == {}
 
 
+@FALLBACKS
+@pytest.mark.parametrize("name", TEARDOWNS)
+def test_a_drift_is_judged_where_the_teardown_fails(project, name, fallback):
+    """Every run ends so, which is no difference between them."""
+    fixture = f"""
+    @pytest.fixture(autouse=True)
+    def late(request):
+        yield
+        {TEARDOWNS[name]}
+    """
+    record(project, fallback)
+    before = project.files()
+    write(project, factor=3, fixture=fixture)
+    demand_drift(project.run(), FAILED)
+    assert project.files() == before
+
+
 def test_nothing_is_recorded_of_a_test_that_another_plugin_fails(project):
     project.conftest(
         """
