@@ -38,7 +38,7 @@ class Agreement:
 
     @property
     def is_exact(self) -> bool:
-        """Whether all keys that have the check hold equal bits."""
+        """Whether all keys that have the check have equal bits."""
         return len(self.groups) == 1
 
 
@@ -48,9 +48,9 @@ class PairCount:
 
     Attributes:
         first, second: The keys.
-        shared: Checks that both hold.
-        exact: Those of equal bits among them.
-        within: Those that differ by no more than the tolerance; 0 where none was asked for.
+        shared: Checks that both have.
+        exact: Those with equal bits.
+        within: Those that differ within the tolerance; 0 if distances were not measured.
         drift: Those that differ by more.
     """
 
@@ -68,9 +68,9 @@ class LeafDistance:
 
     Attributes:
         path: Place of the tensor inside the checked value.
-        rel_l2: ``||second - first||_2 / ||first||_2``; infinity when the tensors cannot be
-            compared or only the first is zero.
-        difference: Everything measured; ``None`` when they cannot be compared.
+        rel_l2: ``||second - first||_2 / ||first||_2``; infinity if the tensors cannot be compared
+            or only the first is zero.
+        difference: Everything measured; ``None`` if they cannot be compared.
         incomparable: Why not: another dtype or shape, or absent on one side; else ``""``.
     """
 
@@ -105,7 +105,7 @@ class GroupDistance:
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """One check: which keys agree, and, where asked for, how far apart the groups are."""
+    """One check: which keys agree, and how far apart the groups are, if measured."""
 
     agreement: Agreement
     distances: tuple[GroupDistance, ...] = ()
@@ -117,9 +117,9 @@ class Matrix:
 
     Attributes:
         keys: The columns.
-        rows: One a check, sorted.
+        rows: One for each check, sorted.
         pairs: For each two keys, how many checks they share and agree on.
-        measured: Whether distances were asked for.
+        measured: Whether distances were measured.
     """
 
     keys: tuple[EnvironmentKey, ...]
@@ -129,12 +129,7 @@ class Matrix:
 
 
 def agreement_of(check: CheckId, entries: Mapping[EnvironmentKey, IndexEntry]) -> Agreement:
-    """Group the keys that hold ``check`` by the bits they hold.
-
-    Args:
-        check: The check.
-        entries: Its index entry under every key that has one, in the order wanted.
-    """
+    """Group the keys that have ``check`` by their bits, in the order of ``entries``."""
     groups: dict[Digest, list[EnvironmentKey]] = {}
     noises: set[Digest] = set()
     for key, entry in entries.items():
@@ -193,10 +188,8 @@ def leaf_distances(
 ) -> tuple[LeafDistance, ...]:
     """The distance of every tensor of a value whose bits differ, by path.
 
-    Args:
-        first: Summaries of the tensors that count as the baseline.
-        second: Summaries of the others.
-        stored: Gives a tensor by digest; ``None`` when absent, then sketches are compared.
+    ``first`` counts as the baseline. ``stored`` gives a tensor by digest, or ``None`` if it is
+    absent: then sketches are compared.
     """
     before = {one.path: one for one in first}
     after = {one.path: one for one in second}
@@ -209,7 +202,7 @@ def leaf_distances(
 
 
 def farthest(distances: Sequence[LeafDistance]) -> LeafDistance | None:
-    """The largest of several distances by rel_l2; ``None`` when there is none."""
+    """The largest of several distances by rel_l2; ``None`` without any."""
     return max(distances, key=lambda one: one.rel_l2, default=None)
 
 
@@ -228,7 +221,9 @@ def _distance(first: TensorSummary, second: TensorSummary, stored: Stored) -> Le
         )
     try:
         difference = _difference(first, second, stored)
-    except ValueError as error:  # sketches of two lengths, or a tensor that its manifest belies
+    except (
+        ValueError
+    ) as error:  # sketches of two lengths, or a tensor that contradicts its manifest
         return LeafDistance(first.path, math.inf, incomparable=str(error))
     return LeafDistance(first.path, difference.rel_l2, difference)
 
@@ -248,16 +243,11 @@ def simulate_verdict(
     stored: Stored,
     choose: Callable[[TensorSummary], Chosen],
 ) -> Verdict:
-    """``within``, ``drift``, or ``missing`` where the tolerance is so wide that it proves nothing.
+    """The simulated verdict: ``within``, ``drift``, or ``missing`` if the tolerance proves nothing.
 
-    The tolerance gate of a run that observed ``other``; noise and hardware are the caller's affair.
-
-    Args:
-        distances: What `leaf_distances` gave for the two.
-        baseline: The tensors that count as the baseline.
-        other: The tensors that are judged.
-        stored: Gives a tensor by digest; ``None`` when absent, then its statistics are judged.
-        choose: Gives the tolerance in force for a tensor of the baseline.
+    The tolerance gate of a run that observed ``other``; it does not look at noise and hardware.
+    ``distances`` come from `leaf_distances`; ``stored`` gives a tensor by digest, or ``None`` if it
+    is absent: then its statistics are judged.
     """
     before = {one.path: one for one in baseline}
     after = {one.path: one for one in other}

@@ -1,4 +1,4 @@
-"""What `pytest-repro doctor` finds out about a machine and its baselines."""
+"""What `pytest-repro doctor` checks on a machine and its baselines."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Complaint(IntEnum):
 
 
 MEANINGS = {
-    Complaint.UNREPEATABLE: "a kernel does not repeat itself",
+    Complaint.UNREPEATABLE: "a kernel is not deterministic",
     Complaint.KERNELS: "kernels compute different bits than those recorded under this key",
     Complaint.NOISE: "numpy draws different bits than those recorded under this key",
     Complaint.DETERMINISM: "deterministic computation is not in effect",
@@ -55,7 +55,7 @@ MEANINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, in a sentence, and what to do about it."""
+    """One problem in a sentence, and what to do about it."""
 
     complaint: Complaint
     sentence: str
@@ -78,7 +78,7 @@ class Nearest:
 
     Attributes:
         key, distance: Which, and how far away.
-        kernels: Those that compute different bits here; ``None`` where none were recorded.
+        kernels: Those that compute different bits here; ``None`` if none were recorded.
     """
 
     key: EnvironmentKey
@@ -88,7 +88,7 @@ class Nearest:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Everything that was looked at.
+    """The result of all checks.
 
     Attributes:
         key: This machine's.
@@ -96,9 +96,9 @@ class Diagnosis:
         determinism: The switch as requested and as effective.
         kernel_count: How many kernels were run three times.
         unrepeatable: Those whose runs differ.
-        nearest: The nearest stored environment; its distance is `own` where the key is recorded.
-        notes: What is as it should be, in sentences.
-        findings: What is not, the most severe first.
+        nearest: The nearest stored environment; its distance is `own` if the key is recorded.
+        notes: What is right, in sentences.
+        findings: What is wrong, the most severe first.
     """
 
     key: EnvironmentKey
@@ -111,7 +111,7 @@ class Diagnosis:
     findings: tuple[Finding, ...]
 
 
-# The first pattern that fits decides.
+# The first matching pattern decides.
 _SOURCES = (
     ("canary.*", "draws of numpy's PCG64(0)"),
     ("cann.version", "version.cfg or install.info below ASCEND_HOME_PATH"),
@@ -158,7 +158,7 @@ def diagnose(
     Args:
         environment: Its facts.
         store: The baselines, which need not exist.
-        runs: Its kernels: twice in this process, once in a fresh one.
+        runs: Its kernels: two runs in this process, one in a fresh one.
         switched_on: Why deterministic computation is not in effect; ``""`` if it is.
         variables: The process's environment variables.
         can_connect: Whether a host answers on a port.
@@ -202,7 +202,7 @@ def _kernel_findings(unrepeatable: Sequence[str], nearest: Nearest | None) -> It
     if unrepeatable:
         yield Finding(
             Complaint.UNREPEATABLE,
-            f"these kernels do not repeat themselves: {', '.join(unrepeatable)}",
+            f"these kernels are not deterministic: {', '.join(unrepeatable)}",
             "do not record here; check the deterministic switches and report the kernels",
         )
     if nearest is not None and nearest.distance is Distance.OWN and nearest.kernels:
@@ -290,7 +290,7 @@ def _hub_findings(
     host = address.hostname or ""
     if variables.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         yield Finding(
-            Complaint.HUB, "HF_HUB_OFFLINE forbids the Hub", "unset it to load weights from the Hub"
+            Complaint.HUB, "HF_HUB_OFFLINE blocks the Hub", "unset it to load weights from the Hub"
         )
     elif not can_connect(host, address.port or (80 if address.scheme == "http" else 443)):
         yield Finding(

@@ -1,4 +1,4 @@
-"""Which kernels compute equal bits under which keys, from the records of the kernel probe."""
+"""Which kernels compute equal bits under which keys, from stored kernel probes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class KernelRow:
 
 @dataclass(frozen=True, slots=True)
 class KernelTable:
-    """Kernels against keys; a key is left out where its environment recorded none."""
+    """Kernels against keys; keys without recorded kernels are left out."""
 
     keys: tuple[str, ...]
     rows: tuple[KernelRow, ...]
@@ -48,7 +48,7 @@ def recorded_environment(store: Store, key: EnvironmentKey) -> Environment | Non
 
 
 def recorded_kernels(store: Store, key: EnvironmentKey) -> Kernels | None:
-    """The kernels that were recorded under ``key``; ``None`` where there are none."""
+    """The kernels recorded under ``key``; ``None`` if there are none."""
     environment = recorded_environment(store, key)
     digest = None if environment is None else named_kernels(environment)
     rows = None if digest is None else store.rows(digest)
@@ -56,7 +56,7 @@ def recorded_kernels(store: Store, key: EnvironmentKey) -> Kernels | None:
 
 
 def kernel_table(found: Mapping[str, Kernels]) -> KernelTable:
-    """The table over what ``found`` holds by the name of its column."""
+    """The table of ``found``, by the names of the columns."""
     names = sorted({name for kernels in found.values() for name in kernels})
     return KernelTable(tuple(found), tuple(KernelRow(name, _groups(name, found)) for name in names))
 

@@ -11,18 +11,18 @@ from pytest_repro.model.ids import CheckId, EnvironmentKey
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """How one tensor of a check answers to noise that is disturbed by one ULP.
+    """How one tensor of a check reacts to noise that is perturbed by one ULP.
 
     Attributes:
-        check, key, path: Which tensor, recorded where.
+        check, key, path: The tensor, and where it was recorded.
         dtype, shape: Of the tensor.
-        runs: Disturbed runs behind the figures.
-        input_rel_l2: Mean relative size of the disturbance, dimensionless.
+        runs: Perturbed runs.
+        input_rel_l2: Mean relative size of the perturbation, dimensionless.
         output_rel_l2: Mean relative movement of the tensor, dimensionless.
         output_rel_l2_max: Largest relative movement.
-        amplification: ``output_rel_l2 / input_rel_l2``; ``None`` when nothing was disturbed.
-        digits: Significant decimal digits that survive in every run; 0.0 when none does, infinity
-            when no bit moved.
+        amplification: ``output_rel_l2 / input_rel_l2``; ``None`` if nothing was perturbed.
+        digits: Significant decimal digits that survive in every run; 0.0 if none does, infinity
+            if no bit moved.
     """
 
     check: CheckId
@@ -41,13 +41,13 @@ class Sensitivity:
 def sensitivity_of(
     check: CheckId, key: EnvironmentKey, summary: TensorSummary
 ) -> Sensitivity | None:
-    """The sensitivity of a tensor; ``None`` where no envelope was measured.
+    """The sensitivity of a tensor; ``None`` without an envelope.
 
     ``digits`` is the estimator for any distribution, ``max{k: |Z_i| <= 10^-k for all runs i}``,
-    with the relative movement of the whole array (rel_l2) as ``Z_i``: an element near zero has no
-    digits to lose. ``k`` is a real number. The package significantdigits, whose
-    ``method="general"`` is the same estimator, counts whole bits, and is less by one bit (0.30
-    digits) at most. How sure that is with few runs says `least_probability`.
+    with the relative movement of the whole array (rel_l2) as ``Z_i``, because an element near zero
+    has no digits to lose. ``k`` is a real number; the package significantdigits
+    (``method="general"``) counts whole bits, so its figure is at most 0.30 digits smaller.
+    `least_probability` says how certain the figure is with few runs.
     Source: Sohier, de Oliveira Castro, Fevotte, Lathuiliere, Petit, Jamond, "Confidence Intervals
     for Stochastic Arithmetic", ACM Transactions on Mathematical Software 47(2), 2021: significant
     digits of a general distribution, by a Bernoulli trial a run.
@@ -72,15 +72,11 @@ def sensitivity_of(
 
 
 def least_probability(runs: int, confidence: float = 0.95) -> float:
-    """How probable it is, at least, that one more disturbed run leaves as many digits.
+    """The least probability that one more perturbed run keeps as many digits.
 
-    Every one of ``runs`` independent disturbances did, so that a probability below
+    All ``runs`` (at least 1) independent perturbations did, so a probability below
     ``(1 - confidence)^(1 / runs)`` is refuted at that confidence: 0.47 for 4 runs, 0.95 for 59.
     Source: as for `sensitivity_of`.
-
-    Args:
-        runs: At least 1.
-        confidence: Above 0 and below 1.
     """
     return float((1.0 - confidence) ** (1.0 / runs))
 

@@ -31,7 +31,7 @@ from pytest_repro.tolerance.policy import Policy, resolve
 
 _Item = TypeVar("_Item")
 Track = Callable[[Iterable[_Item], str], Iterable[_Item]]
-"""Hands on what it is given and may show how far it has come."""
+"""Returns the items, and may show progress."""
 
 
 class Relation(Word):
@@ -46,7 +46,7 @@ class Relation(Word):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A check and the keys that hold it, sorted."""
+    """A check and the keys that have it, sorted."""
 
     check: CheckId
     keys: tuple[EnvironmentKey, ...]
@@ -78,29 +78,23 @@ class HistoryRow:
 
 
 class Side(Protocol):
-    """One side of a diff: something that holds values of checks, such as a key of a store."""
+    """One side of a diff: the checks of a key or of a report."""
 
     @property
     def name(self) -> str: ...
 
     def index(self) -> Mapping[CheckId, IndexEntry]:
-        """Every check it holds."""
+        """Every check it has."""
 
     def tensors(self, check: CheckId) -> tuple[TensorSummary, ...]:
         """The summaries of a check's tensors."""
 
     def tensor(self, digest: Digest) -> TensorRecord | None:
-        """A tensor, or ``None`` when it is absent."""
+        """A tensor, or ``None`` if it is absent."""
 
 
 class StoreSide:
-    """The baselines of one key as a side of a diff.
-
-    Args:
-        store: The baselines.
-        key: The key.
-        pattern: Which checks count.
-    """
+    """The baselines of one key as a side of a diff; ``pattern`` selects checks."""
 
     def __init__(self, store: Store, key: EnvironmentKey, pattern: str = "*") -> None:
         self._store = store
@@ -148,7 +142,7 @@ class ReportSide:
         return {check: one.index for check, one in self._judged.items() if one.index}
 
     def tensors(self, check: CheckId) -> tuple[TensorSummary, ...]:
-        """The summaries; none where the baseline that it was exact with is no longer there."""
+        """The summaries; none if the baseline of an exact check is gone."""
         one = self._judged[check]
         places = ((self._observed, one.key), (self._baselines, one.reference))
         for store, key in places:
@@ -173,7 +167,7 @@ def _untracked(items: Iterable[_Item], _label: str) -> Iterable[_Item]:
 def list_checks(
     store: Store, keys: Sequence[EnvironmentKey], pattern: str = "*"
 ) -> tuple[Listing, ...]:
-    """The checks that ``pattern`` selects and who holds them, sorted by id."""
+    """The checks that ``pattern`` selects and their keys, sorted by id."""
     held = entries_by_check(store, keys, pattern)
     return tuple(Listing(check, tuple(entries)) for check, entries in held.items())
 
@@ -275,12 +269,9 @@ def _group_distances(
 def history_of(
     store: Store, check: CheckId, keys: Sequence[EnvironmentKey]
 ) -> tuple[HistoryRow, ...]:
-    """A check over the framework versions of each hardware, each against the version before.
+    """A check over the framework versions of each hardware, each compared with the one before.
 
-    Args:
-        store: The baselines.
-        check: The check.
-        keys: In the order wanted: by hardware, then from the oldest version.
+    ``keys`` are sorted by hardware, then from the oldest version.
     """
     rows: list[HistoryRow] = []
     for key, baseline in stored_baselines(store, check, keys):
@@ -296,7 +287,7 @@ def _history_row(
         return HistoryRow(baseline, key, "")
     same_noise = baseline.index.noise == before.baseline.index.noise
     if baseline.index.value == before.baseline.index.value:
-        # As a diff says it: the same bits of other noise are no agreement.
+        # As in a diff, equal bits from different noise do not agree.
         return HistoryRow(baseline, key, str(Relation.EXACT if same_noise else Relation.NOISE))
     distance = farthest(leaf_distances(before.baseline.tensors, baseline.tensors, store.tensor))
     relation = Relation.DIFFERENT if same_noise else Relation.NOISE

@@ -372,9 +372,9 @@ def rename_(out: Output, place: Place, old: str, new: str, yes: bool, key: str) 
     """Let baselines follow a test to its new name or place.
 
     OLD and NEW are what the test had and has now: a folder, module, class, test or check, as ids
-    of checks begin. Renames under all keys, so that machines which are not at hand need not record
-    again. What is stored stays as it is. Names rules of policy.yaml that are left behind. Without
-    --yes nothing is written.
+    of checks begin. Renames under all keys, so other machines need not record again. The stored
+    values do not change. Names rules of policy.yaml that no longer match. Without --yes nothing is
+    written.
     """
     store = place.store()
     found = find_renamings(store, select_keys(store, key), old, new)

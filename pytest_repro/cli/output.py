@@ -1,4 +1,4 @@
-"""Writes to the terminal or the pipe, and keeps what comes from files from steering either."""
+"""Writes to the terminal or a pipe, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _Item = TypeVar("_Item")
 
 
 class Output:
-    """Where a command's words go.
+    """The output of a command.
 
-    Control characters become escapes. A reader that goes away (``| head``) ends the writing and
-    not the command, whose exit code still says what it found.
+    Control characters become escapes. If the reader ends (``| head``), writing stops but not the
+    command: its exit code still says what it found.
 
     Args:
         out: Results.
@@ -62,7 +62,7 @@ class Output:
             self._err.flush()
 
     def track(self, items: Iterable[_Item], label: str) -> Iterable[_Item]:
-        """The same items; on a terminal a bar shows how far they have come."""
+        """The same items; on a terminal a bar shows progress."""
         return self._tracked(items, label) if self._err.isatty() else items
 
     def _tracked(self, items: Iterable[_Item], label: str) -> Iterator[_Item]:
@@ -70,7 +70,7 @@ class Output:
             yield from bar
 
     def close(self) -> None:
-        """Hand over what is buffered."""
+        """Flush."""
         try:
             self._out.flush()
         except BrokenPipeError:
@@ -78,7 +78,7 @@ class Output:
 
     def _give_up(self) -> None:
         self._is_broken = True
-        # The interpreter flushes stdout once more when it ends; that must not complain either.
+        # The interpreter flushes stdout again when it ends; that must not raise either.
         with contextlib.suppress(OSError, ValueError):
             quiet = os.open(os.devnull, os.O_WRONLY)
             os.dup2(quiet, self._out.fileno())

@@ -1,7 +1,6 @@
-"""Reads pytest's ini file as far as the command needs it: the root folder and our own keys.
+"""Reads the root folder and pytest-repro's keys from pytest's ini file, without a pytest run.
 
-Source: pytest's documentation, "Initialization: determining rootdir and configfile". pytest itself
-needs a run to say them.
+Source: pytest's documentation, "Initialization: determining rootdir and configfile".
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ _FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tox.ini", ("pytest",)),
     ("setup.cfg", ("tool:pytest",)),
 )
-"""In the order in which pytest looks, each with the section that makes it pytest's."""
+"""In pytest's order, each with the section that makes it pytest's."""
 
 
 def find_root(start: Path) -> Path:
-    """The nearest folder at or above ``start`` whose ini file is pytest's; else ``start``."""
+    """The nearest folder at or above ``start`` with an ini file of pytest; else ``start``."""
     return next((one for one in (start, *start.parents) if _section(one) is not None), start)
 
 
 def ini_values(root: Path) -> Mapping[str, str]:
-    """The keys of the root folder's ini file, as text; empty where it has none."""
+    """The keys of the root folder's ini file, as text; empty without one."""
     return {str(key): str(value) for key, value in (_section(root) or {}).items()}
 
 
@@ -51,10 +50,7 @@ def _section(folder: Path) -> Mapping[str, Any] | None:
 
 
 def _read(path: Path, section: tuple[str, ...]) -> Mapping[str, Any] | None:
-    """The section; an ini file that is called after pytest is its own without one.
-
-    What cannot be read is pytest's to complain about.
-    """
+    """The section; ``pytest.ini`` counts even without it; pytest reports unreadable files."""
     try:
         text = path.read_text(encoding="utf-8")
         found = _of_toml(text, section) if path.suffix == ".toml" else _of_ini(text, section[0])

@@ -15,7 +15,7 @@ _DRAWS = 10
 
 
 def environment_table(environment: Environment) -> Table:
-    """A row a fact; those that change bits are marked."""
+    """A row for each fact; those that change bits are marked."""
     rows = tuple(
         ("*" if fact.changes_bits else "", fact.name, fact.value or "-")
         for fact in environment.facts
@@ -24,7 +24,7 @@ def environment_table(environment: Environment) -> Table:
 
 
 def suffix_lines(environment: Environment) -> Iterator[str]:
-    """What the suffix of the key means: a line for each fact that is not at its default."""
+    """The meaning of the key's suffix: a line for each fact that is not at its default."""
     pairs = [(fact.name, fact.value) for fact in environment.facts]
     for name, value in not_at_default(pairs, environment.key):
         yield f"suffix  {name} is {value or 'not set'}, by default {default_of(name) or 'not set'}"

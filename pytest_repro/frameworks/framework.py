@@ -1,4 +1,4 @@
-"""What the rest of the project asks of a framework: one protocol, one module for each framework."""
+"""The protocol of a framework; one module for each framework implements it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NAMES = ("mindspore",)
 
 
 class CallListener(Protocol):
-    """Hears calls of cells; ``name`` is the cell's path."""
+    """Listens to calls of cells; ``name`` is the cell's path."""
 
     def call_began(self, name: str, cell: Any, args: Sequence[Any], kwargs: Any) -> None:
-        """The cell is about to compute."""
+        """Called before the cell computes."""
 
     def call_ended(self, name: str, cell: Any, output: Any) -> None:
-        """The cell has computed; not called when it raised."""
+        """Called after the cell computed; not if it raised."""
 
 
 class FrameworkAdapter(TensorFramework, Protocol):
@@ -30,10 +30,10 @@ class FrameworkAdapter(TensorFramework, Protocol):
         """Whether the framework is installed."""
 
     def version(self) -> str:
-        """Its version; ``""`` when it is not installed."""
+        """Its version; ``""`` if it is not installed."""
 
     def package_folder(self) -> Path | None:
-        """The folder of its package; ``None`` when it is not installed."""
+        """The folder of its package; ``None`` if it is not installed."""
 
     def device(self) -> tuple[str, int]:
         """The current device (``CPU``, ``Ascend``, ``GPU``) and its number; imports it."""
@@ -60,13 +60,13 @@ class FrameworkAdapter(TensorFramework, Protocol):
         """Its global random state and mode; ``None`` while it is not imported."""
 
     def restore_state(self, state: Any) -> None:
-        """Put back what `save_state` found."""
+        """Restore a state of `save_state`."""
 
     def is_cell(self, part: object) -> bool:
         """Whether ``part`` is a network; ``False`` while the framework is not imported."""
 
     def cells_of(self, cell: Any) -> Iterator[tuple[str, Any]]:
-        """The path and the cell of every cell in ``cell``, itself first with the path ``""``."""
+        """The path and the cell of every cell in ``cell``, first itself with the path ``""``."""
 
     def parameters_of(self, cell: Any) -> Iterator[tuple[str, Any]]:
         """The path and the tensor of every parameter of ``cell``."""
@@ -74,14 +74,14 @@ class FrameworkAdapter(TensorFramework, Protocol):
     def hear_calls(
         self, cells: Iterable[tuple[str, Any]], listener: CallListener
     ) -> Callable[[], None]:
-        """Tell ``listener`` of every call that Python makes of named cells; returns what ends it.
+        """Report every Python call of the named cells to ``listener``; the result ends that.
 
-        A cell inside a compiled graph is not called by Python, so nothing is compiled into it.
+        Python does not call cells inside a compiled graph, so nothing is compiled into it.
         """
 
 
 def default_framework() -> FrameworkAdapter:
-    """The adapter of the first framework that is installed, else the first of all."""
+    """The adapter of the first installed framework, or the first of all."""
     adapters = [_adapter(name) for name in NAMES]
     return next((one for one in adapters if one.installed()), adapters[0])
 

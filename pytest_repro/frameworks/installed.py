@@ -14,7 +14,7 @@ _GIT_TIMEOUT_S = 5.0
 
 
 def package_version(name: str) -> str:
-    """Version of an installed distribution, found without importing it; ``""`` when absent."""
+    """Version of an installed distribution, without importing it; ``""`` if absent."""
     try:
         return distribution_version(name)
     except PackageNotFoundError:
@@ -22,10 +22,10 @@ def package_version(name: str) -> str:
 
 
 def package_commit(name: str) -> str:
-    """Git commit that an installed distribution was made from; ``""`` where nothing says so.
+    """Git commit of an installed distribution; ``""`` if unknown.
 
-    Known of what pip installed from a repository (``direct_url.json``, PEP 610), and of a checkout
-    that was installed in place, where ``+`` at the end says that its Python was changed since.
+    It is known if pip installed from a repository (``direct_url.json``, PEP 610), or in place from
+    a checkout; then ``+`` at the end says that its Python code has changes.
     """
     try:
         origin = json.loads(distribution(name).read_text("direct_url.json") or "{}")
@@ -40,20 +40,20 @@ def package_commit(name: str) -> str:
 
 
 def git_facts(folder: Path, *, command: str = "git") -> tuple[tuple[str, str], ...]:
-    """``code.commit`` and ``code.dirty`` (``yes``, ``no``) of the checkout that holds ``folder``.
+    """``code.commit`` and ``code.dirty`` (``yes``, ``no``) of the checkout around ``folder``.
 
-    Both are ``""`` where there is no checkout, no commit yet, or no git; never an error.
+    Both are ``""`` without a checkout, a commit or git; never an error.
     """
     commit = _git(folder, command, "rev-parse", "HEAD") or ""
-    # Only Python counts: the baselines that a run records would make the code look changed.
+    # Only Python counts: recorded baselines must not make the code look changed.
     status = _git(folder, command, "status", "--porcelain", "--untracked-files=no", "--", "*.py")
     dirty = "" if not commit or status is None else ("yes" if status else "no")
     return (("code.commit", commit), ("code.dirty", dirty))
 
 
 def _git(folder: Path, command: str, *arguments: str) -> str | None:
-    """The command's output without its line end; ``None`` when it failed."""
-    # Without this, status would write the index of a checkout that others work in.
+    """The command's output without its line end; ``None`` if it failed."""
+    # Without this, status would write the index of the checkout.
     variables = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
         done = subprocess.run(

@@ -1,6 +1,6 @@
 """MindSpore behind the protocol of `framework`; imported only inside functions.
 
-Names below ``mindspore._c_expression`` and ``mindspore.common.seed`` are private. Where one is
+Names below ``mindspore._c_expression`` and ``mindspore.common.seed`` are private. If one is
 missing, the adapter knows less but does not fail. Tested with MindSpore 2.7 to 2.10 on CPU;
 untested on an Ascend device.
 """
@@ -31,15 +31,15 @@ _SEED_BOUND = 2**32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SavedState:
-    """MindSpore's global random state, with the part of numpy's that MindSpore moves, and its mode.
+    """MindSpore's global random state and mode, and the numpy state that MindSpore changes.
 
     Attributes:
-        seed: What `mindspore.get_seed` said; ``None`` when none was set.
-        kernel_seeds: Where the seeds of single operators have got to.
-        dataset_seed: The seed of `mindspore.dataset`; ``None`` when that was not imported.
-        generator: State of the default generator, a copy.
+        seed: From `mindspore.get_seed`; ``None`` if none was set.
+        kernel_seeds: The current seeds of single operators.
+        dataset_seed: The seed of `mindspore.dataset`; ``None`` if that is not imported.
+        generator: Copy of the state of the default generator.
         numpy: State of numpy's legacy generator.
-        mode: Execution mode, as MindSpore numbers it.
+        mode: Execution mode, as MindSpore's number.
         jit_level: How far MindSpore optimises graphs.
     """
 
@@ -56,7 +56,7 @@ class MindSporeAdapter:
     """MindSpore for the rest of the project; see `FrameworkAdapter`."""
 
     def installed(self) -> bool:
-        # Asking for the version reads the metadata of every installed package.
+        # Cached: this reads the metadata of every installed package.
         is_there = "mindspore" in sys.modules or importlib.util.find_spec("mindspore") is not None
         return is_there and bool(self.version())
 
@@ -86,8 +86,8 @@ class MindSporeAdapter:
     def facts(self) -> tuple[tuple[str, str], ...]:
         """Names and current values of MindSpore's switches, sorted by name.
 
-        The number of dispatch threads cannot be read back, only whether it was set: ``default`` or
-        ``configured``. HF32 and precision modes exist only on Ascend.
+        Of the dispatch threads only ``default`` or ``configured`` can be read, not their number.
+        HF32 and precision modes exist only on Ascend.
         """
         ms = _imported()
         target, number = self.device()
@@ -116,11 +116,11 @@ class MindSporeAdapter:
         return tuple(pair for pair in found if pair[1] not in ("", "PYNATIVE"))
 
     def enable_determinism(self) -> None:
-        """Switch deterministic computation on; any number of times, before the first kernel.
+        """Switch deterministic computation on, before the first kernel; may be called again.
 
-        It is never undone: MindSpore fixes the switch when the first operator is dispatched, and
-        raises when `mindspore.set_deterministic` is called twice, even with the same value. As a
-        side effect MindSpore sets ``HCCL_DETERMINISTIC`` and ``TE_PARALLEL_COMPILER``.
+        It stays on: MindSpore fixes the switch at the first operator, and raises if
+        `mindspore.set_deterministic` is called twice, even with the same value. MindSpore also sets
+        ``HCCL_DETERMINISTIC`` and ``TE_PARALLEL_COMPILER``.
 
         Raises:
             EnvironmentFault: It is still off afterwards.
@@ -133,8 +133,7 @@ class MindSporeAdapter:
                 if "repeatedly" not in str(error):
                     raise
         if ms.get_context("deterministic") != "ON":
-            # The older switch may have been turned off since; it can be turned on again, unlike
-            # set_deterministic(False), which nothing overrules.
+            # The older switch can be turned on again; set_deterministic(False) cannot be overruled.
             ms.set_context(deterministic="ON")
         if ms.get_context("deterministic") != "ON":
             raise EnvironmentFault(
@@ -150,13 +149,9 @@ class MindSporeAdapter:
         return isinstance(tensor, type) and isinstance(value, tensor)
 
     def to_numpy(self, tensor: Any) -> NDArray[Any]:
-        """The tensor's numbers, bit for bit, in memory of their own.
+        """A copy of the tensor's numbers, bit for bit: same shape and dtype, any shape.
 
-        Args:
-            tensor: Tensor or Parameter of any shape, 0-d and empty too.
-
-        Returns:
-            Same shape and dtype; bfloat16 as `ml_dtypes.bfloat16`, NaN payloads included.
+        bfloat16 becomes `ml_dtypes.bfloat16`; NaN payloads are kept.
         """
         return np.array(self.peek(tensor), order="C", copy=True)
 
@@ -166,22 +161,18 @@ class MindSporeAdapter:
         if array.dtype.name == "bfloat16":
             import ml_dtypes
 
-            # MindSpore may bring a bfloat16 of its own to numpy; both are the upper half of a
-            # float32.
+            # MindSpore may have its own bfloat16; both are the upper half of a float32.
             array = array.view(np.uint16).view(ml_dtypes.bfloat16)
         return array
 
     def from_numpy(self, array: NDArray[Any]) -> Any:
-        """A new Tensor of the array's dtype, shape and numbers, bit for bit."""
+        """A new Tensor with the array's dtype, shape and bits."""
         return _imported().Tensor(np.array(array, order="C", copy=True))
 
     def seed_globals(self, seed: int) -> None:
-        """Seed MindSpore's global generators, and numpy's legacy one with them.
+        """Seed MindSpore's global generators and numpy's legacy one with ``seed`` modulo 2**32.
 
         Does nothing while MindSpore is not imported.
-
-        Args:
-            seed: At least 0; its remainder by 2**32 is used.
         """
         ms = sys.modules.get("mindspore")
         if ms is not None:
@@ -204,7 +195,7 @@ class MindSporeAdapter:
         )
 
     def restore_state(self, state: SavedState | None) -> None:
-        """Put back what `save_state` found; with ``None`` nothing is touched."""
+        """Restore a state of `save_state`; ``None`` changes nothing."""
         ms = sys.modules.get("mindspore")
         if ms is None or state is None:
             return
@@ -216,7 +207,7 @@ class MindSporeAdapter:
             ms.set_context(mode=state.mode)
         if str(ms.get_context("jit_level")) != state.jit_level:
             ms.set_context(jit_level=state.jit_level)
-        # Last, since MindSpore's own setters move it.
+        # Last, because MindSpore's own setters change it.
         np.random.set_state(state.numpy)  # noqa: NPY002
 
     def is_cell(self, part: object) -> bool:
@@ -229,8 +220,8 @@ class MindSporeAdapter:
     def parameters_of(self, cell: Any) -> Iterator[tuple[str, Any]]:
         """The path and the tensor of every parameter.
 
-        Not ``Parameter.name``, which MindSpore changes where a run puts a cell into another list,
-        as mindone's UnCLIP does (``self.resnets[1:]``).
+        Not ``Parameter.name``, which MindSpore changes if a run puts a cell into another list, as
+        mindone's UnCLIP does (``self.resnets[1:]``).
         """
         return ((str(path), one) for path, one in cell.parameters_and_names())
 
@@ -250,7 +241,7 @@ class MindSporeAdapter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Heard:
-    """One cell, its name, and who hears its calls."""
+    """One cell, its name, and its listeners."""
 
     name: str
     cell: Any
@@ -258,7 +249,7 @@ class _Heard:
 
 
 class _CellCalls:
-    """Hears calls of cells in ``nn.Cell.__call__``, which is wrapped while there is a listener.
+    """Listens to calls of cells by wrapping ``nn.Cell.__call__`` while there is a listener.
 
     MindSpore's own forward hooks would be compiled into graphs, where they cannot run.
     """
@@ -300,7 +291,7 @@ class _CellCalls:
 
     def _unwrap(self) -> None:
         cell_class = _imported().nn.Cell
-        # Ours stays inside a wrapper that was put around it later, and hears nothing.
+        # Inside a wrapper that was added later, this one stays but does nothing.
         if cell_class.__call__ is self._wrapper:
             cell_class.__call__ = self._plain
             self._plain = self._wrapper = None
@@ -338,7 +329,7 @@ def _configured(question: str) -> str:
 
 
 def _ascend_precision() -> list[tuple[str, str]]:
-    """The current precision switches of the Ascend backend; ``""`` where one is not set."""
+    """The current precision switches of the Ascend backend; ``""`` if one is not set."""
     try:
         conf = importlib.import_module("mindspore._c_expression").AscendOpPrecisionConf
         switches = conf.get_instance()
@@ -361,7 +352,7 @@ def _restore_seed(ms: ModuleType, state: SavedState) -> None:
     module = _seed_module()
     kernel_seeds = getattr(module, "_KERNEL_SEED", None)
     if hasattr(module, "_GLOBAL_SEED"):
-        # No public call takes a seed back to "none was set".
+        # No public call resets the seed to "none was set".
         module._GLOBAL_SEED = state.seed  # type: ignore[attr-defined]  # noqa: SLF001
     elif state.seed is not None:
         ms.set_seed(state.seed)

@@ -1,4 +1,4 @@
-"""Turns what hooks hear into the records of a trace."""
+"""Makes the records of a trace from the calls that hooks report."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Recorder:
     """Collects steps and calls in the order in which they end.
 
     Every tensor is read at once, before the next kernel can write into it; its statistics may be
-    computed while the pipeline goes on.
+    computed while the pipeline continues.
     """
 
     def __init__(self, framework: TensorFramework) -> None:
@@ -93,7 +93,7 @@ class Recorder:
         self._steps.append(step)
 
     def call_began(self, name: str, cell: Any, args: Sequence[Any], kwargs: Any) -> None:
-        """A cell is about to compute; its inputs are hashed before it can change them."""
+        """Hash the inputs of a cell before it can change them."""
         with own_fault(name):
             inputs = self._signals((*args, *kwargs.values()), sketched=False)
         self._open.append(_Open(cell, self._call_count, len(self._steps), inputs))
@@ -101,7 +101,7 @@ class Recorder:
 
     def call_ended(self, name: str, cell: Any, output: Any) -> None:
         """A cell has computed."""
-        # Calls that raised never end; they lie above ours.
+        # Calls that raised never end; they are above this one.
         while self._open:
             begun = self._open.pop()
             if begun.cell is cell:
@@ -111,7 +111,7 @@ class Recorder:
                 return
 
     def root_listener(self) -> _RootCalls:
-        """A listener that records the calls of a lone cell as steps."""
+        """A listener that records the calls of a single cell as steps."""
         return _RootCalls(self)
 
     def _named_signals(self, named: Sequence[tuple[str, Any]]) -> tuple[tuple[str, Pending], ...]:
@@ -130,16 +130,16 @@ class Recorder:
 
 @contextmanager
 def own_fault(name: str) -> Iterator[None]:
-    """Name an error of our own as ours, so that it is never taken for the model's."""
+    """Mark an error of the recording, so that it is not taken for the model's."""
     try:
         yield
     except ReproError:
         raise
     except Exception as error:
-        # Whatever a framework raises while we read its tensors.
+        # A framework may raise any type while its tensors are read.
         raise WatchError(
             f"pytest-repro failed to record {name}: {type(error).__name__}: {error}",
-            facts=("this is a fault of the recording and not of the model",),
+            facts=("this is a fault of the recording, not of the model",),
             next_step="run with --repro-trace=off, which compares results without recording steps",
         ) from error
 
@@ -152,7 +152,7 @@ def _cell_record(begun: _Open, name: str, outputs: Sequence[Pending]) -> CellRec
 
 
 class _RootCalls:
-    """Records calls of a lone cell as its steps."""
+    """Records the calls of a single cell as its steps."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -166,7 +166,7 @@ class _RootCalls:
 
     def call_ended(self, name: str, cell: Any, output: Any) -> None:
         """The cell has computed."""
-        # Ends of calls that raised lie below ours only if the caller went on; they stay unused.
+        # Calls that raised are below this one only if the caller continued; they stay unused.
         self._ends.pop()(output)
 
 
@@ -181,7 +181,7 @@ def _timestep(arguments: Mapping[str, Any]) -> float | None:
     try:
         return None if value is None else float(value)
     except (TypeError, ValueError):
-        return None  # several timesteps at once; they show in what the step computes
+        return None  # several timesteps at once; the step's result shows them
 
 
 def _previous_sample(result: Any) -> Any:
@@ -193,7 +193,7 @@ def _previous_sample(result: Any) -> Any:
 
 
 def _arrays(value: Any, framework: TensorFramework, depth: int) -> Iterator[NDArray[Any]]:
-    """Tensors, arrays and numbers in ``value``, in order; anything else is passed over."""
+    """Tensors, arrays and numbers in ``value``, in order; anything else is skipped."""
     if framework.is_tensor(value):
         yield from _storable(framework.peek(value))
     elif isinstance(value, (np.ndarray, np.generic, bool, int, float)):
@@ -217,14 +217,14 @@ def _storable(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 Pending = Callable[[], SignalRecord]
-"""Gives the record, waiting until it was measured; raises what measuring raised."""
+"""Waits until the record is measured and returns it; raises what measuring raised."""
 
 _LEAST_SKETCHED = 64
-"""Elements below which a sketch, which is as long as 16 numbers, adds nothing."""
+"""Fewer elements need no sketch, which has 16 numbers."""
 _LEAST_ASIDE = 1 << 14
-"""Elements below which handing over to the other thread costs more than measuring."""
+"""Fewer elements are measured at once: the other thread would cost more."""
 _LEAST_KEPT_BYTES = 4096
-"""Below, hashing costs no more than comparing with what is kept."""
+"""Fewer bytes are hashed: comparing with the kept copies costs as much."""
 _KEPT = 8
 _KEPT_BYTES = 32 << 20
 _WAITING_BYTES = 32 << 20
@@ -232,18 +232,18 @@ _WAITING_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is measured, or being measured, of one tensor."""
+    """The finished or running measurement of one tensor."""
 
     signal: Pending
     sketched: bool
 
 
 class SignalCache:
-    """Takes the record of each tensor, and keeps copies of the newest few.
+    """Takes the record of each tensor, and keeps copies of the latest few.
 
-    Every byte is read before `take` returns, so that the next kernel may write over it. A tensor
-    that was seen a moment ago (the output of one cell is the input of the next) is compared with
-    the copy instead of hashed. Memory: 64 MiB at most, and one tensor that is larger.
+    Every byte is read before `take` returns, so the next kernel may overwrite it. A tensor that was
+    just seen (the output of one cell is the input of the next) is compared with the copy instead of
+    hashed. Memory: at most 64 MiB, or one larger tensor.
     """
 
     def __init__(self) -> None:
@@ -253,11 +253,9 @@ class SignalCache:
         self._thread: ThreadPoolExecutor | None = None
 
     def take(self, array: NDArray[Any], *, sketched: bool) -> Pending:
-        """The record of ``array`` as it is now.
+        """The record of ``array`` as it is now; ``sketched`` adds a sketch to larger ones.
 
-        Args:
-            array: Of a dtype that a baseline can hold; only read.
-            sketched: Whether to sketch it too (tensors of a few elements get no sketch).
+        Its dtype must be one that a baseline can hold.
         """
         sketched = sketched and array.size >= _LEAST_SKETCHED
         record = self._seen(array) or self._kept(make_record(array))
@@ -267,7 +265,7 @@ class SignalCache:
         return known.signal
 
     def finish(self) -> None:
-        """Wait until everything was measured, and end the thread; the next tensor starts one."""
+        """Wait until everything is measured, and end the thread; the next tensor starts one."""
         while self._waiting:
             self._waiting.popleft()[0].result()
         if self._thread is not None:
@@ -312,5 +310,5 @@ def _equal_bits(kept: NDArray[Any], array: NDArray[Any]) -> bool:
     if kept.shape != array.shape or not array.flags.c_contiguous or not array.size:
         return False
     ours, other = kept.reshape(-1).view(np.uint8), array.reshape(-1).view(np.uint8)
-    # Tensors that differ mostly do so from the first element on.
+    # Tensors that differ usually differ in the first element.
     return bool(ours[0] == other[0]) and np.array_equal(ours, other)

@@ -1,9 +1,9 @@
 """PyTorch's noise, in tests that have PyTorch loaded; this package never imports it.
 
-Its default generator is seeded and given back around each test, and draws enter the draw log. The
-guard stops a draw from the default generator unless the test has called ``torch.manual_seed``.
-Tested with PyTorch 2.13.0 on CPU. Not recorded: draws below Python, such as dropout; where they
-move a generator, the draw log has an entry without numbers.
+Its default generator is seeded and restored around each test, and its draws enter the draw log. The
+guard stops a draw from the default generator unless the test called ``torch.manual_seed``. Tested
+with PyTorch 2.13.0 on CPU. Draws below Python, such as dropout, are not recorded; if they move a
+generator, the draw log has an entry without numbers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_repro.noise.generator import NoiseBook
 
 _APART = 0x7E570000_00000000
-"""Added to the seed of a test, so that its own ``torch.manual_seed`` is told from ours."""
+"""Added to the seed of a test, to distinguish its own ``torch.manual_seed``."""
 _FUNCTIONS = (
     *("bernoulli", "multinomial", "normal", "poisson", "rand", "rand_like", "randint"),
     *("randint_like", "randn", "randn_like", "randperm"),
@@ -38,7 +38,7 @@ _METHODS = (
     *("multinomial", "normal_", "random_", "uniform_"),
 )
 _DISCRETE = frozenset({"bernoulli", "bernoulli_", "geometric_", "poisson", "random_"})
-"""They return whole numbers in floating dtypes, which a perturbation must leave alone."""
+"""They return whole numbers in floating dtypes, which are never perturbed."""
 _TAKES_ITS_SHAPE = frozenset({"rand", "randn"})
 _TAKES_A_TENSOR = frozenset({"rand_like", "randn_like", "randint_like"})
 _NOT_SAID = frozenset(
@@ -61,18 +61,14 @@ class TorchState:
         return None if torch is None else torch.default_generator.get_state()
 
     def restore_state(self, state: Any) -> None:
-        """Put back what `save_state` found; ``None`` leaves it alone."""
+        """Restore a state of `save_state`; ``None`` changes nothing."""
         torch = _loaded()
         if torch is not None and state is not None:
             torch.default_generator.set_state(state)
 
 
 class TorchRecorder:
-    """Writes PyTorch's draws into a book, from `start` to `stop`.
-
-    Args:
-        open_book: Gives the book; called at the first draw.
-    """
+    """Writes PyTorch's draws into a book, from `start` to `stop`; opens it at the first draw."""
 
     def __init__(self, open_book: Callable[[], NoiseBook]) -> None:
         self._open_book = open_book
@@ -87,7 +83,7 @@ class TorchRecorder:
             self._patches.install()
 
     def stop(self) -> None:
-        """Put every function of PyTorch back."""
+        """Restore every function of PyTorch."""
         if self._patches is not None:
             self._patches.remove()
             self._patches = None
@@ -171,7 +167,7 @@ class TorchRecorder:
 
 
 class _Known:
-    """A generator that has drawn; kept alive, so that its id stays its own."""
+    """A generator that has drawn; kept alive, so its id is not reused."""
 
     def __init__(self, generator: Any, bits: _Bits, number: int, state: bytes) -> None:
         self.generator = generator
@@ -181,7 +177,7 @@ class _Known:
 
 
 class _Bits:
-    """What a book asks of a generator: its state."""
+    """The part of a generator that a book needs: its state."""
 
     def __init__(self, generator: Any) -> None:
         self._generator = generator
@@ -192,13 +188,13 @@ class _Bits:
         return _state_of(self._generator) if self._last is None else self._last
 
     def freeze(self) -> None:
-        """Keep the state of now: what moves the generator after the test is not the test's."""
+        """Keep the current state: later draws are not the test's."""
         if self._last is None:
             self._last = _state_of(self._generator)
 
 
 def _loaded() -> Any:
-    """PyTorch, once it is imported as a whole."""
+    """PyTorch, once its import is complete."""
     torch = sys.modules.get("torch")
     is_whole = isinstance(torch, ModuleType) and hasattr(torch, "default_generator")
     return torch if is_whole else None

@@ -1,4 +1,4 @@
-"""What a test passes to `repro_check`, as tensors and the structure that holds them."""
+"""Reads the value of a check as tensors and the structure around them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_LEAVES = 100_000
 _MAX_LABELS = 200
 _NEXT = "check an array, a tensor, a picture, or dicts, lists, tuples and dataclasses of those"
 _CARRIED = ("columns", "index", "dims", "coords", "unit", "units")
-"""Attributes of an array-like that say more than its numbers do."""
+"""Attributes of an array-like that its numbers do not contain."""
 
 
 class TensorFramework(Protocol):
@@ -32,10 +32,10 @@ class TensorFramework(Protocol):
         """Whether ``value`` is a tensor of the framework; must not import it."""
 
     def to_numpy(self, tensor: Any) -> np.ndarray[Any, Any]:
-        """The tensor's numbers, bit for bit, in memory of their own."""
+        """A copy of the tensor's numbers, bit for bit."""
 
     def peek(self, tensor: Any) -> np.ndarray[Any, Any]:
-        """The tensor's numbers in the framework's memory: read them before it computes on."""
+        """The tensor's numbers in the framework's memory: read them before the next kernel."""
 
     def from_numpy(self, array: np.ndarray[Any, Any]) -> Any:
         """A new tensor of the array's dtype, shape and numbers."""
@@ -43,13 +43,13 @@ class TensorFramework(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CheckedValue:
-    """A value as tensors by place, and what the places alone do not tell.
+    """A value as tensors by place, and the structure that the places do not show.
 
     Attributes:
-        tensors: Place and record, sorted by place. A lone array has the place ``""``; keys and
-            positions read like Python: ``latents[0]``.
+        tensors: Place and record, sorted by place. A single array has the place ``""``; keys and
+            positions look like Python: ``latents[0]``.
         structure: Place and kind, sorted, of each container, picture and ``None``. A dict and a
-            tuple of tensors have no entry, since their places tell them.
+            tuple of tensors have no entry, because their places show them.
     """
 
     tensors: tuple[tuple[str, TensorRecord], ...]
@@ -59,17 +59,13 @@ class CheckedValue:
 def value_from(value: object, *, check: CheckId | str, framework: TensorFramework) -> CheckedValue:
     """Read a value.
 
-    Python numbers are 0-d arrays (int64, float64, bool); a list or tuple of numbers of one kind is
-    one array. The order of a dict's keys does not count.
-
-    Args:
-        value: numpy array, tensor, PIL picture, DataFrame, anything with ``__array__``, a number,
-            or a mapping, list, tuple or dataclass of those; ``None`` inside of one.
-        check: Id of the check, for messages.
-        framework: Reads tensors.
+    A value is a numpy array, tensor, PIL picture, DataFrame, anything with ``__array__``, a number,
+    or a mapping, list, tuple or dataclass of those, which may hold ``None``. Python numbers are 0-d
+    arrays (int64, float64, bool); a list or tuple of numbers of one kind is one array. The order of
+    a dict's keys does not count.
 
     Raises:
-        ValueRefused: Something else, an empty container, two keys that read alike, or a dtype that
+        ValueRefused: Something else, an empty container, two keys with equal text, or a dtype that
             cannot be stored; the message names the check and the place.
     """
     reader = _Reader(check, framework)
@@ -121,7 +117,7 @@ class _Reader:
             if place in seen:
                 raise self._refused(
                     place,
-                    "two keys read alike, so their values cannot be told apart",
+                    "two keys have the same text, so their values cannot be distinguished",
                     next_step="use different texts as keys, or check a list of the values",
                 )
             seen.add(place)
@@ -134,7 +130,7 @@ class _Reader:
 
     @contextmanager
     def _at(self, path: str) -> Iterator[None]:
-        """Give an error inside the check's id and the place."""
+        """Add the check's id and the place to an error inside."""
         try:
             yield
         except ReproError as error:
@@ -181,7 +177,7 @@ def _too_large() -> np.ndarray[Any, Any]:
 
 
 def _items(value: object) -> list[tuple[object, object]] | None:
-    """Keys and items of a container, positions as `_Position`; ``None`` where it is none."""
+    """Keys and items of a container, positions as `_Position`; ``None`` for other values."""
     if isinstance(value, Mapping):
         return list(value.items())
     if isinstance(value, (list, tuple)):
@@ -196,7 +192,7 @@ def _items(value: object) -> list[tuple[object, object]] | None:
 def _unique(labels: Iterable[object]) -> list[object]:
     names = list(labels)
     if len(set(names)) < len(names):
-        raise ValueRefused("two columns have one name", next_step="check value.to_numpy()")
+        raise ValueRefused("two columns have the same name", next_step="check value.to_numpy()")
     return names
 
 
@@ -212,7 +208,7 @@ def _array(value: object, framework: TensorFramework) -> np.ndarray[Any, Any]:
     if _is_picture(value):
         _require_one_picture(value)
     elif _is_of(value, "Tensor") and hasattr(value, "detach"):
-        value = value.detach().cpu()  # PyTorch gives no array of what needs a gradient
+        value = value.detach().cpu()  # PyTorch gives no array of a tensor with a gradient
     elif not _is_array(value):
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         as_array = "check numpy.from_dlpack(value)" if hasattr(value, "__dlpack__") else ""
@@ -225,7 +221,7 @@ def _array(value: object, framework: TensorFramework) -> np.ndarray[Any, Any]:
 def _require_one_picture(picture: Any) -> None:
     if picture.mode in _PALETTE_MODES:
         raise ValueRefused(
-            "the numbers of the picture are places in a palette, which would be lost",
+            "the picture's numbers are indices into a palette, which would be lost",
             next_step='check picture.convert("RGB")',
         )
     if getattr(picture, "n_frames", 1) > 1:
@@ -241,17 +237,13 @@ def _require_only_numbers(value: object) -> None:
     carried = [name for name in _CARRIED if hasattr(value, name)]
     if carried:
         raise ValueRefused(
-            f"a {type(value).__name__} has {' and '.join(carried)} beside its numbers, which would "
-            "be lost",
-            next_step="check the numbers and what belongs to them in a dict of arrays",
+            f"the {' and '.join(carried)} of a {type(value).__name__} would be lost",
+            next_step="check the numbers and these attributes in a dict of arrays",
         )
 
 
 def _kind(value: object, *, is_numbers: bool) -> str:
-    """What the places do not tell of a value; ``""`` where they tell all.
-
-    Plain dicts, tuples of tensors and arrays are the unmarked kinds.
-    """
+    """The kind of a value that the places do not show; ``""`` for dicts, tuples and arrays."""
     if isinstance(value, (list, tuple, Mapping)):
         return _container_kind(value, is_numbers)
     if isinstance(value, np.ndarray):
@@ -328,7 +320,7 @@ def _is_of(value: object, name: str) -> bool:
 
 
 def _is_array(value: object) -> bool:
-    """Whether numpy reads the value as an array; pictures of PIL have the second name only."""
+    """Whether numpy reads the value as an array; PIL pictures have only the second name."""
     return hasattr(value, "__array__") or hasattr(value, "__array_interface__")
 
 
@@ -341,7 +333,7 @@ def _step(key: object, path: str) -> str:
 
 
 def _key_text(key: object) -> str:
-    """A key as Python writes it: no version of numpy and no print option changes it."""
+    """A key as Python writes it, independent of numpy's version and print options."""
     if isinstance(key, Enum):
         return f"{type(key).__name__}.{key.name}"
     if isinstance(key, (np.datetime64, np.timedelta64)):

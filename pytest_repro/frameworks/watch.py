@@ -1,4 +1,4 @@
-"""Watching a pipeline or a cell: its weights, its configuration, and a trace of what it does."""
+"""Watches a pipeline or a cell: its weights, its configuration, and a trace of its steps."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def watch(
     framework: FrameworkAdapter | None = None,
     name: str = "",
 ) -> Watch:
-    """A watch on ``target``, not yet started; use it in a ``with`` statement, or start and stop it.
+    """A watch on ``target``; use it in a ``with`` statement, or start and stop it.
 
     Args:
         target: A mindone ``DiffusionPipeline`` (anything with components that are cells or
-            schedulers), or a MindSpore ``nn.Cell``, whose calls then count as steps.
+            schedulers), or a MindSpore ``nn.Cell``, whose calls count as steps.
         level: ``off`` (weights and configuration only), ``steps``, or ``cells``.
-        framework: Whose cells and tensors these are; by default the one that is installed.
-        name: What a lone cell is called in the trace; by default the name of its class.
+        framework: The framework of the cells; by default the installed one.
+        name: Name of a single cell in the trace; by default the name of its class.
 
     Raises:
         UsageError: There is nothing to watch in ``target``, or no framework is installed.
@@ -47,7 +47,7 @@ def watch(
     if not adapter.installed():
         raise UsageError(
             f"a {type(target).__qualname__} cannot be watched: MindSpore is not installed",
-            facts=("cells and schedulers of mindone are what is watched",),
+            facts=("repro_watch needs cells and schedulers of mindone",),
             next_step="pip install 'pytest-repro[mindone]', or leave repro_watch out",
         )
     return Watch(target, level, adapter, name)
@@ -56,10 +56,9 @@ def watch(
 class Watch:
     """One watched pipeline or cell; see `watch`.
 
-    Starting adds a hook to the ``step`` of each scheduler, and hears the calls of cells where the
-    level or a lone cell needs it; stopping takes all of it away, in whatever order watches end.
-    Watching changes no result, and nothing of it enters a compiled graph: there the outermost cell
-    is recorded as one call.
+    Starting adds a hook to the ``step`` of each scheduler, and listens to the calls of cells if the
+    level or a single cell needs it; stopping removes everything, in any order of watches. Watching
+    changes no result. Nothing enters a compiled graph: its outermost cell is recorded as one call.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class Watch:
         if not self._components:
             raise UsageError(
                 f"there is nothing to watch in a {type(target).__qualname__}",
-                next_step="hand over a mindone pipeline or a mindspore.nn.Cell",
+                next_step="pass a mindone pipeline or a mindspore.nn.Cell",
             )
 
     def _components_of(self, target: Any, name: str) -> dict[str, Any]:
@@ -90,7 +89,7 @@ class Watch:
         return not self._framework.is_cell(part) and callable(getattr(part, "step", None))
 
     def start(self) -> None:
-        """Begin to record; a running watch goes on. Nothing is left behind when this raises."""
+        """Start to record; a running watch continues. If this raises, nothing was changed."""
         if self._undo:
             return
         try:
@@ -100,7 +99,7 @@ class Watch:
             raise
 
     def stop(self) -> None:
-        """End recording and take every hook away; more than once does no harm."""
+        """Stop recording and remove every hook; may be called again."""
         while self._undo:
             self._undo.pop()()
 
@@ -117,13 +116,13 @@ class Watch:
         self.stop()
 
     def trace(self) -> Trace:
-        """What was recorded so far; also while it runs."""
+        """The records so far; also while it runs."""
         return self._recorder.trace(self.level)
 
     def weights(self) -> tuple[WeightsDigest, ...]:
-        """The digest of each component's parameters as they are now.
+        """The current digest of each component's parameters.
 
-        Parameters that were digested before and have not changed cost only a fingerprint.
+        Unchanged parameters that were digested before cost only a fingerprint.
         """
         return tuple(
             digest_weights(name, [(path, _DIGESTS.of(array)) for path, array in self._arrays(cell)])
@@ -136,7 +135,7 @@ class Watch:
         return {array.dtype.name for cell in cells for _, array in self._arrays(cell)}
 
     def weight_tensors(self) -> tuple[ComponentWeights, ...]:
-        """Every parameter's digest and statistics as they are now."""
+        """The current digest and statistics of every parameter."""
         found: list[ComponentWeights] = []
         for name, cell in self._cells():
             tensors = [(path, _SIGNALS.of(array)) for path, array in self._arrays(cell)]
@@ -144,10 +143,10 @@ class Watch:
         return tuple(found)
 
     def configurations(self) -> tuple[Configuration, ...]:
-        """The configuration of each component that has one, as it is now.
+        """The current configuration of each component that has one.
 
-        The execution mode and the jit level are entries of a component ``mindspore`` where they
-        are not at their default: a test sets them, so they are no fact of the run.
+        The execution mode and the jit level are entries of a component ``mindspore`` if they are
+        not at their default: a test sets them, so they are not facts of the run.
         """
         found = [
             Configuration(name, type(part).__name__, _entries(part.config))
@@ -187,7 +186,7 @@ class Watch:
         self._undo.append(lambda: hook.drop(listener))
 
     def _all_cells(self) -> Iterator[tuple[str, Any]]:
-        """Every cell once: one that two components share is known by its first name."""
+        """Every cell once; a cell that two components share has its first name."""
         seen: set[int] = set()
         for component, root in self._cells():
             for path, cell in self._framework.cells_of(root):
@@ -205,7 +204,7 @@ def _signal(array: NDArray[Any]) -> SignalRecord:
 
 
 _DIGESTS, _SIGNALS = ContentMemo(_digest), ContentMemo(_signal)
-"""For the whole process: many tests watch pipelines of the same weights."""
+"""For the whole process: many tests watch pipelines with the same weights."""
 
 
 def _parts_of(target: Any) -> dict[str, Any]:
@@ -221,7 +220,7 @@ def _parts_of(target: Any) -> dict[str, Any]:
 
 
 def _entries(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    # What begins with an underscore says where it was loaded from and by which release.
+    # Names with an underscore say where it was loaded from, and by which release.
     return tuple(
         (str(key), _canonical(value))
         for key, value in sorted(config.items())
@@ -239,15 +238,15 @@ def _described(value: Any) -> Any:
 
 
 StepListener = Callable[[Mapping[str, Any]], Callable[[Any], None]]
-"""Called with the arguments of a step by name before it; what it returns gets the result."""
+"""Called before a step with its arguments by name; returns a function that gets the result."""
 
 
 class StepHook:
     """Replaces ``scheduler.step`` on one scheduler, for any number of listeners.
 
-    Only the instance is touched. The hook looks like the method it replaces (pipelines read its
-    signature to decide whether to pass ``eta`` or ``generator``), and a deep copy of the scheduler
-    gets the plain method back.
+    Only the instance changes. The hook has the signature of the method it replaces, because
+    pipelines read it to decide whether to pass ``eta`` or ``generator``. A deep copy of the
+    scheduler has the plain method.
     """
 
     def __init__(self, scheduler: Any) -> None:
@@ -259,7 +258,7 @@ class StepHook:
 
     @classmethod
     def on(cls, scheduler: Any) -> StepHook:
-        """The hook that ``scheduler`` has now, or a new one."""
+        """The hook of ``scheduler``, or a new one."""
         hook = vars(scheduler).get("step")
         if not isinstance(hook, StepHook):
             hook = cls(scheduler)
@@ -267,13 +266,13 @@ class StepHook:
         return hook
 
     def listen(self, listener: StepListener) -> None:
-        """Have ``listener`` hear every step from now on."""
+        """Report every step to ``listener`` from now on."""
         self._listeners.append(listener)
 
     def drop(self, listener: StepListener) -> None:
-        """Undo `listen`, in any order; the last one to go puts the method back.
+        """Undo `listen`, in any order; the last one restores the method.
 
-        A wrapper that was put around ours later stays, and ours in it does nothing.
+        A wrapper that was added later stays, and the hook in it does nothing.
         """
         self._listeners.remove(listener)
         if not self._listeners and vars(self._scheduler).get("step") is self:
@@ -289,7 +288,7 @@ class StepHook:
             self._scheduler.step = self._original
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Take the step as the scheduler would, and tell every listener."""
+        """Make the scheduler's step, and call every listener."""
         arguments = self._named(args, kwargs)
         ends = [listener(arguments) for listener in tuple(self._listeners)]
         result = self._original(*args, **kwargs)

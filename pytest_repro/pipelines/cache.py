@@ -1,4 +1,4 @@
-"""The cache of seeded pipelines: folders that are written once, whole, and never changed."""
+"""The cache of seeded pipelines: folders that are written once and never changed."""
 
 from __future__ import annotations
 
@@ -23,23 +23,19 @@ def cache_folder() -> Path:
     if chosen:
         return Path(chosen).expanduser()
     cache_home = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification says that relative paths there are invalid and to be ignored.
+    # The specification says to ignore relative paths.
     home = Path(cache_home) if Path(cache_home).is_absolute() else Path.home() / ".cache"
     return home / "pytest-repro"
 
 
 def cached_folder(name: str, write: Callable[[Path], None]) -> Path:
-    """The folder ``name`` of the cache; made by ``write`` if it is not there.
+    """The folder ``name`` of the cache; ``write`` fills it if it does not exist.
 
-    Several processes may ask at once: each that finds nothing writes into a folder of its own and
-    renames it; the first wins, the others delete theirs. So the folder is always complete.
-
-    Args:
-        name: Folder name; must change whenever what ``write`` makes would change.
-        write: Fills an empty folder.
+    ``name`` must change whenever the result of ``write`` changes. Each process that finds no folder
+    writes its own and renames it; the first wins, so the folder is always complete.
 
     Raises:
-        WeightsError: The cache cannot be written, or a file there has no longer its size.
+        WeightsError: The cache cannot be written, or the size of a file in it changed.
     """
     parent = cache_folder() / "weights"
     folder = parent / name
@@ -76,7 +72,7 @@ def _make(folder: Path, write: Callable[[Path], None]) -> None:
 def _write_sizes(folder: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
-        # Data before the name: a crash after the rename must not leave a folder of empty files.
+        # Sync the data before the rename: a crash must not leave a folder of empty files.
         with path.open("rb") as handle:
             os.fsync(handle.fileno())
     lines = [f"{path.stat().st_size} {path.relative_to(folder).as_posix()}\n" for path in files]

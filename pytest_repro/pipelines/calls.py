@@ -1,4 +1,4 @@
-"""Hears every call of a mindone pipeline, whatever class it is and however a test builds it."""
+"""Intercepts every call of a mindone pipeline of any class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class PipelineCall:
-    """One outermost call of a pipeline, not yet made.
+    """One outermost call of a pipeline, before it is made.
 
     Attributes:
         pipeline: The pipeline.
@@ -29,17 +29,15 @@ class PipelineCall:
     plain: Callable[..., Any]
 
     def make(self) -> Any:
-        """Make the call and give its result."""
+        """Make the call and return its result."""
         return self.plain(self.pipeline, *self.args, **self.kwargs)
 
 
 class PipelineCalls:
-    """Leads every outermost call of a pipeline through ``around`` between `begin` and `end`.
+    """Passes every outermost call of a pipeline to ``around`` between `begin` and `end`.
 
-    A pipeline that another one calls is part of that call. Imports mindone where it is installed.
-
-    Args:
-        around: Makes the call and gives its result.
+    ``around`` makes the call and returns its result. A pipeline that another one calls is part of
+    that call. Imports mindone if it is installed.
     """
 
     def __init__(self, around: Callable[[PipelineCall], Any]) -> None:
@@ -49,7 +47,7 @@ class PipelineCalls:
         self._is_inside = False
 
     def begin(self) -> None:
-        """Hear the calls from now on, also of classes that are defined later."""
+        """Start, also for classes that are defined later."""
         if self._base is None:
             return
         for one in _subclasses(self._base):
@@ -65,7 +63,7 @@ class PipelineCalls:
         self._replace(self._base, "register_modules", registering)
 
     def end(self) -> None:
-        """Give every class its own methods back."""
+        """Restore the methods of every class."""
         while self._undo:
             self._undo.pop()()
 

@@ -27,7 +27,7 @@ _UNET = {
     "up_block_types": ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
 }
 
-# Source: scheduler_config.json there, as far as a DDIM scheduler knows the words.
+# Source: scheduler_config.json there, the entries that a DDIM scheduler has.
 _SCHEDULER = {
     "beta_end": 0.02,
     "beta_schedule": "linear",
@@ -49,8 +49,8 @@ DDIM = Family(
     class_name="DDIMPipeline",
     components=("unet", "scheduler"),
     repository="google/ddpm-cifar10-32",
-    # The snapshot of `main` in public logs. It holds pickled weights only and is therefore refused;
-    # name a commit with safetensors as hub@<commit>.
+    # The snapshot of `main` in public logs. It has only pickled weights, so it is refused: name a
+    # commit with safetensors as hub@<commit>.
     revision="267b167dc01f0e4e61923ea244e8b988f84deb80",
     seed_prefix="ddim",
     recipe=f"{_UNET}\n{_SCHEDULER}",

@@ -1,4 +1,4 @@
-"""What the families share: where their folder is, how it is written, and how it is opened."""
+"""What the families of pipelines share: finding, writing and loading their folder."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _DTYPES = ("float32", "float16", "bfloat16")
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One kind of pipeline and where it can be had.
+    """One kind of pipeline, and where it comes from.
 
     Attributes:
         name: Folder name, e.g. ``unclip-image-variation``.
         class_name: Class in ``mindone.diffusers``.
         components: Components that its ``model_index.json`` must list.
         repository: Repository on the Hub.
-        revision: Pinned commit there; ``""`` when none is known.
+        revision: Pinned commit there; ``""`` if none is known.
         seed_prefix: First part of the seeded parameters' names.
         recipe: Text that changes whenever the architecture changes.
-        build: Makes the pipeline with whatever weights the framework starts with.
+        build: Makes the pipeline with the framework's initial weights.
         conditioned: Components that are noise predictors.
-        repair: Changes a loaded pipeline where a release of mindone cannot run it.
+        repair: Changes a loaded pipeline that a release of mindone cannot run.
     """
 
     name: str
@@ -51,15 +51,11 @@ class Family:
 
 
 def load_family(family: Family, source: WeightsSource, dtype: str) -> Any:
-    """The family's pipeline from ``source``, quiet, by mindone's own ``from_pretrained``.
-
-    Args:
-        family: What to load.
-        source: Where from.
-        dtype: ``float32``, ``float16`` or ``bfloat16``.
+    """The family's pipeline from ``source``, without output, by mindone's ``from_pretrained``.
 
     Raises:
-        WeightsError: The weights cannot be had, are pickled, or do not fit; or mindone is missing.
+        WeightsError: The weights cannot be loaded, are pickled, or do not fit; or mindone is
+            missing.
     """
     if dtype not in _DTYPES:
         raise WeightsError(
@@ -73,8 +69,8 @@ def load_family(family: Family, source: WeightsSource, dtype: str) -> Any:
 
 @contextmanager
 def _numpy_state_kept() -> Iterator[None]:
-    """MindSpore initialises parameters from numpy's global state: give that back."""
-    state = np.random.get_state()  # noqa: NPY002 - the state we keep is the legacy one
+    """Restore numpy's global state, which MindSpore uses to initialise parameters."""
+    state = np.random.get_state()  # noqa: NPY002  the legacy state
     try:
         yield
     finally:
@@ -82,10 +78,10 @@ def _numpy_state_kept() -> Iterator[None]:
 
 
 def source_folder(family: Family, source: WeightsSource) -> Path:
-    """The folder of the family's pipeline; makes or downloads it where the source says so.
+    """The folder of the family's pipeline, made or downloaded if the source says so.
 
     Raises:
-        WeightsError: The weights cannot be had or are pickled.
+        WeightsError: The weights cannot be loaded or are pickled.
     """
     if source.kind is SourceKind.SEEDED:
         recipe = digest_text(f"{RECIPE}\n{CONDITIONING}\n{family.recipe}")
@@ -119,7 +115,7 @@ def _open(family: Family, folder: Path, dtype: str) -> Any:
                 str(folder), mindspore_dtype=getattr(mindspore, dtype), use_safetensors=True
             )
     except Exception as error:
-        # Whatever mindone, transformers or safetensors find wrong in a folder that is not ours.
+        # mindone, transformers and safetensors raise many types for a wrong folder.
         raise WeightsError(
             f"mindone cannot load {family.class_name}.",
             facts=(f"{type(error).__name__}: {str(error).strip()[:300]}",),
@@ -132,7 +128,7 @@ def _open(family: Family, folder: Path, dtype: str) -> Any:
 
 @contextmanager
 def _loading_bar_off() -> Iterator[None]:
-    """Keep mindone's bar over the components from between the lines of a test run."""
+    """Hide mindone's progress bar over the components."""
     from mindone.diffusers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -161,14 +157,14 @@ def _write(family: Family, folder: Path) -> None:
     pipeline.save_pretrained(str(folder))
     _save_skipped(pipeline, folder)
     for name in _component_names(folder):
-        # What the framework drew for itself is replaced by what our names decide.
+        # Replace the framework's random weights with seeded ones.
         for path in sorted((folder / name).glob("*.safetensors")):
             _write_weights(family, name, getattr(pipeline, name), path)
     check_weight_files(folder, family.components)
 
 
 def _save_skipped(pipeline: Any, folder: Path) -> None:
-    """Save what mindone leaves out: from 0.3.0 on, image processors of transformers."""
+    """Save image processors of transformers, which mindone 0.3.0 and later leave out."""
     path = folder / "model_index.json"
     index = json.loads(path.read_text(encoding="utf-8"))
     for name, value in index.items():

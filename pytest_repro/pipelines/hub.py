@@ -8,21 +8,17 @@ from typing import Any
 
 from pytest_repro.errors import WeightsError
 
-# All that a pipeline is loaded from; no pickle, in any folder.
+# The files that a pipeline is loaded from; no pickle.
 _PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model")
 _PICKLE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
 
 
 def fetch_snapshot(repository: str, revision: str) -> Path:
-    """The folder with the files of one commit; downloads what the cache of the Hub lacks.
+    """The folder with the files of one commit (40 hex digits) of the repository ``owner/name``.
 
-    Only configurations and safetensors are fetched; a repository that has its weights pickled
-    only is refused before its first file. Sizes are compared with those that the Hub lists.
-    When the Hub cannot be reached, a complete earlier download is used.
-
-    Args:
-        repository: ``owner/name``.
-        revision: Commit id of 40 hex digits.
+    Downloads configurations and safetensors that are not in the cache, and compares their sizes
+    with those that the Hub lists. A repository with only pickled weights is refused before its
+    first file. If the Hub cannot be reached, a complete earlier download is used.
 
     Raises:
         WeightsError: Unreachable, unknown repository or commit, pickled weights, a file that is
@@ -39,7 +35,7 @@ def fetch_snapshot(repository: str, revision: str) -> Path:
 
 
 def _listed_sizes(repository: str, revision: str) -> dict[str, int | None] | None:
-    """Size by file name of every file; ``None`` when the Hub cannot be reached."""
+    """The size of every file by name; ``None`` if the Hub cannot be reached."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -57,9 +53,10 @@ def _listed_sizes(repository: str, revision: str) -> dict[str, int | None] | Non
 
 
 def _is_unreachable(error: Exception) -> bool:
-    """Whether the Hub cannot be reached: the errors of requests and httpx that mean that, by name.
+    """Whether the error means that the Hub cannot be reached.
 
-    huggingface_hub changed its transport at version 1; naming the classes spares a dependency.
+    The classes of requests and httpx are known by name: huggingface_hub 1 changed its transport,
+    and importing both would add dependencies.
     """
     names = {base.__name__ for base in type(error).__mro__}
     return not names.isdisjoint(
@@ -71,7 +68,7 @@ def _refuse_pickle(sizes: dict[str, int | None], where: str) -> None:
     pickled = sorted(name for name in sizes if name.endswith(_PICKLE_SUFFIXES))
     if pickled and not any(name.endswith(".safetensors") for name in sizes):
         raise WeightsError(
-            f"{where} has its weights pickled only; only safetensors are loaded.",
+            f"{where} has only pickled weights; only safetensors are loaded.",
             facts=tuple(f"found {name}" for name in pickled[:5]),
             next_step="pin a commit that has safetensors: --repro-weights=hub@<commit>",
         )

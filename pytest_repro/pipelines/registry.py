@@ -1,4 +1,4 @@
-"""The families of pipelines: a row gives a fixture, its line in the reference, and its loader.
+"""The families of pipelines: each row gives a fixture, its line in the reference, and its loader.
 
 Imports nothing heavy, because the plugin makes its fixtures from the rows.
 """
@@ -64,13 +64,11 @@ def find_family(name: str) -> Family:
 def load_pipeline(name: str, source: WeightsSource, *, dtype: str = "float32") -> Any:
     """The pipeline of a family, without progress bars.
 
-    Args:
-        name: Of the family.
-        source: Where the weights come from.
-        dtype: ``float32``, ``float16`` or ``bfloat16`` (which CPU kernels lack).
+    ``dtype`` is ``float32``, ``float16`` or ``bfloat16`` (which has no CPU kernels).
 
     Raises:
-        WeightsError: The weights cannot be had, are pickled, or do not fit; or mindone is missing.
+        WeightsError: The weights cannot be loaded, are pickled, or do not fit; or mindone is
+            missing.
     """
     from pytest_repro.pipelines.family import load_family
 
@@ -78,11 +76,7 @@ def load_pipeline(name: str, source: WeightsSource, *, dtype: str = "float32") -
 
 
 class Pipelines:
-    """Loads pipelines on first use and keeps them for the run.
-
-    Args:
-        source: Text of ``--repro-weights``.
-    """
+    """Loads pipelines on first use and keeps them for the run."""
 
     def __init__(self, source: str) -> None:
         self._text = source
@@ -92,8 +86,8 @@ class Pipelines:
         """The pipeline of a family in ``dtype``.
 
         Raises:
-            WeightsError: The weights cannot be had or are refused.
-            SettingError: ``--repro-weights`` cannot be read.
+            WeightsError: The weights cannot be loaded or are refused.
+            SettingError: ``--repro-weights`` is wrong.
         """
         from pytest_repro.pipelines.source import parse_source
 

@@ -26,7 +26,7 @@ class SourceKind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class HubPin:
-    """One commit of a Hub repository; of any of our families where ``repository`` is ``""``."""
+    """One commit of a Hub repository; with ``repository`` ``""`` it counts for every family."""
 
     repository: str
     revision: str
@@ -34,12 +34,12 @@ class HubPin:
 
 @dataclass(frozen=True, slots=True)
 class WeightsSource:
-    """One place to take weights from.
+    """Where weights come from.
 
     Attributes:
         kind: Hub, folder or seed.
         folder: The folder, for ``FOLDER``; else ``None``.
-        pins: Commits that replace our own pins, for ``HUB``.
+        pins: Commits that replace the built-in pins, for ``HUB``.
     """
 
     kind: SourceKind
@@ -47,7 +47,7 @@ class WeightsSource:
     pins: tuple[HubPin, ...] = ()
 
     def pinned(self, repository: str, default: str) -> str:
-        """The commit to take of ``repository``: named for it, for any, else ``default``."""
+        """The commit of ``repository``: its own pin, the pin for all, or ``default``."""
         for name in (repository, ""):
             for pin in self.pins:
                 if pin.repository == name:
@@ -65,7 +65,7 @@ def parse_source(text: str) -> WeightsSource:
     """The source that ``text`` names.
 
     ``seeded``; ``hub``, ``hub@<commit>`` or ``hub@<owner>/<repository>=<commit>,...`` with commits
-    of 40 lower-case hex digits; anything else is a folder, written ``./hub`` if it is called so.
+    of 40 lower-case hex digits; anything else is a folder (``./hub`` for a folder named hub).
 
     Raises:
         SettingError: The text is empty, or what follows ``hub@`` is not a list of commits.
@@ -92,15 +92,15 @@ def _parse_pin(part: str) -> HubPin:
         return HubPin(repository, revision)
     raise SettingError(
         f"--repro-weights=hub@{part}: not a pinned revision.",
-        facts=("a branch or tag can move, so that only a commit of 40 hex digits is a pin",),
+        facts=("a branch or tag can move, so only a commit of 40 hex digits is a pin",),
         next_step="hub@<commit>, or hub@<owner>/<repository>=<commit>,...",
     )
 
 
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".msgpack", ".pkl", ".pt", ".pth")
-"""Endings of files that run code when they are unpickled, or that mindone does not read."""
+"""Endings of files that can run code when they are loaded, or that mindone does not read."""
 
-# Components that have no weights, by the ends of their class names.
+# Components without weights, by the ends of their class names.
 _WEIGHTLESS = ("Scheduler", "Tokenizer", "TokenizerFast", "ImageProcessor", "FeatureExtractor")
 
 
@@ -126,14 +126,12 @@ def listed_components(index: object) -> tuple[tuple[str, str], ...]:
 
 
 def check_weight_files(folder: Path, components: tuple[str, ...]) -> None:
-    """Demand that each component that has weights has them as safetensors.
+    """Require that each component with weights has them as safetensors.
 
-    Args:
-        folder: A pipeline's folder; weights in a folder a component, or beside the index.
-        components: Components that must be there.
+    They are in a folder for each component, or beside the index.
 
     Raises:
-        WeightsError: No pipeline, a component is missing, or its weights are pickled or absent.
+        WeightsError: Not a pipeline, a component is missing, or its weights are pickled or absent.
     """
     index = _read_index(folder)
     absent = [name for name in components if name not in dict(index)]
@@ -155,7 +153,7 @@ def _read_index(folder: Path) -> tuple[tuple[str, str], ...]:
         return listed_components(parsed)
     except (OSError, ValueError) as error:
         raise WeightsError(
-            "not the folder of a pipeline.",
+            "this is not the folder of a pipeline.",
             facts=(str(error),),
             where=str(folder),
             next_step="give --repro-weights a folder that save_pretrained() wrote",
@@ -174,5 +172,5 @@ def _check_component(folder: Path, name: str) -> None:
         f"the weights of {name} {what}; only safetensors are loaded.",
         facts=tuple(f"found {file}" for file in pickled),
         where=str(place),
-        next_step="convert them to safetensors by hand, or take a revision that has them",
+        next_step="convert them to safetensors, or use a revision that has them",
     )

@@ -16,8 +16,8 @@ _WORDS = "a an and blue cat corgi dog flower high horse in is of on panda photo 
 
 VOCABULARY_RECIPE = f"{_LETTERS}|{_WORDS}"
 
-# Sizes after tests/pipelines/unclip/test_unclip.py of Hugging Face diffusers. Norms have groups of
-# four channels (there: one), which the carrier of the conditioning needs; ids of the tokenizer.
+# Sizes from tests/pipelines/unclip/test_unclip.py of Hugging Face diffusers. Norms have groups of
+# four channels (there: one) for the conditioning; the ids are the tokenizer's.
 _TEXT = {
     "hidden_size": 32,
     "intermediate_size": 37,
@@ -93,9 +93,9 @@ _NOISE_PREDICTORS = ("decoder", "super_res_first", "super_res_last")
 def write_vocabulary(folder: Path) -> None:
     """Write ``vocab.json`` and ``merges.txt`` of a byte-pair encoding into ``folder``.
 
-    Letters and letters that end a word come first, then every prefix of our words, built one merge
-    a letter; the two marks come last, because CLIP's text encoder finds the end of a text by its
-    largest id. A letter that is not ours becomes the end mark, CLIP's unknown token.
+    Letters and final letters come first, then every prefix of the words, one merge for each letter.
+    The two marks come last, because CLIP's text encoder finds the end of a text by its largest id.
+    An unknown letter becomes the end mark, CLIP's unknown token.
     """
     tokens = [*_LETTERS, *(letter + _WORD_END for letter in _LETTERS)]
     merges: dict[tuple[str, str], None] = {}
@@ -106,7 +106,7 @@ def write_vocabulary(folder: Path) -> None:
     vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
     lines = ["#version: 0.2", *(f"{left} {right}" for left, right in merges)]
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    # CLIPTokenizer drops the first and the last line of a merges file as header and remainder.
+    # CLIPTokenizer drops the first and the last line of a merges file.
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -122,7 +122,7 @@ def vocabulary_size(folder: Path) -> int:
 
 
 def build_tokenizer(folder: Path) -> Any:
-    """A ``transformers.CLIPTokenizer`` over the vocabulary in ``folder``, for 77 tokens a text."""
+    """A ``transformers.CLIPTokenizer`` with the vocabulary in ``folder``, for 77 tokens."""
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer(
@@ -179,10 +179,10 @@ def _build_image_variation() -> Any:
 
 
 def _repair_attention(unclip: Any) -> None:
-    """Let the prior's attention take its mask, which mindone 0.3.0 to 0.5.0 cannot.
+    """Make the prior's attention accept its mask, which mindone 0.3.0 to 0.5.0 does not.
 
-    There `Attention.math_attention_op` flattens queries, keys and values, but not the mask. The
-    older processor computes what mindone 0.2.0 computes, bit for bit.
+    `Attention.math_attention_op` flattens queries, keys and values there, but not the mask. The
+    older processor computes the same bits as mindone 0.2.0.
     """
     from mindone.diffusers.models.attention_processor import Attention, AttnProcessor
 

@@ -1,18 +1,12 @@
 """Seeded weights: every parameter of a network from its name alone, the same everywhere.
 
 A parameter is drawn from a PCG64 whose seed is the SHA-256 of its name. Only raw 64-bit words are
-taken from the generator and turned into numbers by exact operations, because numpy promises the raw
-stream of a bit generator for good, but not what `Generator` methods make of it (NEP 19), and the
-tails of its normal distribution pass through the C library's logarithm.
+drawn, and exact operations turn them into numbers: numpy guarantees the raw stream of a bit
+generator, but not the results of `Generator` methods (NEP 19), and the tails of its normal
+distribution use the C library's logarithm.
 
-Alone ("naive") such weights make poor images, so `condition` changes the noise predictors. Measured
-by ``python -m docs.measure.conditioning`` (all rows: docs/pipelines.md):
-
-| DDIM steps | on two values, naive | conditioned | rel_l2 of one ULP, naive | conditioned |
-| --- | --- | --- | --- | --- |
-| 2 | 58.6% | 0.9% | 4.6e-07 | 4.2e-07 |
-| 10 | 6.0% | 1.9% | 1.0e-05 | 1.6e-07 |
-| 50 | 1.6% | 3.4% | 1.8e-01 | 2.5e-07 |
+Alone ("naive") such weights make poor images, so `condition` changes the noise predictors.
+docs/pipelines.md has the measurements.
 """
 
 from __future__ import annotations
@@ -27,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 RECIPE = "seeded weights 1"
-"""Part of every seed and of the cache's path: change it whenever a weight would change."""
+"""Part of every seed and of the cache's path: change it whenever a weight changes."""
 
 _BIAS_STD = 0.05
 _EMBEDDING_STD = 0.5
 _BRANCH_STD = 0.5
 
-# The last layer of each residual branch: damped, so that depth does not pile up variance.
+# The last layer of each residual branch is damped, so depth does not add up variance.
 _BRANCH_ENDS = (".conv2.weight", ".to_out.0.weight", ".ff.net.2.weight", ".fc2.weight")
 _ONES = (".norm", "norm.", "_norm", "norm1.", "norm2.", "norm3.", "layrnorm.", "layernorm.")
 
@@ -41,17 +35,13 @@ _ONES = (".norm", "norm.", "_norm", "norm1.", "norm2.", "norm3.", "layrnorm.", "
 def draw_uniform(name: str, shape: tuple[int, ...], std: float) -> NDArray[np.float32]:
     """Numbers uniform on ``[-sqrt(3) std, sqrt(3) std)``, the same bits on every platform.
 
-    Source: a uniform distribution of width ``w`` has the standard deviation ``w / sqrt(12)``.
-
-    Args:
-        name: Decides the numbers, together with `RECIPE`.
-        shape: Any shape; C order.
-        std: Standard deviation, in the unit of the parameter.
+    ``name`` and `RECIPE` decide the numbers. Source: a uniform distribution of width ``w`` has the
+    standard deviation ``w / sqrt(12)``.
     """
     seed = int.from_bytes(hashlib.sha256(f"{RECIPE}\0{name}".encode()).digest(), "big")
     count = math.prod(shape)
     words = np.random.PCG64(seed).random_raw((count + 1) // 2).astype("<u8", copy=False)
-    # 24 bits are what a float32 holds exactly, so that each step up to the last product is exact.
+    # A float32 holds 24 bits exactly, so each step up to the last product is exact.
     halves = words.view("<u4")[:count] >> np.uint32(8)
     centred = halves.astype(np.float32) * np.float32(2.0**-23) - np.float32(1.0)
     scaled: NDArray[np.float32] = centred * np.float32(math.sqrt(3.0) * std)
@@ -65,11 +55,7 @@ def seeded_parameters(
 
     Matrices and kernels have the standard deviation ``1 / sqrt(fan_in)`` (LeCun et al., Efficient
     BackProp, 1998, section 4.6), the last one of a residual branch half of that; norms are 1 and 0.
-
-    Args:
-        component: Part of every name, so that two networks of one shape differ, e.g.
-            ``unclip.super_res_first``.
-        shapes: Parameter name to shape.
+    ``component`` is part of every name, so two networks of one shape differ.
     """
     return {name: _parameter(component, name, shape) for name, shape in shapes.items()}
 
@@ -93,7 +79,7 @@ def _std(name: str, shape: tuple[int, ...]) -> float:
     return damping / math.sqrt(math.prod(shape[1:]))
 
 
-# Dense layers and kernels that carry "embedding" in their names.
+# Dense layers and kernels with "embedding" in their names.
 _DENSE_EMBEDDINGS = (
     "linear_1.weight",
     "linear_2.weight",
@@ -116,9 +102,9 @@ class Conditioning:
 
     Attributes:
         gain: Slope of the predicted noise over the input, at an input of unit variance.
-        level: Constant beside the input in its norm group: how little the norm follows the input.
-        residual_std: Standard deviation of what the network itself adds to the predicted noise.
-        guide: How far a super-resolution network follows the picture it enlarges.
+        level: Constant beside the input in its norm group, so the norm hardly follows the input.
+        residual_std: Standard deviation of the network's own part of the predicted noise.
+        guide: How much a super-resolution network follows the picture it enlarges.
     """
 
     gain: float = 0.99
@@ -136,12 +122,8 @@ def condition(weights: Weights, rule: Conditioning = CONDITIONING) -> None:
     For each colour four channels carry ``x, -x, level, -level`` from `conv_in` over the last skip
     connection to the last norm, and `conv_out` takes ``silu(x) - silu(-x) = x`` from them; all
     other channels, from all layers, reach the output with `residual_std`. The norm over such a
-    group divides by ``sqrt((var(x) + level^2) / 2)``.
-
-    Args:
-        weights: Parameters by Hugging Face's names: a UNet whose last norm has groups of four
-            channels, with 3 image channels first in its input.
-        rule: The conditioning.
+    group divides by ``sqrt((var(x) + level^2) / 2)``. The UNet's last norm must have groups of four
+    channels, and its input 3 image channels first; names are Hugging Face's.
     """
     colours = 3
     resnet = _last_resnet(weights)
@@ -178,7 +160,7 @@ def _carry_over(weights: Weights, resnet: str, rule: Conditioning, colours: int)
     for channel in range(carriers):
         shortcut[channel, skip + channel] = 1.0
     weights[f"{resnet}conv_shortcut.bias"][:carriers] = 0.0
-    # The last branch writes onto the carriers too: as much as the residual, not more.
+    # The last branch also writes to the carrier channels, no more than the residual.
     weights[f"{resnet}conv2.weight"][:carriers] *= np.float32(rule.residual_std)
     weights[f"{resnet}conv2.bias"][:carriers] *= np.float32(rule.residual_std)
 

@@ -14,7 +14,7 @@ _STATISTICS = 4
 
 
 def candidate_lines(one: Candidate) -> Iterator[str]:
-    """What is known about a value that may be accepted, and what would change."""
+    """A value that may be accepted, and what would change."""
     yield f"{one.observed.check}"
     yield f"  key         {one.key}"
     yield f"  observed    {one.observed.provenance.recorded_at}, {_runs(one)}"
@@ -37,7 +37,7 @@ def candidate_lines(one: Candidate) -> Iterator[str]:
 
 
 def _envelope_lines(observed: Baseline) -> Iterator[str]:
-    """How far the results of other machines may be from this value once it is stored."""
+    """How far a fallback may be from this value once it is stored."""
     if observed.no_envelope:
         yield f"  envelope    none: {observed.no_envelope}"
     for one in observed.tensors:
@@ -46,14 +46,14 @@ def _envelope_lines(observed: Baseline) -> Iterator[str]:
             moved = one.envelope.rel_l2_max
             yield (
                 f"  envelope    rel_l2 {moved:.3g}{place}, {count_text(one.envelope.runs, 'run')}; "
-                f"a fallback may differ by {DEFAULT_FACTOR * moved:.3g}"
+                f"a fallback passes within {DEFAULT_FACTOR * moved:.3g}"
             )
     if observed.step_envelope:
-        yield "  envelope    of each step as well"
+        yield "  envelope    of each step, too"
 
 
 def _runs(one: Candidate) -> str:
-    return f"bitwise alike in {count_text(one.observed.provenance.runs, 'run')}"
+    return f"bitwise equal in {count_text(one.observed.provenance.runs, 'run')}"
 
 
 def _change_lines(change: Change) -> Iterator[str]:
@@ -89,11 +89,9 @@ def _sides(difference: Difference) -> tuple[Statistics, Statistics]:
 
 
 class Questions:
-    """Asks about one candidate after another, until the answer is for all of the rest.
+    """Asks about one candidate after another, until an answer is for all of the rest.
 
-    Args:
-        read: Gives the next line that was typed, with its end; ``""`` at the end of input.
-        write: Shows text.
+    ``read`` returns the next typed line with its end, or ``""`` at the end of input.
     """
 
     def __init__(self, read: Callable[[], str], write: Callable[[str], object]) -> None:

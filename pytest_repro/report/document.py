@@ -1,4 +1,4 @@
-"""The JSON document of a run: its text, its schema, and reading it back without trust.
+"""The JSON document of a run: its text, its schema, and reading it with checks.
 
 The layout is documented in docs/report.md; `SCHEMA` is raised with every change of it.
 """
@@ -17,7 +17,7 @@ from pytest_repro.model.ids import Digest, IndexEntry
 from pytest_repro.model.words import Verdict
 
 SCHEMA = 2
-"""Version of report.json; a higher one is refused, never guessed at."""
+"""Version of report.json; a higher one is refused."""
 
 _KIND = "pytest-repro report"
 
@@ -59,7 +59,7 @@ def report_text(
 
 
 def seal(document: Mapping[str, Any]) -> str:
-    """SHA-256 over the canonical text of everything but itself: finds edits, proves no author."""
+    """SHA-256 over the canonical text of all other fields: it finds edits but proves no author."""
     body = {name: value for name, value in document.items() if name != "digest"}
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
@@ -67,10 +67,10 @@ def seal(document: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReadReport:
-    """A report that was read and found whole.
+    """A report that was read and is intact.
 
     Attributes:
-        tool, made_at: Who wrote it, and when.
+        tool, made_at: Which version wrote it, and when.
         files: SHA-256 of every observed manifest.
         kept: The entries whose values were kept.
         judged: All entries, sorted by id.
@@ -86,10 +86,10 @@ class ReadReport:
 
 
 def read_report(text: str, *, where: str) -> ReadReport:
-    """The report that `report_text` wrote.
+    """The report in the text of `report_text`.
 
     Raises:
-        CorruptBaseline: Not such a text, or it was changed since.
+        CorruptBaseline: Not such a text, or it was changed.
         NewerSchema: A later pytest-repro wrote it.
     """
     try:

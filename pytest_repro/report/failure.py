@@ -15,7 +15,7 @@ from pytest_repro.report.invocation import AS_STORED, Invocation
 from pytest_repro.report.tables import one_line
 
 MAX_LINES = 25
-"""One screen; further failing checks get a line each, and what is cut is counted."""
+"""One screen; each further failing check gets a line, and lines that are cut are counted."""
 
 _LABEL = 12
 _FACTS = 4
@@ -86,7 +86,7 @@ def _cause(outcome: Outcome) -> str:
 
 
 def _first_in_full(outcome: Outcome, invocation: Invocation, *, more: bool) -> list[str]:
-    """Its lines, the last before ``next`` cut where they would fill more than the screen."""
+    """Its lines, cut before ``next`` if they would fill more than the screen."""
     *lines, last = _lines(outcome, invocation)
     return [*lines[: MAX_LINES - 1 - more], last]
 

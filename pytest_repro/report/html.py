@@ -1,4 +1,4 @@
-"""The page of a run: one HTML file with everything in it, drawn lazily from embedded JSON."""
+"""The page of a run: one HTML file with all data in it, drawn when it is opened."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytest_repro.model.words import Gate, Verdict
 from pytest_repro.report.pictures import TensorView, view_tensors
 
 MAX_BYTES = 14_000_000
-"""A page stays below this, so that it opens at once and can be sent by mail."""
+"""A page stays smaller than this, so it opens at once and can be mailed."""
 
 _PICTURE_BYTES = 6_000_000
 _DETAIL_BYTES = 6_000_000
@@ -39,12 +39,7 @@ Tensors = Callable[[Digest], TensorRecord | None]
 
 
 def page_text(document: Mapping[str, Any], tensors: Tensors) -> str:
-    """The page of a report.
-
-    Args:
-        document: report.json, as `document.read_report` gave it.
-        tensors: Finds a tensor of either side; ``None`` where it is absent.
-    """
+    """The page of a report; ``tensors`` finds a tensor of either side, or gives ``None``."""
     checks = sorted(document["checks"], key=_urgency)
     ledgers: list[list[str]] = []
     data = {
@@ -73,14 +68,14 @@ def page_text(document: Mapping[str, Any], tensors: Tensors) -> str:
 
 def _urgency(entry: Mapping[str, Any]) -> tuple[int, float, float, str]:
     share = float(entry.get("share", 0.0))
-    # Under our own key every share is infinite: there the distance says which to look at first.
+    # Under the own key every share is infinite, so the distance decides the order.
     # The value gate comes before any distance: another dtype or shape, NaN in other places.
     far = math.inf if entry.get("gate") == str(Gate.VALUE) else _far(entry)
     return _ORDER[entry["verdict"]], -share, -far, str(entry["check"])
 
 
 def _far(entry: Mapping[str, Any]) -> float:
-    """rel_l2 of the tensor that moved farthest; 0.0 where none was measured."""
+    """rel_l2 of the tensor that moved farthest; 0.0 if none was measured."""
     sizes = [float(one["rel_l2"]) for _, one in entry.get("differences", ())]
     return max((size for size in sizes if not math.isnan(size)), default=0.0)
 
@@ -88,7 +83,7 @@ def _far(entry: Mapping[str, Any]) -> float:
 def _trimmed(
     checks: Sequence[Mapping[str, Any]], ledgers: list[list[str]]
 ) -> Iterator[dict[str, Any]]:
-    """The entries, the most urgent first; beyond the budget their details stay in report.json."""
+    """The entries, the most urgent first; beyond the budget, details are only in report.json."""
     known: dict[str, int] = {}
     left = _DETAIL_BYTES
     for check in checks:
@@ -142,7 +137,7 @@ def _array(digest: str, tensors: Tensors) -> Any:
 
 
 def _embedded(data: object) -> str:
-    """JSON that cannot end the script element around it, whatever a test put into a name."""
+    """JSON that cannot end the script element around it, with any name of a test."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     # Lone surrogates of an undecodable name cannot be written as UTF-8.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""How pytest was run, so that paths and commands fit the folder it was run in."""
+"""How pytest was run, so printed paths and commands work in the same folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_repro.model.ids import CheckId
 from pytest_repro.settings import TABLE
 
 _OF_ONE_RUN = frozenset({"--repro-update", "--repro-report", "--repro-summary"})
-"""What the run was asked to write; a printed command asks for that itself."""
+"""What the run writes; a printed command has its own."""
 _WITH_VALUE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini")
 
 
@@ -22,7 +22,7 @@ class Invocation:
     Attributes:
         folder: The working folder; ``""`` shows paths as they are stored.
         root: pytest's root folder, to which ids are relative.
-        options: What a printed command repeats, so that it finds the same key and baselines.
+        options: What a printed command repeats, so it finds the same key and baselines.
     """
 
     folder: str = ""
@@ -30,7 +30,7 @@ class Invocation:
     options: tuple[str, ...] = ()
 
     def place(self, called_at: str) -> str:
-        """A ``file:line`` relative to the folder where pytest was run, if it is near."""
+        """A ``file:line`` relative to the folder where pytest was run."""
         path, _, line = called_at.rpartition(":")
         return f"{self._near(path)}:{line}"
 

@@ -1,4 +1,4 @@
-"""Checks against keys: who agrees with whom, as terminal tables, as JSON and as a heat map."""
+"""Checks against keys: which keys agree, as terminal tables, as JSON and as a heat map."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_repro.model.words import Verdict
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
 
 _ROWS = 200
-"""A terminal shows checks up to here one by one; more are counted by pattern."""
+"""A terminal shows up to this many checks; more are counted by pattern."""
 
 _DRIFT, _UNKNOWN = "!", "?"
 _MARK: dict[Verdict | None, str] = {
@@ -37,7 +37,7 @@ _COLDEST, _HOTTEST = -8.0, 0.0
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Pairs of keys that differ in one part only, summed over the other part."""
+    """Pairs of keys that differ in only one part, summed over the other part."""
 
     title: str
     same: Callable[[EnvironmentKey], str]
@@ -71,7 +71,7 @@ def letters(number: int | None) -> str:
 
 
 def matrix_lines(matrix: Matrix) -> list[str]:
-    """What the letters mean, and what the whole comes to; the last line is the sum."""
+    """What the letters mean; the last line is the sum."""
     if not matrix.keys:
         return ["no key has a baseline"]
     lines = [f"{number:>3}  {key}" for number, key in enumerate(matrix.keys, 1)]
@@ -96,7 +96,7 @@ def _sum(matrix: Matrix) -> str:
 
 
 def matrix_tables(matrix: Matrix) -> tuple[Table, ...]:
-    """The checks (or their patterns, where there are very many), then each axis that has pairs."""
+    """The checks (or their patterns, if there are many), then each axis that has pairs."""
     heads = tuple(Column(str(number), right=True) for number in range(1, len(matrix.keys) + 1))
     shown = _by_check(matrix, heads) if len(matrix.rows) <= _ROWS else _by_pattern(matrix, heads)
     axes = (_axis_table(axis, matrix) for axis in _AXES)
@@ -179,7 +179,7 @@ def _counted(counted: Counter[str], heads: Sequence[str]) -> tuple[str, ...]:
 
 
 def _share(part: int, whole: int) -> str:
-    # 100% and 0% are said only where they are true.
+    # Rounding never gives 100% or 0%.
     percent = 100.0 * part / whole
     if 0 < part < whole:
         percent = min(max(percent, 0.1), 99.9)
@@ -187,7 +187,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def matrix_json(matrix: Matrix) -> str:
-    """Groups of equal keys a check, distances between groups by number, and counts a pair."""
+    """For each check its groups of equal keys and their distances, and counts for each pair."""
     return json_text(
         "matrix",
         keys=matrix.keys,
@@ -219,7 +219,7 @@ def _plain_row(row: MatrixRow) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """One cell of the heat map: its class, its text, and what it says on hovering."""
+    """One cell of the heat map: its class, its text, and its tooltip."""
 
     kind: str
     text: str

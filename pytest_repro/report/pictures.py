@@ -1,4 +1,4 @@
-"""Pictures of two tensors and of their difference, as PNG; says nothing about good or bad."""
+"""Pictures of two tensors and of their difference, as PNG."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _MAP_SIDE = 96
 _BINS = 41
 _LEAST_SIDE = 8
 _ANCHORS = ((0, 0, 0), (63, 60, 140), (33, 145, 140), (140, 208, 80), (253, 231, 60))
-"""Colours of the heat map from nothing to the largest difference, dark to light; nothing is black,
-because the page multiplies colours to amplify."""
+"""Colours of the heat map from no difference (black, because the page amplifies by multiplying) to
+the largest."""
 _ODD = 255
 """Palette entry of a place that is NaN or infinite on one side only: magenta."""
 
@@ -48,15 +48,15 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class TensorView:
-    """What can be looked at of one tensor.
+    """The pictures of one tensor.
 
     Attributes:
         path: Place inside the checked value.
-        pictures: In the order in which they stand side by side.
-        largest: The difference that the brightest place shows.
+        pictures: From left to right.
+        largest: The difference at the brightest place.
         histogram: Of the difference, over places finite on both sides; ``None`` without any.
-        note: Why something is not shown, or what is shown of more; ``""`` when it is all of it.
-        has_odd: Whether places that are NaN or infinite on one side only stand in the map.
+        note: Why something is not shown, or which part is shown; ``""`` if all is shown.
+        has_odd: Whether the map has places that are NaN or infinite on one side only.
     """
 
     path: str
@@ -72,8 +72,8 @@ def view_tensors(
 ) -> TensorView:
     """The view of one tensor from both sides; either may be ``None``.
 
-    Both sides are drawn on one scale, the baseline's: ``uint8`` as it is, floats from 0 or -1 to 1
-    where they lie in it, else from the least to the largest finite element.
+    Both sides are drawn on the baseline's scale: ``uint8`` unchanged, floats from 0 or -1 to 1 if
+    they are in that range, else from the least to the largest finite element.
     """
     sides = [one for one in (baseline, observed) if one is not None]
     if not sides or any(not 0 < one.size <= _MAX_ELEMENTS for one in sides):
@@ -151,7 +151,7 @@ def _batch_note(values: _Floats, difference: _Floats | None) -> str:
 
 
 def _map_note(shape: tuple[int, ...]) -> str:
-    """How the axes of an array lie in its map."""
+    """How the axes of an array are arranged in its map."""
     if len(shape) < 2:
         return "folded into rows" if math.prod(shape) > 1 else ""
     rows, columns = math.prod(shape[:-1]), shape[-1]
@@ -207,7 +207,7 @@ def _heat_map(difference: _Floats, largest: float) -> Picture:
     columns = difference.shape[-1] if difference.ndim else 1
     flat = difference.reshape(-1, columns)
     if flat.shape[0] == 1:
-        # A vector would be one line of dots: fold it.
+        # A vector would be one line of dots, so it is folded.
         width = max(1, math.isqrt(columns))
         padding = -columns % width
         flat = np.pad(flat, ((0, 0), (0, padding))).reshape(-1, width)
@@ -232,7 +232,7 @@ def _pooled_sides(shape: tuple[int, ...], side: int) -> tuple[int, int]:
 
 
 def _pooled(values: _Floats, rows: int, columns: int) -> _Floats:
-    """The largest value of each block, so that a single differing place stays visible."""
+    """The largest value of each block, so a single differing place stays visible."""
     down = np.maximum.reduceat(values, _starts(values.shape[0], rows), axis=0)
     pooled: _Floats = np.maximum.reduceat(down, _starts(values.shape[1], columns), axis=1)
     return pooled

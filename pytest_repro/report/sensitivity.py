@@ -31,7 +31,7 @@ _SUMMARY_COLUMNS = (
 
 
 def sensitivity_summary(rows: Sequence[Sensitivity]) -> Table:
-    """A row a tensor over all its keys, the one that keeps the fewest digits first.
+    """A row for each tensor over all its keys, the fewest digits first.
 
     Two figures are the smallest and the largest of the keys; ``digits left`` is the smallest.
     """

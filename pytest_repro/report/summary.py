@@ -20,12 +20,9 @@ _SPECIAL = str.maketrans({one: f"\\{one}" for one in "\\`*_{}[]<>()#+-.!|~&"})
 def summary_text(
     entries: Sequence[Mapping[str, Any]], idle: Sequence[str], notes: Sequence[str] = ()
 ) -> str:
-    """Counts by verdict, the checks that failed, the fallbacks, the tests that checked nothing.
+    """Counts by verdict, failed checks, fallbacks, and the marked tests that checked nothing.
 
-    Args:
-        entries: The checks of a report (`artefact.Entry`), as primitives.
-        idle: Marked tests that checked nothing.
-        notes: What the run lacks, in sentences.
+    ``notes`` are sentences about what is missing in the run.
     """
     lines = ["## pytest-repro", "", _counts(entries), *_keys(entries), ""]
     failing = [one for one in entries if not Verdict(one["verdict"]).passes]
@@ -91,7 +88,7 @@ def _row(group: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _escape(text: str) -> str:
-    # Ids and sentences come from tests: nothing in them may become Markdown, HTML or a new row.
+    # Ids and sentences come from tests: they must not become Markdown, HTML or a new row.
     shown = "".join(one if one.isprintable() else " " for one in text)
     return shown[:300].translate(_SPECIAL)
 
@@ -112,18 +109,18 @@ def _idle(idle: Sequence[str]) -> Iterator[str]:
 
 
 class Row(NamedTuple):
-    """One check in the closing lines; a tuple, for every passing check makes one.
+    """One check in the closing lines.
 
     Attributes:
-        check: Id of the check, or of the test where it checked nothing.
-        verdict: The verdict's word; ``""`` for a marked test that checked nothing.
+        check: Id of the check, or of a marked test that checked nothing.
+        verdict: The verdict; ``""`` for a marked test that checked nothing.
         distance: ``own``, ``variant``, ``release``, ``any`` or ``""``.
         key: Key of the reference, or ``""``.
-        apart: What sets a variant apart from our key, in words.
-        said: What has to be said of a check that passed, in sentences.
+        apart: How a variant differs from this machine's key, in words.
+        said: Sentences that a passed check needs.
         share: Used share of the tolerance; -1.0 means infinity.
         no_envelope: Why it was recorded without an envelope; ``""`` otherwise.
-        value: Digest of what is to be written; ``""`` where nothing is.
+        value: Digest of the value to write, or ``""``.
     """
 
     check: str
@@ -147,7 +144,7 @@ def exact_row(check: CheckId, reference: Reference) -> Row:
 
 
 def rows_from(place: str, idle: bool, outcomes: Iterable[Outcome]) -> list[Row]:
-    """A row a check; an idle test (marked, but checked nothing) gives one without a verdict."""
+    """A row for each check; a marked test that checked nothing gives one without a verdict."""
     rows = [_rows_row(outcome) for outcome in outcomes]
     if not rows and idle:
         return [Row(place, "")]
@@ -171,14 +168,14 @@ def _rows_row(outcome: Outcome) -> Row:
 
 
 NEAR_SHARE = 0.8
-"""A check that used more of its tolerance than this is named although it passed."""
+"""A passed check that used more of its tolerance than this is named."""
 
 _REPORT_LISTED = 10
 _EXAMPLES = 3
 
 
 def closing_lines(rows: Sequence[Row]) -> list[str]:
-    """The summary of a run; one line when every check is exact under its own key."""
+    """The summary of a run; one line if every check is exact under its own key."""
     judged = [row for row in rows if row.verdict]
     return [
         _report_counts(judged),

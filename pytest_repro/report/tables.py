@@ -1,4 +1,4 @@
-"""Tables, lists of facts and JSON as text; judges nothing and knows no command."""
+"""Tables, lists of facts and JSON as text."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def _aligned(line: Sequence[str], columns: Sequence[Column], widths: Sequence[in
 
 
 def one_line(cell: str) -> str:
-    """One line without control characters: an id or a value of a test must not forge a row."""
+    """One line without control characters, so an id or value cannot forge a row."""
     return printable(cell).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def fitted(table: Table, width: int) -> Table:
-    """The table no wider than ``width`` columns, as far as its other cells allow.
+    """The table no wider than ``width`` columns, as far as possible.
 
-    The widest columns of text give way, and lose the beginning of their cells: ids and keys differ
-    at their end.
+    The widest columns of text lose the beginning of their cells, because ids and keys differ at
+    their end.
     """
     cells = [tuple(one_line(cell) for cell in row) for row in table.rows]
     widths = [
@@ -87,7 +87,7 @@ def _shortened(cell: str, width: int) -> str:
 
 
 def number_text(value: float | None, digits: int = 3) -> str:
-    """A number for reading; ``-`` where there is none."""
+    """A number for reading; ``-`` for none."""
     return "-" if value is None else f"{value:.{digits}g}"
 
 
@@ -99,8 +99,8 @@ def count_text(count: int, noun: str) -> str:
 def json_text(command: str, **parts: object) -> str:
     """A JSON document: ``schema``, ``command`` and the parts; ends without a line break.
 
-    Ids and keys become their text, enums their value, dataclasses objects, and numbers that JSON
-    lacks the texts ``inf``, ``-inf`` and ``nan``.
+    Ids and keys become text, enums their value, dataclasses objects, and numbers that JSON does not
+    have the texts ``inf``, ``-inf`` and ``nan``.
     """
     document = {"schema": JSON_SCHEMA, "command": command, **parts}
     return json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False)

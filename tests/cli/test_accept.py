@@ -105,7 +105,7 @@ def test_accepted_values_are_exact_on_the_machine_that_computed_them(here, capsy
     assert accept(here) == 0
     shown = capsys.readouterr().out
     assert baselines(here) == before
-    for word in ("bitwise alike in 2 runs", "8 of 8 elements differ", "max ulp", "psnr", "mean "):
+    for word in ("bitwise equal in 2 runs", "8 of 8 elements differ", "max ulp", "psnr", "mean "):
         assert word in shown
     assert "2 checks would be accepted; --yes writes" in shown
     assert accept(here, "--yes") == 0
@@ -409,7 +409,7 @@ def _candidate(root, moved, *, stored=None):
 def test_accept_shows_the_envelope_that_it_stores(tmp_path):
     shown = "\n".join(candidate_lines(_candidate(tmp_path, 1e-5)))
     assert "envelope    rel_l2 1" in shown
-    assert "a fallback may differ by 4" in shown
+    assert "a fallback passes within 4" in shown
     assert "warning" not in shown
 
 

@@ -102,7 +102,7 @@ def test_a_kernel_that_does_not_repeat_itself_is_named(healthy, capsys, monkeypa
     monkeypatch.setattr(machine, "probe_of", lambda name, adapter: probe)
     code, shown = examine(healthy, capsys)
     assert code == Complaint.UNREPEATABLE
-    assert "do not repeat themselves: add.float16, add.float32\n" in shown
+    assert "are not deterministic: add.float16, add.float32\n" in shown
 
 
 def test_a_kernel_that_is_other_in_a_fresh_process_is_named(healthy, capsys, monkeypatch):
@@ -110,7 +110,7 @@ def test_a_kernel_that_is_other_in_a_fresh_process_is_named(healthy, capsys, mon
     monkeypatch.setattr(machine, "fresh_kernels", lambda place, framework: fresh)
     code, shown = examine(healthy, capsys)
     assert code == Complaint.UNREPEATABLE
-    assert "do not repeat themselves: multiply.float32\n" in shown
+    assert "are not deterministic: multiply.float32\n" in shown
 
 
 def test_a_kernel_that_changed_since_the_recording_is_named(healthy, capsys, monkeypatch):

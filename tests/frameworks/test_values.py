@@ -52,7 +52,7 @@ def test_one_changed_pixel_is_another_picture():
 
 def test_a_palette_is_not_lost_without_a_word():
     picture = pytest.importorskip("PIL.Image").fromarray(PIXELS).convert("P")
-    with pytest.raises(ValueRefused, match="places in a palette") as caught:
+    with pytest.raises(ValueRefused, match="indices into a palette") as caught:
         leaves([picture])
     assert 'picture.convert("RGB")' in str(caught.value)
 
@@ -204,7 +204,7 @@ def test_names_and_index_of_a_table_are_part_of_the_value():
 
 
 def test_columns_of_one_name_are_refused():
-    with pytest.raises(ValueRefused, match="two columns have one name"):
+    with pytest.raises(ValueRefused, match="two columns have the same name"):
         leaves(frame(["a", "a"], [ONE, ONE]))
 
 

@@ -43,7 +43,10 @@ REFUSED = {
     "only none": ("(None, None)", "there is no array in the value"),
     "bytes": ("b'abc'", "builtins.bytes"),
     "integers beyond 64 bits": ("[2**70, 1]", "no 64-bit dtype"),
-    "two NaN keys": ("{float('nan'): 1.0, -float('nan'): 2.0}", "at [nan]: two keys read alike"),
+    "two NaN keys": (
+        "{float('nan'): 1.0, -float('nan'): 2.0}",
+        "at [nan]: two keys have the same text",
+    ),
     "a key without a text": ("{object(): 1.0}", "a key of type builtins.object"),
     "an empty nest inside": ("{'a': np.zeros(2), 'b': [{}]}", "b[0]: an empty dict holds nothing"),
 }
