@@ -32,16 +32,16 @@ class EventKind(Word):
 
 @dataclass(frozen=True, slots=True)
 class RandomnessEvent:
-    """Randomness that no seed of the test decides, or a generator used wrongly.
+    """Unseeded randomness, or a generator used wrongly.
 
     Attributes:
         kind: Which randomness.
         what: One sentence.
-        file: The pipeline's file where a pipeline drew, else the file that drew (absolute); ``""``
-            when unknown.
-        line: Its line, from 1; 0 when unknown.
+        file: The pipeline's file if a pipeline drew, else the file that drew (absolute); ``""`` if
+            unknown.
+        line: Its line, from 1; 0 if unknown.
         code_line: That line, stripped.
-        drew_at: ``file:line`` of the draw where that is another place, else ``""``.
+        drew_at: ``file:line`` of the draw if that is another place, else ``""``.
         called_from: ``file:line`` of the caller outside installed packages, else ``""``.
         pipeline: Class of the pipeline that drew, else ``""``.
         seeded_by: The call that seeded this global state in the same test, with its place.
@@ -60,14 +60,14 @@ class RandomnessEvent:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A frame that drew, without the frame: nothing keeps its locals alive.
+    """The place of a frame that drew, without the frame, which would keep its locals alive.
 
     Attributes:
         package: Top-level name of the module that drew.
         drawing_file: Its file.
         file, line, drew_at, called_from, pipeline: As in `RandomnessEvent`.
-        importing: Whether an installed module was being imported and drew.
-        preparing: Whether the constructor of a network drew, or ``TestCase.setUp``.
+        importing: Whether an installed module drew while it was imported.
+        preparing: Whether the constructor of a network or ``TestCase.setUp`` drew.
     """
 
     package: str
@@ -103,7 +103,7 @@ _OWN = str(Path(__file__).parents[1]) + os.sep
 _STDLIB = str(Path(os.__file__).parent) + os.sep
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
-# They draw test data, retry delays and file names, never a result of the test.
+# They draw test data, retry delays and file names, but no result of the test.
 _BYSTANDERS = frozenset(
     {
         *("_pytest", "pluggy", "pytest", "pytest_randomly", "xdist", "execnet", "coverage"),
@@ -144,11 +144,10 @@ def calling_frame() -> FrameType:
 
 
 def find_place(frame: FrameType, beyond: str = "") -> Place:
-    """The place to blame for a draw made at ``frame``.
+    """The place of a draw made at ``frame``.
 
-    Args:
-        frame: Where to begin; frames of numpy and of this package are passed over.
-        beyond: A further top-level package to pass over, e.g. ``mindspore``.
+    Frames of numpy, this package and ``beyond`` (a top-level package, e.g. ``mindspore``) are
+    skipped.
     """
     drawing = next((at for at in _outwards(frame) if not _is_passed_over(at, beyond)), frame)
     pipeline, kind = _pipeline_frame(drawing)
@@ -168,12 +167,12 @@ def find_place(frame: FrameType, beyond: str = "") -> Place:
 
 
 def may_draw(place: Place, kind: EventKind) -> bool:
-    """Whether a draw from here cannot decide a result of the test, or is seeded all the same.
+    """Whether a draw from here is allowed: it decides no result of the test, or is seeded.
 
     The standard library and test tools draw for themselves. A network's constructor and
-    ``TestCase.setUp``, which is a fixture, may draw from global states: these are seeded before
-    each test. MindSpore's own code draws from numpy's state to initialise weights only. What an
-    installed module draws while it is imported belongs to the process, not to a test.
+    ``TestCase.setUp`` may draw from global states, which are seeded before each test. MindSpore
+    draws from numpy's state only to initialise weights. An installed module may draw while it is
+    imported.
     """
     if kind in GLOBALS and place.preparing:
         return True
@@ -225,15 +224,15 @@ def shown_file(file: str) -> str:
         return file
 
 
-@cache  # every guard asks it of every loaded module
+@cache  # called for every loaded module by every guard
 def is_user_file(file: str) -> bool:
-    """Whether a file belongs to no installed package, to the standard library or to us."""
+    """Whether a file is user code: not installed, standard library or this package."""
     is_ours = file.startswith((_OWN, "<")) or file.endswith((".pyx", ".pxd"))
     return not (is_ours or _is_installed(file) or _is_stdlib(file))
 
 
 def hide_internal_frames(error: BaseException) -> None:
-    """Leave in the traceback what pytest can show: code outside numpy and this package.
+    """Keep only frames outside numpy and this package in the traceback.
 
     The traceback ends at the innermost frame outside installed packages; the message names the
     line of a pipeline.
@@ -253,8 +252,8 @@ def hide_internal_frames(error: BaseException) -> None:
 def makes_legacy_state(frame: FrameType) -> bool:
     """Whether the running line makes a ``RandomState`` that may have a seed, or unpickles one.
 
-    numpy asks for entropy there before it seeds, and for ``jumped`` as well. The text of the line
-    tells; a ``RandomState`` without an argument is unseeded for certain.
+    numpy reads entropy there before it seeds, and for ``jumped``. The text of the line decides; a
+    ``RandomState`` without an argument is unseeded.
     """
     code = frame.f_code
     if code.co_filename.replace("\\", "/").endswith("numpy/random/_pickle.py"):
@@ -301,7 +300,7 @@ def _pipeline_frame(frame: FrameType) -> tuple[FrameType | None, str]:
 
 
 def is_constructing(frame: FrameType) -> bool:
-    """Whether a network is being constructed; one that computes, or a pipeline, ends the search."""
+    """Whether a network is being constructed, not called from a computing one or a pipeline."""
     for at in _outwards(frame):
         name = at.f_code.co_name
         if name not in ("__init__", "__call__", "construct", "forward"):
@@ -327,7 +326,7 @@ def _is_network(owner: type[Any]) -> bool:
 
 
 def _owner(frame: FrameType) -> type[Any]:
-    """The class of a method's first argument ``self``; ``object`` where there is none."""
+    """The class of a method's first argument ``self``; ``object`` without one."""
     code = frame.f_code
     if not code.co_argcount or code.co_varnames[0] != "self":
         return object
@@ -335,7 +334,7 @@ def _owner(frame: FrameType) -> type[Any]:
 
 
 def _user_frame(frame: FrameType) -> FrameType | None:
-    """The innermost frame of the user's code; a ``conftest.py`` only where there is no other."""
+    """The innermost frame of the user's code; a ``conftest.py`` only if there is no other."""
     users = [at for at in _outwards(frame) if _is_users(at)]
     own = (at for at in users if Path(at.f_code.co_filename).name != "conftest.py")
     return next(own, users[0] if users else None)

@@ -23,7 +23,7 @@ _get_random, _set_random, _seed_random = random.getstate, random.setstate, rando
 
 @dataclass(frozen=True, slots=True)
 class NumpyState:
-    """State of numpy's legacy generator; equal where the next numbers are equal.
+    """State of numpy's legacy generator; equal if the next numbers are equal.
 
     Attributes:
         bits: Its bit generator, which a test may exchange.
@@ -37,7 +37,7 @@ class NumpyState:
 
 
 def read_state(kind: EventKind) -> object:
-    """The whole state of one generator, with the normal number that it keeps for the next call."""
+    """The whole state of one generator, with the normal number stored for the next call."""
     if kind is EventKind.RANDOM_GLOBAL:
         return _get_random()
     state = _get_numpy(legacy=False)
@@ -45,7 +45,7 @@ def read_state(kind: EventKind) -> object:
 
 
 def write_state(kind: EventKind, state: Any) -> None:
-    """Give a generator a state that was read."""
+    """Restore a state of `read_state`."""
     if kind is EventKind.RANDOM_GLOBAL:
         _set_random(state)
         return

@@ -1,4 +1,4 @@
-"""No randomness but the test's own: isolated global generators, and the guard against the rest.
+"""Isolates global generators, and guards against unseeded randomness.
 
 The guard sees calls from Python in the thread that entered it. It does not see draws inside
 MindSpore's GRAPH mode, and knows MindSpore and mindone only where they are imported before it is
@@ -38,7 +38,7 @@ _BEYOND = {
 
 
 class RandomnessWarning(UserWarning):
-    """Randomness that no seed of the test decides, where the test lets it pass."""
+    """Unseeded randomness in a test with mode ``warn``."""
 
 
 class GlobalState(Protocol):
@@ -55,13 +55,10 @@ class GlobalState(Protocol):
 
 
 class Isolation:
-    """Seeds ``random``, numpy's legacy state and frameworks; gives every state back at the end.
+    """Seeds ``random``, numpy's legacy state and frameworks; restores every state at the end.
 
-    Also after an exception, and each one even where giving back another fails.
-
-    Args:
-        seed: At least 0; numpy's legacy state gets its remainder by 2**32.
-        frameworks: Further states.
+    Also after an exception, and each one even if restoring another fails. numpy's legacy state
+    gets ``seed`` modulo 2**32.
     """
 
     def __init__(self, seed: int, *frameworks: GlobalState) -> None:
@@ -72,11 +69,11 @@ class Isolation:
         self._held: dict[EventKind, object] = {}
 
     def hold(self) -> None:
-        """Remember the states of numpy and ``random`` for `release`; others may move them now."""
+        """Remember the states of numpy and ``random`` for `release`."""
         self._held = _read_all()
 
     def release(self) -> None:
-        """Give them the states that they had at `hold`."""
+        """Restore the states of `hold`."""
         _write_all(self._held)
 
     def __enter__(self) -> None:
@@ -161,7 +158,7 @@ class RandomnessGuard:
             raise error_of(self.events[0])
 
     def drawing(self, kind: EventKind, what: str) -> None:
-        """Judge a draw that is about to happen; raises `RandomnessError` in mode ``error``."""
+        """Judge a draw before it happens; raises `RandomnessError` in mode ``error``."""
         __tracebackhide__ = True
         if self.mode is RngMode.OFF or (not self.watches_globals and kind in GLOBALS):
             return
@@ -170,14 +167,14 @@ class RandomnessGuard:
             self._report(place.event(kind, what, self._seeded.get(kind, "")))
 
     def handed(self, generator: object, count: int | None) -> None:
-        """Judge what mindone got to draw with."""
+        """Judge the generator that mindone got."""
         __tracebackhide__ = True
         what = wrongly_handed(generator, count)
         if what and self.mode is not RngMode.OFF:
             self._report(find_place(calling_frame()).event(EventKind.MISUSE, what))
 
     def moved(self, kind: EventKind) -> None:
-        """A state moved in a way that is accounted for."""
+        """Note that a state moved in a known way."""
         if kind in self._states:
             self._states[kind] = read_state(kind)
 
@@ -186,11 +183,11 @@ class RandomnessGuard:
         self._seeded[kind] = call
 
     def reseeded(self, generator: object) -> None:
-        """A generator that got a seed in this test owes nothing to earlier ones."""
+        """Note a generator that was seeded in this test."""
         self._kept = [one for one in self._kept if one.generator is not generator]
 
     def settle(self) -> None:
-        """Account for everything that moved so far."""
+        """Note everything that moved so far."""
         self._states = {kind: read_state(kind) for kind in self._states}
         self._kept = list(kept_generators())
 
@@ -226,13 +223,13 @@ def guard_randomness(
     *,
     globals_may_draw: bool = False,
 ) -> RandomnessGuard:
-    """A context manager that catches randomness which no seed of the test decides.
+    """A context manager that catches unseeded randomness.
 
-    Caught: generators made without a seed, generators of a module that carry their state from test
+    Caught: generators made without a seed, generators of a module that keep their state from test
     to test, draws from numpy's legacy global state, from ``random``'s functions and from
-    MindSpore's and PyTorch's global generators, and what mindone's ``randn_tensor`` takes silently
-    (RandomState, an int, too few generators). Draws by the standard library, by test tools and in
-    the constructor of a network pass.
+    MindSpore's and PyTorch's global generators, and wrong generators that mindone's
+    ``randn_tensor`` accepts (RandomState, an int, too few generators). Draws by the standard
+    library, by test tools and in the constructor of a network pass.
 
     Args:
         mode: ``error`` raises `RandomnessError` at the draw (and again at the end if the test
@@ -253,7 +250,7 @@ class _Watching(threading.local):
 
 
 class _Switch:
-    """Puts the replacements in place for the first guard, and passes each draw to its guard."""
+    """Installs the replacements for the first guard, and passes each draw to its guard."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -309,4 +306,4 @@ class _Switch:
 
 _SWITCH = _Switch()
 announce_draw = _SWITCH.drawing
-"""Tells the guard of the calling thread of a draw from a global state; raises to stop it."""
+"""Reports a draw from a global state to the guard of the calling thread, which may raise."""

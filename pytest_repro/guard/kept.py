@@ -1,4 +1,4 @@
-"""Generators that modules of the user keep: their state goes on from one test to the next."""
+"""Generators that user modules keep: their state continues from one test to the next."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class KeptGenerator:
         return RandomnessEvent(
             EventKind.UNSEEDED,
             f"{self.module}.{self.name} drew: this {kind.__module__}.{kind.__name__} is made when "
-            "the module is imported, so its numbers depend on what drew before the test",
+            "the module is imported, so its numbers depend on earlier draws",
             self.file,
             line,
             linecache.getline(self.file, line).strip(),
@@ -48,7 +48,7 @@ class KeptGenerator:
 def kept_generators() -> Iterator[KeptGenerator]:
     """The generators among the names of loaded modules outside installed packages.
 
-    Left out: ``RandomState``, which a test can seed again without a trace.
+    Without ``RandomState``, because a test can seed it again unnoticed.
     """
     loaded: list[tuple[str, object]] = list(sys.modules.items())
     for module, space in loaded:
@@ -67,7 +67,7 @@ def _state_of(generator: Any) -> object:
 
 
 def _line_of(file: str, name: str) -> int:
-    """The line that assigns ``name``; 0 where it is not found."""
+    """The line that assigns ``name``; 0 if it is not found."""
     pattern = re.compile(rf"(\w+\s*,\s*)*{re.escape(name)}\b.*=")
     lines = linecache.getlines(file) or Path(file).read_text("utf-8", "replace").splitlines()
     return next((at for at, line in enumerate(lines, 1) if pattern.match(line)), 0)

@@ -1,4 +1,4 @@
-"""A generator that a pipeline was given wrongly, and what mindone's own errors about it mean."""
+"""Wrong generators passed to a pipeline, and the meaning of mindone's errors about them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_repro.errors import RandomnessError
 
 
 def wrongly_handed(generator: object, count: int | None) -> str:
-    """What is wrong with a generator that was handed to mindone; ``""`` when nothing is."""
+    """What is wrong with a generator passed to mindone; ``""`` if nothing is."""
     if isinstance(generator, list):
         wrong = next((one for one in generator if not isinstance(one, np.random.Generator)), None)
         if wrong is not None:
@@ -25,18 +25,18 @@ def wrongly_handed(generator: object, count: int | None) -> str:
 
 def _not_a_generator(value: object) -> str:
     kind = type(value).__name__
-    if kind == "Generator":  # of MindSpore, say
+    if kind == "Generator":  # e.g. of MindSpore
         kind = f"{type(value).__module__.partition('.')[0]}.{kind}"
     article = "an" if kind[0] in "aeiouAEIOU" else "a"
-    return f"{article} {kind} was handed to a pipeline as generator: its draws cannot be compared"
+    return f"{article} {kind} was passed to a pipeline as generator: its draws cannot be compared"
 
 
 def _miscounted(generators: int, images: int) -> str:
     were = "1 generator was" if generators == 1 else f"{generators} generators were"
-    return f"{were} handed to a batch of {images} images: {_ONE_EACH}"
+    return f"{were} passed for a batch of {images} images: {_ONE_EACH}"
 
 
-_ONE_EACH = "each image needs one of its own, so that it can be made again alone"
+_ONE_EACH = "each image needs its own generator, so that it can be made alone"
 
 
 def _shared(own: int, images: int) -> str:
@@ -51,7 +51,7 @@ _MINDONE_COUNT = re.compile(
 
 
 def explain_misuse(error: BaseException) -> RandomnessError | None:
-    """What a pipeline's own error about its generators means, or ``None`` when it is another one.
+    """The meaning of a pipeline's own error about its generators, or ``None`` for other errors.
 
     mindone's pipelines refuse a list of another length than the batch with a ValueError, and an int
     with an AttributeError.
@@ -65,7 +65,7 @@ def explain_misuse(error: BaseException) -> RandomnessError | None:
     kind = _NOT_A_GENERATOR.search(str(error))
     if isinstance(error, AttributeError) and kind is not None:
         return RandomnessError(
-            f"a pipeline got generator={kind[1]}(...): it is no numpy.random.Generator",
+            f"a pipeline got generator={kind[1]}(...), which is not a numpy.random.Generator",
             facts=(f"pipeline  {error}",),
             next_step="pass repro_generator",
         )

@@ -1,7 +1,7 @@
 """What a guard replaces while it is active.
 
-numpy's unseeded generators are caught at the one place where all of them ask for entropy, so no
-class is replaced: ``isinstance``, pickles and names imported before the guard stay as they are.
+numpy's unseeded generators are caught where all of them read entropy, so no class is replaced:
+``isinstance``, pickles and names imported before the guard do not change.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pytest_repro.guard.events import EventKind, calling_frame, makes_legacy_sta
 
 
 class Observer(Protocol):
-    """Hears of every draw; raises to stop it."""
+    """Is told of every draw; raises to stop it."""
 
     def drawing(self, kind: EventKind, what: str) -> None:
-        """A draw is about to happen in the calling thread."""
+        """Called before a draw in the calling thread."""
 
     def moved(self, kind: EventKind) -> None:
         """A draw or a seeding that was seen has moved a global state."""
@@ -35,7 +35,7 @@ class Observer(Protocol):
         """A global state is about to be seeded by ``call``."""
 
     def reseeded(self, generator: object) -> None:
-        """A generator got a seed of its own."""
+        """A generator got a seed."""
 
     def handed(self, generator: object, count: int | None) -> None:
         """Mindone's drawing function got ``generator`` (a list for a batch of ``count``)."""
@@ -52,17 +52,14 @@ class Patch:
 
 
 ABSENT = object()
-"""The original of a replacement of something that its owner inherits."""
+"""The original of a replacement if its owner inherits the attribute."""
 
 
 class Patches:
-    """Replacements that are put in place and taken away together, any number of times.
+    """Replacements that are installed and removed together, any number of times.
 
-    Modules that import a replaced function by name are reached, too.
-
-    Args:
-        patches: Replacements of functions that modules may hold by name.
-        find_more: Finds further replacements each time; for what is loaded or exchanged later.
+    Modules that import a replaced function by name are reached, too. ``find_more`` finds further
+    replacements each time, for modules that are loaded or exchanged later.
     """
 
     def __init__(
@@ -78,14 +75,14 @@ class Patches:
         for patch in (*self._patches, *self._find_more()):
             before = vars(patch.owner).get(patch.name, ABSENT)
             if before is patch.replacement:
-                # A monkeypatch made under a guard and undone after it put ours back.
+                # A monkeypatch made under a guard and undone later restored the replacement.
                 before = patch.original
             self._undo.append((patch, before))
             setattr(patch.owner, patch.name, patch.replacement)
         self._by_name.install()
 
     def remove(self) -> None:
-        """Put everything back; what a test has put in place of a replacement stays."""
+        """Restore everything, except what a test replaced itself."""
         self._by_name.remove()
         while self._undo:
             patch, before = self._undo.pop()
@@ -131,7 +128,7 @@ def _watched(
 def _seeding(
     observer: Observer, kind: EventKind, shown: str, original: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """To seed or to set the state is no draw, but moves it."""
+    """Seeding or setting a state is not a draw, but moves it."""
 
     @functools.wraps(original)
     def seed(*args: Any, **kwargs: Any) -> Any:
@@ -181,7 +178,7 @@ def _random_patches(observer: Observer) -> Iterator[Patch]:
 
 
 def _entropy_patches(observer: Observer) -> Iterator[Patch]:
-    """Where generators of numpy and ``random.Random()`` ask for entropy instead of a seed."""
+    """The places where numpy's generators and ``random.Random()`` read entropy without a seed."""
     entropy = numpy_entropy.randbits  # type: ignore[attr-defined]
     seed = random.Random.seed
 
@@ -215,7 +212,7 @@ def _mindspore_patches(observer: Observer) -> Iterator[Patch]:
 
 
 def _determinism_patches() -> Iterator[Patch]:
-    """``mindspore.set_deterministic``, which raises when it is called a second time."""
+    """``mindspore.set_deterministic``, which raises if it is called a second time."""
     module = sys.modules.get("mindspore")
     original = getattr(module, "set_deterministic", None)
     if module is None or original is None:
@@ -315,7 +312,7 @@ DRAWING_PRIMITIVES = (
     "UniformReal",
     "Uniform",
 )
-"""Primitives that draw, of MindSpore 2.7.0 to 2.10.0; one that a release lacks is skipped.
+"""Primitives that draw, of MindSpore 2.7.0 to 2.10.0; missing ones are skipped.
 
 The functions of ``mindspore.ops``, ``mint``, ``nn`` and ``numpy`` end in one of them, also when
 they were imported by name; ``ms.get_rng_state()`` does not move for most of them.
@@ -323,9 +320,9 @@ they were imported by name; ``ms.get_rng_state()`` does not move for most of the
 
 
 class _ByName:
-    """Puts replacements in place in every module that holds an original by name.
+    """Installs replacements in every module that holds an original by name.
 
-    A module is looked through once: thousands are loaded, and few are new to a test.
+    Each module is searched once, because thousands are loaded.
     """
 
     def __init__(self, pairs: Iterable[tuple[object, object]]) -> None:
@@ -335,14 +332,14 @@ class _ByName:
         self._held: list[tuple[ref[ModuleType], str, object, object]] = []
 
     def install(self) -> None:
-        """Replace what is held; a name that means something else by now is left alone."""
+        """Replace the originals; a name that has another value by now does not change."""
         self._look()
         for space, name, original, replacement in self._names():
             if space.get(name) is original:
                 space[name] = replacement
 
     def remove(self) -> None:
-        """Put every original back."""
+        """Restore every original."""
         self._look()
         for space, name, original, replacement in self._names():
             if space.get(name) is replacement:

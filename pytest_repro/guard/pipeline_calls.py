@@ -1,8 +1,8 @@
-"""Tells a book of noise which call of which pipeline is drawing; imports no mindone.
+"""Tells a book of noise which call of which pipeline draws; does not import mindone.
 
-A pipeline is found when it draws for the first time: the outermost frame on the stack that is the
-``__call__`` of a class with a base named ``DiffusionPipeline``. Its class then gets a counting
-``__call__``, so that later calls are told apart without keeping a frame alive.
+A pipeline is found at its first draw: the outermost frame on the stack that is the ``__call__`` of
+a class with a base named ``DiffusionPipeline``. Its class then gets a counting ``__call__``, which
+distinguishes later calls without keeping a frame alive.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PIPELINE = "DiffusionPipeline"
 
 @contextmanager
 def watch_pipeline_calls(book: NoiseBook) -> Iterator[None]:
-    """Let ``book`` notice a generator that serves two pipeline calls; leaves nothing behind."""
+    """Let ``book`` notice a generator that two pipeline calls use; restores everything."""
     calls = _PipelineCalls()
     before, book.pipeline_call = book.pipeline_call, calls
     try:
@@ -68,7 +68,7 @@ class _PipelineCalls:
         return call
 
     def unpatch(self) -> None:
-        """Give every class its own ``__call__`` back."""
+        """Restore the ``__call__`` of every class."""
         for owner, original in self._patched.items():
             setattr(owner, "__call__", original)  # noqa: B010  a class attribute, typed as a method
         self._patched.clear()
@@ -95,7 +95,7 @@ class _PipelineCalls:
         @functools.wraps(original)
         def counting(*args: Any, **kwargs: Any) -> Any:
             if self._outermost(sys._getframe(1)) is not None:  # noqa: SLF001
-                return original(*args, **kwargs)  # a pipeline inside a pipeline is part of it
+                return original(*args, **kwargs)  # a pipeline called by a pipeline is part of it
             self._local.number = next(self._numbers)
             try:
                 return original(*args, **kwargs)
@@ -108,8 +108,8 @@ class _PipelineCalls:
 def _pipeline_of(frame: FrameType) -> _Found | None:
     """The pipeline class whose ``__call__`` runs in ``frame``.
 
-    Found through the module's classes, not through the frame's locals: reading those would keep
-    every tensor among them alive until the call ends.
+    Found through the module's classes: reading the frame's locals would keep every tensor in them
+    alive until the call ends.
     """
     for value in list(frame.f_globals.values()):
         if not isinstance(value, type) or "__call__" not in vars(value):

@@ -1,4 +1,4 @@
-"""Whether image ``i`` of a batch was made from the noise of the image that was made alone."""
+"""Whether image ``i`` of a batch uses the same noise as the image made alone."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pytest_repro.model.ids import Draw
 
 @dataclass(frozen=True, slots=True)
 class BatchNoise:
-    """The first image of a batch whose noise is not that of the image made alone.
+    """The first image of a batch whose noise differs from the image made alone.
 
     Attributes:
-        image: Its number, from 0; ``None`` where the draws cannot be shared out among the images.
+        image: Its number, from 0; ``None`` if the draws cannot be assigned to images.
         draw: Which of its draws, from 0.
         sentence: What happened, in words.
     """
@@ -33,12 +33,12 @@ def compare_batch_noise(
 
     A pipeline that gets a list of generators draws for image 0, image 1, ... and then again for
     image 0; one that makes image after image takes all draws of image 0 first. Either order is
-    accepted. Draws before those of the batch are passed over: the last ones count.
+    accepted. Draws before those of the batch are skipped: the last ones count.
 
     Args:
-        drawn: What the test drew until it handed the batch in.
-        alone: What each image made alone drew, in the order of the images.
-        generators: What the generators of ``drawn`` say of themselves, e.g. ``PCG64(0)``.
+        drawn: The draws of the test before it passed the batch.
+        alone: The draws of each image made alone, in the order of the images.
+        generators: The descriptions of the generators of ``drawn``, e.g. ``PCG64(0)``.
         seeds: Seeds of the images made alone.
     """
     count, each = len(alone), len(alone[0])
@@ -49,7 +49,7 @@ def compare_batch_noise(
         )
     if not each:
         return BatchNoise(
-            0, 0, "image 0 alone drew nothing: make it with the generator that is handed to `alone`"
+            0, 0, "image 0 alone drew nothing: make it with the generator that `alone` gets"
         )
     if len(drawn) < count * each:
         return BatchNoise(None, 0, _too_few(drawn, count, each))

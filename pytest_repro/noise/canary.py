@@ -22,13 +22,10 @@ _COUNT = 1_024
 def noise_canary() -> tuple[Fact, ...]:
     """Digests of five fixed draws from ``PCG64(0)``, sorted by name.
 
-    Each draw has a generator of its own, so that the one that changed is the one that is named:
-    ``canary.raw`` (words of the bit generator; numpy keeps them for good), ``canary.uniform``,
-    ``canary.integers``, ``canary.normal`` (float64, far enough to reach libm) and
-    ``canary.normal.float32`` (the same, cast as pipelines cast it).
-
-    Returns:
-        Facts that change bits; the value is the first 16 hex digits of the draw's digest.
+    Each draw has its own generator, so only a changed draw is named: ``canary.raw`` (words of the
+    bit generator, which numpy never changes), ``canary.uniform``, ``canary.integers``,
+    ``canary.normal`` (float64, enough to reach libm) and ``canary.normal.float32`` (the same, cast
+    as pipelines cast it). The value is the first 16 hex digits of the draw's digest.
     """
     normal = _generator().standard_normal(_NORMAL_COUNT)
     draws = (

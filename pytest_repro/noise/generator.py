@@ -55,7 +55,7 @@ class HasState(Protocol):
 
 @dataclass(slots=True)
 class _Entry:
-    """What a book knows of one generator; no reference back to it, so nothing is kept alive."""
+    """What a book knows about one generator; it keeps no reference to it."""
 
     description: str
     bits: HasState
@@ -90,15 +90,15 @@ class NoiseBook:
         self._hasher = LedgerHasher()
 
     def generator(self, seed: int) -> LedgerGenerator:
-        """A fresh generator on ``PCG64(seed)``: numpy's stream bit for bit, under a new number."""
+        """A new generator on ``PCG64(seed)``: numpy's stream bit for bit, with a new number."""
         return LedgerGenerator(np.random.PCG64(seed), self, f"PCG64({seed})")
 
     def adopt(self, bits: np.random.BitGenerator) -> LedgerGenerator:
-        """A generator on any bit generator, under a new number."""
+        """A generator on any bit generator, with a new number."""
         return LedgerGenerator(bits, self)
 
     def ledger(self) -> Ledger:
-        """Everything drawn so far; costs no more after many draws than after few, but the copy."""
+        """All draws so far."""
         with self.lock:
             for number in range(len(self._entries)):
                 self.note_move(number)
@@ -106,10 +106,10 @@ class NoiseBook:
             return Ledger(texts, tuple(self._draws), self._hasher.digest(texts))
 
     def arrays(self) -> tuple[NDArray[Any] | None, ...]:
-        """What was drawn, undisturbed, one a draw of the ledger; ``None`` where it is no array.
+        """The unperturbed numbers of each draw; ``None`` for a draw that is not an array.
 
         Raises:
-            UsageError: The book was not asked to keep them.
+            UsageError: The book does not keep them.
         """
         if self._arrays is None:
             raise UsageError("this book kept no arrays; make it with store=True")
@@ -118,7 +118,7 @@ class NoiseBook:
 
     @property
     def input_rel_l2(self) -> float:
-        """Mean relative L2 size of the disturbance over all disturbed draws; 0.0 if none."""
+        """Mean relative L2 size of the perturbation over all perturbed draws; 0.0 if none."""
         return self._feed.input_rel_l2
 
     def register(self, bits: HasState, description: str) -> int:
@@ -132,14 +132,14 @@ class NoiseBook:
             return number
 
     def description(self, number: int) -> str:
-        """What generator ``number`` says of itself, e.g. ``PCG64(0)``."""
+        """The description of generator ``number``, e.g. ``PCG64(0)``."""
         return self._entries[number].description
 
     def before_draw(self, number: int) -> None:
-        """Look at a generator before it draws.
+        """Check a generator before it draws.
 
         Raises:
-            RandomnessError: It has already served another pipeline call.
+            RandomnessError: Another pipeline call already used it.
         """
         __tracebackhide__ = True
         self.note_move(number)
@@ -152,20 +152,16 @@ class NoiseBook:
         entry.call = call
 
     def take(self, number: int, method: str, arguments: str, value: object, drawn: Drawn) -> object:
-        """Write one draw down and return what the caller gets.
+        """Record one draw and return what the caller gets.
 
-        Args:
-            number: The generator.
-            method: Its method.
-            arguments: Canonical text of the arguments.
-            value: What numpy returned.
-            drawn: The thing that carries the drawn values (``value``, or what was shuffled).
+        ``value`` is numpy's result; ``drawn`` holds the drawn values (the result, or what was
+        shuffled).
         """
         given = self.record(number, method, arguments, drawn)
         return value if given is None else give_back(value, drawn, given)
 
     def record(self, number: int, method: str, arguments: str, drawn: Drawn) -> NDArray[Any] | None:
-        """Write one draw down and return the numbers to give instead; ``None`` for those drawn."""
+        """Record one draw and return the numbers to use instead; ``None`` for those drawn."""
         entry = self._entries[number]
         entry.state = _frozen(entry.bits.state)
         draw = Draw(number, method, drawn.shape, drawn.dtype, arguments, drawn.digest)
@@ -175,7 +171,7 @@ class NoiseBook:
         return None if fed.array is drawn.array else fed.array
 
     def note_move(self, number: int) -> None:
-        """Write down that a generator moved without a draw, if it did."""
+        """Record that a generator moved without a draw, if it did."""
         entry = self._entries[number]
         state = _frozen(entry.bits.state)
         if state == entry.state:
@@ -191,16 +187,11 @@ class NoiseBook:
 
 
 class LedgerGenerator(np.random.Generator):
-    """A `numpy.random.Generator` whose every draw is written into a `NoiseBook`.
+    """A `numpy.random.Generator` that records every draw in a `NoiseBook`.
 
-    The stream is numpy's, bit for bit. Copies and spawned children keep their ledger in the same
-    book under new numbers; one that comes out of a pickle keeps a book of its own, because the
-    first one may live in another process.
-
-    Args:
-        bit_generator: Where the bits come from.
-        book: Where the draws go; a new one when none is given.
-        description: What it says of itself; made from ``bit_generator`` when empty.
+    The stream is numpy's, bit for bit. Copies and spawned children record in the same book with
+    new numbers; an unpickled generator has its own book, because it may be in another process.
+    Without ``description``, the bit generator is described.
     """
 
     def __init__(
@@ -219,14 +210,14 @@ class LedgerGenerator(np.random.Generator):
         return [LedgerGenerator(bits, self.book) for bits in _spawned(self, n_children)]
 
     def __copy__(self) -> LedgerGenerator:
-        # As numpy does it: the copy goes its own way, so the bits are copied too.
+        # As in numpy: the copy is independent, so the bits are copied, too.
         return self._copied(copy.deepcopy(self.bit_generator))
 
     def __deepcopy__(self, memo: dict[int, object]) -> LedgerGenerator:
         return self._copied(copy.deepcopy(self.bit_generator, memo))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # All that travels is the bit generator: a book belongs to one test in one process.
+        # Only the bit generator is pickled: a book belongs to one test in one process.
         return _unpickled, (self.bit_generator, self.book.description(self.number))
 
     def _copied(self, bits: np.random.BitGenerator) -> LedgerGenerator:
@@ -293,7 +284,7 @@ def _no_call() -> PipelineCall | None:
 
 def _reused(number: int, entry: _Entry, call: PipelineCall) -> RandomnessError:
     return RandomnessError(
-        f"one generator was handed to two pipeline calls: {entry.description}, number {number}",
+        f"one generator was used for two pipeline calls: {entry.description}, number {number}",
         facts=(
             f"first   {entry.call}",
             f"again   {call}",
@@ -304,7 +295,7 @@ def _reused(number: int, entry: _Entry, call: PipelineCall) -> RandomnessError:
     )
 
 
-# Told by what was drawn: its shape, its dtype, the array itself.
+# Known from the drawn values: shape, dtype and the array itself.
 _TOLD_OTHERWISE = frozenset({"size", "dtype", "out"})
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _LONGEST_TEXT = 64
@@ -315,10 +306,10 @@ class Drawn:
     """The values of one draw.
 
     Attributes:
-        holder: The array or scalar that carries them: what was returned, or what was shuffled.
-        shape, dtype, digest: As the ledger keeps them.
-        array: The numbers, C-contiguous, little-endian, read-only; ``None`` when they are none
-            (a list, text, objects), whose digest is that of their canonical text.
+        holder: The array or scalar with the values: the result, or what was shuffled.
+        shape, dtype, digest: As in the draw log.
+        array: The numbers, C-contiguous, little-endian, read-only; ``None`` for other values (a
+            list, text, objects), whose digest is that of their canonical text.
     """
 
     holder: object
@@ -331,7 +322,7 @@ class Drawn:
 def drawn_from(
     method: str, args: Sequence[object], kwargs: Mapping[str, object], value: object
 ) -> Drawn:
-    """What a call of ``method`` drew: ``value``, or for ``shuffle`` its argument in new order."""
+    """The draw of a call of ``method``: its result, or for ``shuffle`` its argument."""
     holder = value
     if method == "shuffle":
         holder = args[0] if args else kwargs["x"]
@@ -343,7 +334,7 @@ def drawn_from(
 
 
 def give_back(value: object, drawn: Drawn, array: NDArray[Any]) -> object:
-    """What the caller gets when other numbers than the drawn ones are to be given.
+    """What the caller gets when ``array`` replaces the drawn numbers.
 
     In-place results (``out=``, ``shuffle``) are overwritten; scalars keep their type.
     """
@@ -358,8 +349,8 @@ def give_back(value: object, drawn: Drawn, array: NDArray[Any]) -> object:
 def arguments_text(method: str, args: Sequence[object], kwargs: Mapping[str, object]) -> str:
     """Canonical text of a call's arguments, without shape and dtype and without defaults.
 
-    ``loc=1.0, scale=2.0``; arrays by dtype, shape and the head of their digest; ``""`` when
-    everything is at its default.
+    E.g. ``loc=1.0, scale=2.0``; arrays by dtype, shape and the start of their digest; ``""`` if all
+    have their default.
     """
     if not args and not kwargs:
         return ""
@@ -377,7 +368,7 @@ def arguments_text(method: str, args: Sequence[object], kwargs: Mapping[str, obj
 
 @dataclass(frozen=True, slots=True)
 class _Parameter:
-    """A parameter of a method; ``default`` as canonical text, ``None`` when it has none."""
+    """A parameter of a method; ``default`` as canonical text, ``None`` without a default."""
 
     name: str
     default: str | None
@@ -436,14 +427,14 @@ def _head(text: str) -> str:
 
 
 def _as_array(holder: object) -> Any:
-    """Bytes and Python's numbers as arrays; of the rest `make_record` refuses what is none."""
+    """Bytes and Python's numbers as arrays; `make_record` refuses other values."""
     if isinstance(holder, (bytes, memoryview, bytearray)):
         return np.frombuffer(holder, dtype=np.uint8)
     return np.asarray(holder) if isinstance(holder, (bool, int, float)) else holder
 
 
 def _sized(holder: object) -> Any:
-    """Something that has the holder's shape, whatever its elements are."""
+    """A value with the holder's shape, with any elements."""
     if isinstance(holder, np.ndarray):
         return holder
     if isinstance(holder, str) or not isinstance(holder, Sequence):

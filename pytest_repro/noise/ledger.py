@@ -1,4 +1,4 @@
-"""The ledger of draws: the first place at which two of them part, in words."""
+"""The draw log, its digest, and the first difference between two of them, in words."""
 
 from __future__ import annotations
 
@@ -26,17 +26,11 @@ _DESCRIPTION = re.compile(r"(?P<kind>[\w.]+)\((?P<seed>[^()]*)\)\Z")
 def compare_ledgers(
     baseline: Ledger, observed: Ledger, facts: Sequence[FactDifference] | None = None
 ) -> LedgerDifference | None:
-    """The first place at which two ledgers part, or ``None`` when they are equal.
+    """The first difference between two draw logs, or ``None`` if they are equal.
 
-    A draw that is extra, absent or in another place is told from a changed one by whether the
-    calls after it agree again. What the generators say of themselves (seed, kind) comes first where
-    it explains the first differing draw.
-
-    Args:
-        baseline: The stored ledger.
-        observed: This run's.
-        facts: Differences between the environments that may explain different bits, most telling
-            first; numpy's version (``numpy``, ``numpy.version``) is preferred.
+    A draw is extra, absent or moved, and not changed, if the calls after it agree again. Seed or
+    kind of a generator comes first if it explains the first differing draw. ``facts`` that may
+    explain different bits are named, numpy's version first.
     """
     if (baseline.generators, baseline.draws) == (observed.generators, observed.draws):
         return None
@@ -51,19 +45,19 @@ def compare_ledgers(
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """Two ledgers that differ."""
+    """Two draw logs that differ."""
 
     baseline: Ledger
     observed: Ledger
 
     def parts_at(self) -> int:
-        """Index of the first draw that differs in anything; the end when none does."""
+        """Index of the first draw that differs; the end if none does."""
         pairs = zip(self.baseline.draws, self.observed.draws, strict=False)
         same = len(self.baseline.draws), len(self.observed.draws)
         return next((at for at, (one, two) in enumerate(pairs) if one != two), min(same))
 
     def generators_at(self) -> int | None:
-        """Index of the first draw by a generator that says something else of itself."""
+        """Index of the first draw by a generator with another description."""
         ours, theirs = self.baseline.generators, self.observed.generators
         if ours == theirs:
             return None
@@ -120,11 +114,11 @@ def _calls(draws: Sequence[Draw]) -> list[_Call]:
 
 
 def _moved(ours: Sequence[Draw], theirs: Sequence[Draw], at: int) -> tuple[str, str] | None:
-    """Extra, absent or swapped at ``at``, or ``None`` when the draw itself changed."""
+    """Extra, absent or swapped at ``at``, or ``None`` if the draw itself changed."""
     one, two = _calls(ours), _calls(theirs)
     count = len(two) - len(one)
     if at < min(len(one), len(two)) and one[at] == two[at]:
-        # A call that is there in both has different bits; a draw before it would have shown itself.
+        # The same call with different bits: no draw before it is extra or absent.
         count = 0
     if count > 0 and two[at + count :] == one[at:]:
         return "extra", _count_sentence(count, "more", at, theirs[at])
@@ -139,7 +133,7 @@ def _moved(ours: Sequence[Draw], theirs: Sequence[Draw], at: int) -> tuple[str, 
 def _shifted(
     count: int, ours: Sequence[Draw], theirs: Sequence[Draw], at: int
 ) -> tuple[str, str] | None:
-    """One draw more or fewer here, when the next calls agree again and others differ later."""
+    """One draw more or fewer here, if the next calls agree and others differ later."""
     one, two = _calls(ours), _calls(theirs)
     if count > 0 and two[at + 1 : at + 3] == one[at : at + 2]:
         return "extra", _count_sentence(1, "more", at, theirs[at])
@@ -149,7 +143,7 @@ def _shifted(
 
 
 def _partner(ours: Sequence[Draw], theirs: Sequence[Draw], at: int) -> int | None:
-    """The later draw that took this one's place and gave its own, everything else agreeing."""
+    """The later draw that swapped places with this one, if everything else agrees."""
     if len(ours) != len(theirs):
         return None
     one, two = _calls(ours), _calls(theirs)
@@ -159,7 +153,7 @@ def _partner(ours: Sequence[Draw], theirs: Sequence[Draw], at: int) -> int | Non
 
 
 def _exchanged(one: Sequence[object], two: Sequence[object], at: int) -> int | None:
-    """Index of the item that changed places with the one at ``at``, all others being equal."""
+    """Index of the item that swapped places with the one at ``at``, if all others are equal."""
     for other in range(at + 1, len(one)):
         swapped = one[at] == two[other] and one[other] == two[at]
         between = one[at + 1 : other] == two[at + 1 : other]
@@ -230,21 +224,20 @@ def _get(items: Sequence[_Item], position: int) -> _Item | None:
 
 
 class LedgerHasher:
-    """SHA-256 over the canonical text of a ledger, draw by draw.
+    """SHA-256 over the canonical text of a draw log, draw by draw.
 
-    What is hashed (through `digest_text`): a line ``generator <text>`` a generator, then a line
-    with the SHA-256 of all draws, each the line of its fields joined by tabs. Taking the digest
-    costs the same after the first draw and after the ten thousandth.
+    Hashed by `digest_text`: a line ``generator <text>`` for each generator, then a line with the
+    SHA-256 of all draws, each a line of its fields joined by tabs.
     """
 
     def __init__(self) -> None:
         self._draws = sha256()
 
     def add(self, draw: Draw) -> None:
-        """Take in the next draw."""
+        """Add the next draw."""
         shape = ",".join(str(length) for length in draw.shape)
         line = (str(draw.generator), draw.method, shape, draw.dtype, draw.arguments, draw.digest)
-        # repr keeps a tab or a line end inside a text from imitating the next field.
+        # repr escapes tabs and line ends, so no text looks like the next field.
         self._draws.update(("\t".join(map(repr, line)) + "\n").encode("utf-8", "surrogatepass"))
 
     def digest(self, generators: Sequence[str]) -> Digest:
@@ -254,10 +247,7 @@ class LedgerHasher:
 
 
 def make_ledger(generators: Sequence[str], draws: Sequence[Draw]) -> Ledger:
-    """The ledger of these generators and draws, with its digest.
-
-    Equal to what a `NoiseBook` gives for the same draws, so a stored ledger can be verified.
-    """
+    """The draw log of these generators and draws, with its digest, as a `NoiseBook` gives it."""
     hasher = LedgerHasher()
     for draw in draws:
         hasher.add(draw)
@@ -265,4 +255,4 @@ def make_ledger(generators: Sequence[str], draws: Sequence[Draw]) -> Ledger:
 
 
 EMPTY_LEDGER = make_ledger((), ())
-"""Of a test that asked for no generator."""
+"""Of a test without a generator."""

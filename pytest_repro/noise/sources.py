@@ -15,23 +15,23 @@ from pytest_repro.errors import RandomnessError, UsageError
 from pytest_repro.model.ids import Draw, Ledger
 from pytest_repro.tensors.dtypes import DTYPES, DType, coarsest, dtype_of
 
-# These put the caller's own values in another order: what is random is the order, not the value.
+# These reorder the caller's own values: the order is random, not the values.
 _REARRANGING = frozenset({"choice", "permutation", "permuted", "shuffle"})
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """Draw from the stream: what numpy gives is what the caller gets."""
+    """Draw from numpy's stream."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replay:
-    """Give recorded draws instead of drawing; the stream moves along nevertheless.
+    """Use recorded draws instead of new ones; the stream still moves.
 
     Attributes:
         ledger: The recorded draws.
-        arrays: Their numbers, as `NoiseBook.arrays` gave them; ``None`` where a draw has none
-            (lists, text, a bit generator moved by hand): such a draw is drawn again.
+        arrays: Their numbers, from `NoiseBook.arrays`; ``None`` for a draw without numbers (lists,
+            text, a bit generator moved by hand), which is drawn again.
     """
 
     ledger: Ledger
@@ -40,12 +40,12 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Disturbed:
-    """Draw, and move every floating number by one ULP at random signs.
+    """Draw, and move every floating-point number by one ULP with random signs.
 
     Attributes:
         seed: Seed of the signs.
-        computing_dtype: The dtype whose ULP is meant (``float32``, ``float16``, ``bfloat16``,
-            ``float64``): pipelines draw float64 and cast, and the disturbance must survive that.
+        computing_dtype: The dtype of the ULP (``float32``, ``float16``, ``bfloat16``,
+            ``float64``): pipelines draw float64 and cast, and the perturbation must survive that.
     """
 
     seed: int
@@ -53,15 +53,12 @@ class Disturbed:
 
 
 NoiseSource = Fresh | Replay | Disturbed
-"""What a `NoiseBook` is made with."""
+"""Any source of noise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fed:
-    """What is written into the ledger, and the numbers that the caller gets.
-
-    ``array`` may be the array that came in; then the caller gets what was drawn.
-    """
+    """The entry of the draw log, and the numbers for the caller."""
 
     draw: Draw
     array: NDArray[Any] | None
@@ -72,25 +69,22 @@ class Feed(Protocol):
 
     @property
     def input_rel_l2(self) -> float:
-        """Mean relative L2 size of the disturbance over the disturbed draws; 0.0 if none."""
+        """Mean relative L2 size of the perturbation over the perturbed draws; 0.0 if none."""
         ...
 
     def feed(self, position: int, drawn: Draw, array: NDArray[Any] | None) -> Fed:
         """Decide on draw number ``position`` (from 0).
 
-        Args:
-            position: How many draws came before.
-            drawn: What the stream gave.
-            array: Its numbers, read-only; ``None`` when it is no array of numbers.
+        ``array`` has its numbers, read-only; ``None`` if it is not an array of numbers.
 
         Raises:
-            RandomnessError: A replay is asked for something else than was recorded.
+            RandomnessError: A replay needs another draw than the recorded one.
         """
         ...
 
 
 def can_move(draw: Draw) -> bool:
-    """Whether a disturbed run moves any number of a draw."""
+    """Whether a perturbed run moves any number of a draw."""
     floats = draw.dtype in DTYPES and DTYPES[draw.dtype].is_float
     return floats and draw.method not in _REARRANGING and 0 not in draw.shape
 
@@ -99,7 +93,7 @@ def open_feed(source: NoiseSource) -> Feed:
     """A new feed of ``source``; two feeds of one source give the same.
 
     Raises:
-        UsageError: The computing dtype is no float that we know, or a recording is incomplete.
+        UsageError: The computing dtype is not a known float, or a recording is incomplete.
     """
     if isinstance(source, Replay):
         return _ReplayFeed(source)
@@ -115,7 +109,7 @@ class SignStream:
         self._words = np.random.PCG64(seed)
 
     def rises(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """One fair bit an element: whether it goes up."""
+        """For each element, with equal chance, whether it goes up."""
         count = int(np.prod(shape, dtype=np.int64))
         words = np.atleast_1d(self._words.random_raw(-(-count // 64)))
         bits = np.unpackbits(words.astype("<u8").view(np.uint8), count=count)
@@ -128,15 +122,14 @@ def disturb_by_one_ulp(
     """``array`` moved to the next number of the computing dtype, up where ``rises``, else down.
 
     The result has the array's dtype and, cast to the computing dtype, differs from the cast array
-    by exactly one ULP. Where the array's own dtype is coarser, its own ULP is meant. NaN, infinity
-    and what the move would make infinite stay as they are.
+    by exactly one ULP. If the array's own dtype is coarser, its ULP counts. NaN, infinity and
+    elements that would become infinite do not change.
 
-    Returns:
-        The new array, and ``||moved - cast||_2 / ||cast||_2`` over the finite elements (0.0 when
-        they are all zero).
+    Returns the new array, and ``||moved - cast||_2 / ||cast||_2`` over the finite elements (0.0 if
+    they are all zero).
 
     Raises:
-        UsageError: ``computing_dtype`` is no float that we know.
+        UsageError: ``computing_dtype`` is not a known float.
     """
     coarse = coarsest((dtype_of(array), _float_named(computing_dtype))).numpy
     with np.errstate(all="ignore"):
@@ -203,14 +196,14 @@ class _ReplayFeed:
         draws = self._source.ledger.draws
         if position >= len(draws):
             raise _replay_refused(
-                f"replay: draw {position + 1} was never recorded, the recording has {len(draws)}",
+                f"replay: draw {position + 1} was not recorded; the recording has {len(draws)}",
                 "recorded  nothing",
                 drawn,
             )
         recorded, stored = draws[position], self._source.arrays[position]
         if _asked(recorded) != _asked(drawn):
             raise _replay_refused(
-                f"replay: draw {position + 1} of {len(draws)} asks for something else",
+                f"replay: draw {position + 1} of {len(draws)} is not the recorded one",
                 f"recorded  {_words(recorded)}",
                 drawn,
             )
@@ -222,10 +215,10 @@ class _ReplayFeed:
 def _checked(stored: NDArray[Any], recorded: Draw, position: int) -> NDArray[Any]:
     if stored.shape != recorded.shape or dtype_of(stored).name != recorded.dtype:
         raise UsageError(
-            f"replay: the array of draw {position + 1} does not fit its ledger",
+            f"replay: the array of draw {position + 1} does not match the draw log",
             facts=(
-                f"ledger  {recorded.shape} {recorded.dtype}",
-                f"array   {stored.shape} {dtype_of(stored).name}",
+                f"draw log  {recorded.shape} {recorded.dtype}",
+                f"array     {stored.shape} {dtype_of(stored).name}",
             ),
         )
     return stored
@@ -249,14 +242,11 @@ def _replay_refused(what: str, recorded: str, drawn: Draw) -> RandomnessError:
 
 
 _APART = 2**32
-"""Added to the seed of the signs, so that draws and named tensors do not share theirs."""
+"""Added to the seed of the signs, so draws and named tensors have different signs."""
 
 
 class NamedTensors:
-    """Disturbs named tensors where the noise of the run is disturbed, and leaves them alone else.
-
-    Args:
-        source: Where the run's noise comes from.
+    """Perturbs named tensors in a run with perturbed noise.
 
     Attributes:
         count: How many were named so far.
@@ -270,18 +260,14 @@ class NamedTensors:
 
     @property
     def input_rel_l2(self) -> float:
-        """Mean relative L2 size of the disturbance over the named tensors; 0.0 if none."""
+        """Mean relative L2 size of the perturbation over the named tensors; 0.0 if none."""
         return sum(self._sizes) / len(self._sizes) if self._sizes else 0.0
 
     def disturb(self, array: NDArray[Any]) -> NDArray[Any]:
-        """``array`` itself, or in a disturbed run its numbers moved by one ULP, as draws are.
-
-        Args:
-            array: Floats of any shape; the ULP is that of the computing dtype, or of the array's
-                own where that is coarser (`noise.disturb_by_one_ulp`).
+        """``array`` itself, or in a perturbed run its floats moved by one ULP, like draws.
 
         Raises:
-            UsageError: It holds no floats, so that there is no ULP to move by.
+            UsageError: It has no floats, so there is no ULP.
         """
         dtype = dtype_of(array)
         if not dtype.is_float:

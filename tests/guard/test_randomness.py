@@ -636,7 +636,7 @@ def called(*pipelines, fresh=False, allow_reuse=False):
     [(Ddim(), Ddim()), (Ddim(), Unclip()), (Unclip(), Unclip()), (Unclip(), Ddim())],
 )
 def test_one_generator_in_two_calls_is_explained(first, second):
-    with pytest.raises(RandomnessError, match="handed to two pipeline calls") as caught:
+    with pytest.raises(RandomnessError, match="used for two pipeline calls") as caught:
         called(first, second)
     assert f"first   call 1 ({type(first).__name__})" in str(caught.value)
     assert f"again   call 2 ({type(second).__name__})" in str(caught.value)
@@ -732,8 +732,8 @@ ONE, OTHER = NoiseBook().generator(0), NoiseBook().generator(0)
 @pytest.mark.parametrize(
     ("generator", "count", "words"),
     [
-        (Generator(), None, "a mindspore.Generator was handed to a pipeline as generator"),
-        ((ONE, OTHER), None, "a tuple was handed to a pipeline as generator"),
+        (Generator(), None, "a mindspore.Generator was passed to a pipeline as generator"),
+        ((ONE, OTHER), None, "a tuple was passed to a pipeline as generator"),
         ([ONE], 3, ""),  # mindone takes a list of one for the generator itself
         ([ONE, ONE], 2, "a list of 2 holds only 1 generator"),
         ([ONE, OTHER, ONE], None, "a list of 3 holds only 2 generators"),
@@ -756,7 +756,7 @@ def test_mindones_own_words_are_explained():
     )
     explained = explain_misuse(ValueError(text))
     assert explained is not None
-    assert "2 generators were handed to a batch of 4 images" in str(explained)
+    assert "2 generators were passed for a batch of 4 images" in str(explained)
     assert "repro_generators(4)" in str(explained)
     assert explain_misuse(ValueError("something else")) is None
     assert explain_misuse(KeyError(text)) is None
@@ -936,11 +936,11 @@ def test_randn_tensor_without_a_generator_names_the_line_in_mindone(mindone_util
 @pytest.mark.parametrize(
     ("generator", "words"),
     [
-        (np.random.RandomState(0), "a RandomState was handed"),
-        (0, "an int was handed"),
-        ([np.random.default_rng(0), 1, 2, 3], "an int was handed"),
-        ([np.random.default_rng(0)] * 2, "2 generators were handed to a batch of 4 images"),
-        ([np.random.default_rng(0)] * 5, "5 generators were handed to a batch of 4 images"),
+        (np.random.RandomState(0), "a RandomState was passed"),
+        (0, "an int was passed"),
+        ([np.random.default_rng(0), 1, 2, 3], "an int was passed"),
+        ([np.random.default_rng(0)] * 2, "2 generators were passed for a batch of 4 images"),
+        ([np.random.default_rng(0)] * 5, "5 generators were passed for a batch of 4 images"),
         (
             [*[np.random.default_rng(0)] * 2, np.random.default_rng(1), np.random.default_rng(2)],
             "a list of 4 holds only 3 generators: each image needs",

@@ -50,14 +50,16 @@ def test_a_replay_disturbs_nothing_and_gives_the_recorded_numbers():
     assert feed.input_rel_l2 == 0.0
 
 
-def test_a_draw_without_recorded_numbers_is_drawn_anew():
+def test_a_draw_without_recorded_numbers_is_drawn_again():
     drawn = draw_of(ARRAY + 1)
     fed = replay(None).feed(0, drawn, None)
     assert (fed.draw, fed.array) == (drawn, None)
 
 
 @pytest.mark.parametrize("wrong", [ARRAY.ravel(), ARRAY.astype("<f4"), ARRAY.astype("<f4").ravel()])
-def test_recorded_numbers_that_do_not_fit_their_ledger_are_refused(wrong):
-    with pytest.raises(UsageError, match="the array of draw 1 does not fit its ledger") as caught:
+def test_recorded_numbers_that_do_not_match_their_draw_log_are_refused(wrong):
+    with pytest.raises(
+        UsageError, match="the array of draw 1 does not match the draw log"
+    ) as caught:
         replay(wrong).feed(0, draw_of(ARRAY), ARRAY)
-    assert f"array   {wrong.shape} {wrong.dtype}" in str(caught.value)
+    assert f"array     {wrong.shape} {wrong.dtype}" in str(caught.value)

@@ -103,18 +103,18 @@ def test_under_replay_a_drift_is_the_computations(stored, other_stream):
         (
             "standard_normal((1, 3, 4))",
             "standard_normal((1, 3, 5))[..., :4]",
-            ("replay: draw 1 of 2 asks for something else", "recorded  standard_normal (1, 3, 4)",
+            ("replay: draw 1 of 2 is not the recorded one", "recorded  standard_normal (1, 3, 4)",
              "observed  standard_normal (1, 3, 5)"),
         ),
         (
             "scale = repro_generator.random(2)",
             "scale = repro_generator.uniform(size=2)",
-            ("replay: draw 2 of 2 asks for something else", "observed  uniform (2,)"),
+            ("replay: draw 2 of 2 is not the recorded one", "observed  uniform (2,)"),
         ),
         (
             "repro_check(",
             "repro_generator.random(); repro_check(",
-            ("replay: draw 3 was never recorded, the recording has 2", "observed  random ()"),
+            ("replay: draw 3 was not recorded; the recording has 2", "observed  random ()"),
         ),
         (
             "scale = repro_generator.random(2)",
