@@ -81,7 +81,7 @@ def recorded_run(folder: Path, place: Place, run: Run) -> CleanRun | None:
     arrays = {name: record.array for name, record in records.items() if record is not None}
     if len(arrays) < len(LEAVES) or any(summaries[name].envelope is None for name in LEAVES):
         return None
-    kept = Kept(arrays, str(image.ledger.digest))
+    kept = Kept(arrays, str(image.draw_log.digest))
     ordered = [summaries[name] for name in LEAVES]
     return CleanRun(place, kept, recorded_reference(kept, ordered))
 

@@ -54,7 +54,7 @@ class Ruling:
     Attributes:
         caught: Whether it calls the result wrong.
         share: How much of its tolerance was used, above 1.0 exactly when it is exceeded; infinity
-            where there is none to use: bits under ``own``, another ledger.
+            where there is none to use: bits under ``own``, another draw log.
         where: The tensor and measure behind it, or ``noise``; ``""`` for the other rules.
         refused: Whether the rule would not judge, since its tolerance proves nothing.
     """

@@ -88,7 +88,7 @@ class Kept:
     Attributes:
         arrays: By the names of `LEAVES`: float32; image (1, row, column, channel) in [0, 1], the
             others (1, channel, row, column).
-        noise: Digest of the ledger.
+        noise: Digest of the draw log.
         input_rel_l2: Relative size of the disturbance of the noise; 0.0 for a clean run.
     """
 
@@ -160,7 +160,7 @@ def compute(run: Run, pipeline: Any, generator: Any) -> dict[str, NDArray[Any]]:
 
 def _execute(run: Run, pipeline: Any, book: NoiseBook) -> Kept:
     arrays = compute(run, pipeline, book.generator(0))
-    return Kept(arrays, str(book.ledger().digest), book.input_rel_l2)
+    return Kept(arrays, str(book.draw_log().digest), book.input_rel_l2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def _head(score: Score) -> Iterator[str]:
         f"baseline of the same environment, `fallback` had those of {references} and "
         "caught what it caught beside every one of them. A result is wrong when the image, "
         "the last sample or the last prediction is; the rules that are not ours see the image "
-        "alone, as where they come from. Noise that differs in its ledger is caught "
+        "alone, as where they come from. Noise that differs in its draw log is caught "
         "by the noise gate, without a tolerance."
     )
     yield ""
@@ -179,7 +179,7 @@ def _details(score: Score) -> Iterator[str]:
     yield (
         "Size: how far the tensor that moved most left its clean value in the same environment, in "
         "envelopes (what one ULP of noise does). Fallback: the same beside another SIMD level's "
-        f"baseline, the nearer one; above {DEFAULT_FACTOR:g} it is caught. `noise`: the ledger "
+        f"baseline, the nearer one; above {DEFAULT_FACTOR:g} it is caught. `noise`: the draw log "
         "differs. Crosses: caught."
     )
     yield ""

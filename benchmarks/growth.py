@@ -23,7 +23,7 @@ from pytest_repro.checking.session import Session, open_session
 from pytest_repro.model.baseline import Baseline, Provenance
 from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
 from pytest_repro.model.words import Verdict
-from pytest_repro.noise.ledger import make_ledger
+from pytest_repro.noise.draw_log import make_draw_log
 from pytest_repro.plugin.active import ActiveTest
 from pytest_repro.settings import settings_from
 from pytest_repro.store import manifest as codec
@@ -52,13 +52,13 @@ def fill(session: Session, checks: int, keys: int) -> None:
 
 
 def _manifest(session: Session, module: str, checks: int) -> str:
-    record, ledger = make_record(ARRAY), make_ledger((), ())
+    record, draw_log = make_record(ARRAY), make_draw_log((), ())
     made = Provenance("2026-01-01T00:00:00Z", 2, session.context.environment, session.context.tool)
     first = Baseline(
         check=CheckId(module, "test", "value"),
-        index=IndexEntry(record.digest, ledger.digest),
+        index=IndexEntry(record.digest, draw_log.digest),
         tensors=(summary_of("", record),),
-        ledger=ledger,
+        draw_log=draw_log,
         weights=(),
         provenance=made,
     )

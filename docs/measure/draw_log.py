@@ -26,7 +26,7 @@ import numpy as np
 from pytest_repro.guard.guard import guard_randomness
 from pytest_repro.guard.pipeline_calls import watch_pipeline_calls
 from pytest_repro.model.words import RngMode
-from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
+from pytest_repro.noise.generator import LoggedGenerator, NoiseBook
 from pytest_repro.pipelines.registry import load_pipeline
 from pytest_repro.pipelines.source import parse_source
 
@@ -77,17 +77,17 @@ def logged(use: Use, clock: Clock) -> Any:
     """With the fixture's generator, and the draw log that one check takes."""
     with clock.running():
         book = NoiseBook()
-        generator = timed(LedgerGenerator, clock)(np.random.PCG64(0), book, "PCG64(0)")
+        generator = timed(LoggedGenerator, clock)(np.random.PCG64(0), book, "PCG64(0)")
     image = use(generator)
     with clock.running():
-        assert len(book.ledger().draws) == 1
+        assert len(book.draw_log().draws) == 1
     return image
 
 
 def guarded(use: Use, clock: Clock) -> Any:
     """The same inside what surrounds the body of a marked test."""
 
-    def within(generator: LedgerGenerator) -> Any:
+    def within(generator: LoggedGenerator) -> Any:
         watching = watch_pipeline_calls(generator.book)
         guard = guard_randomness(RngMode.ERROR)
         with clock.running():

@@ -344,7 +344,7 @@ def _observation(stored: Store, seen: Baseline, check: CheckId) -> Observation:
         check=check,
         tensors=tuple(leaves),
         digest=seen.index.value,
-        ledger=seen.ledger,
+        draw_log=seen.draw_log,
         trace=trace_from_rows(rows),
     )
 

@@ -1,7 +1,7 @@
-"""A batch beside its images made alone: equal noise by the ledger, equal images but for rounding.
+"""A batch beside its images made alone: equal noise by the draw log, equal images but for rounding.
 
 A generator handed to `repro_check.batch` keeps a book of its own, so that the proof leaves the
-test's ledger as it is.
+test's draw log as it is.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from pytest_repro.checking.trial import Trial
 from pytest_repro.errors import BaselineError, CheckFailed, UsageError
 from pytest_repro.frameworks.values import TensorFramework, value_from
 from pytest_repro.model.baseline import Envelope
-from pytest_repro.model.ids import CheckId, Ledger, TensorRecord
+from pytest_repro.model.ids import CheckId, DrawLog, TensorRecord
 from pytest_repro.model.words import Distance
 from pytest_repro.noise.batch import compare_batch_noise
-from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
+from pytest_repro.noise.generator import LoggedGenerator, NoiseBook
 from pytest_repro.noise.sources import Fresh
 from pytest_repro.tensors.compare import summary_of
 from pytest_repro.tensors.record import make_record
 from pytest_repro.tolerance.bounds import describe, tolerance_from
 from pytest_repro.tolerance.choose import Chosen, LeafJudgement, choose_tolerance, judge_leaves
 
-Maker = Callable[[LedgerGenerator], object]
+Maker = Callable[[LoggedGenerator], object]
 """Makes one image alone from the generator it is given."""
 
 
@@ -99,13 +99,13 @@ def check_batch(
     )
     if len(seeds) != len(batch):
         raise UsageError(f"{check}: {len(seeds)} seeds for a batch of {len(batch)} images")
-    ledger = trial.book.ledger()
+    draw_log = trial.book.draw_log()
     pairs, books = [], []
     for number, seed in enumerate(seeds):
         books.append(NoiseBook())
         made = alone(books[-1].generator(seed))
         pairs.append((_one(made, batch[number], framework, f"{check}, image {number}"), number))
-    _demand_noise(check, ledger, [book.ledger() for book in books], seeds)
+    _demand_noise(check, draw_log, [book.draw_log() for book in books], seeds)
     choose = _chooser(context, check, tolerance)
     judged = [_judge(one, batch[number], choose) for one, number in pairs]
     found = tuple(_image(number, leaf) for number, leaf in enumerate(judged))
@@ -144,7 +144,7 @@ def _one(
 
 
 def _demand_noise(
-    check: CheckId, batch: Ledger, alone: Sequence[Ledger], seeds: Sequence[int]
+    check: CheckId, batch: DrawLog, alone: Sequence[DrawLog], seeds: Sequence[int]
 ) -> None:
     draws = [one.draws for one in alone]
     noise = compare_batch_noise(batch.draws, draws, batch.generators, seeds)

@@ -126,7 +126,7 @@ class Disturbing:
 
     def _why_none(self) -> str:
         if not self._first.is_noisy:
-            if draws := self._first.ledger.draws:
+            if draws := self._first.draw_log.draws:
                 methods = ", ".join(dict.fromkeys(draw.method for draw in draws))
                 return (
                     f"one ULP moves none of the draws ({methods}), and no tensor is named to "

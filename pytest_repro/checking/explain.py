@@ -12,8 +12,8 @@ from pytest_repro.frameworks.kernels import used_by
 from pytest_repro.model.baseline import (
     Baseline,
     Configuration,
+    DrawLogDifference,
     Environment,
-    LedgerDifference,
     WeightsDigest,
 )
 from pytest_repro.model.ids import FactDifference
@@ -217,7 +217,7 @@ class Evidence:
 
     Attributes:
         nondeterminism: Where two runs of this very session parted, in words; ``""`` if they agree.
-        noise: The first difference between the ledgers, if any.
+        noise: The first difference between the draw logs, if any.
         weights: Components whose weights differ (`components.compare_weights`).
         settings: Entries of configurations that differ (`components.compare_configurations`).
         facts: Facts that differ.
@@ -228,7 +228,7 @@ class Evidence:
     """
 
     nondeterminism: str = ""
-    noise: LedgerDifference | None = None
+    noise: DrawLogDifference | None = None
     weights: tuple[WeightsChange, ...] = ()
     settings: tuple[SettingChange, ...] = ()
     facts: tuple[FactDifference, ...] = ()
@@ -282,7 +282,7 @@ def _findings(known: Evidence) -> list[CauseFinding]:
     return found
 
 
-def _noise(noise: LedgerDifference) -> CauseFinding:
+def _noise(noise: DrawLogDifference) -> CauseFinding:
     sides = (("baseline", noise.baseline), ("observed", noise.observed))
     lines = (
         f"{side}  {draw.method} {draw.shape} {draw.dtype} {draw.digest[:_DIGEST_DIGITS]}"

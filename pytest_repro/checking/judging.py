@@ -22,13 +22,13 @@ from pytest_repro.errors import BaselineError
 from pytest_repro.model.baseline import (
     Baseline,
     Difference,
+    DrawLogDifference,
     Environment,
-    LedgerDifference,
     TensorSummary,
 )
 from pytest_repro.model.outcome import Outcome, Reference
 from pytest_repro.model.words import Distance, Gate, Verdict
-from pytest_repro.noise.ledger import compare_ledgers
+from pytest_repro.noise.draw_log import compare_draw_logs
 from pytest_repro.tolerance.bounds import Tolerance
 from pytest_repro.tolerance.choose import (
     Chosen,
@@ -116,7 +116,7 @@ class Judging:
         )
         faults += value_faults(baseline.tensors, observation.tensors)
         facts = compare_facts(baseline.provenance.environment, self._context.environment)
-        noise = compare_ledgers(baseline.ledger, observation.ledger, facts)
+        noise = compare_draw_logs(baseline.draw_log, observation.draw_log, facts)
         weights = compare_weights(baseline.weights, observation.weights)
         weights = tuple(one for one in weights if one.baseline and one.observed)
         settings = self._settings(call, baseline)
@@ -152,7 +152,7 @@ class Judging:
         baseline: Baseline,
         reference: Reference,
         faults: tuple[str, ...],
-        noise: LedgerDifference | None,
+        noise: DrawLogDifference | None,
     ) -> Outcome:
         return Outcome(
             check=call.observation.check,

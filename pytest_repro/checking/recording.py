@@ -145,7 +145,7 @@ class Recording:
         """The draws up to the check as tensors, where they are to be stored for a replay."""
         if self._context.settings.noise is not NoiseMode.STORE:
             return []
-        arrays = self._first.book.arrays()[: len(observation.ledger.draws)]
+        arrays = self._first.book.arrays()[: len(observation.draw_log.draws)]
         return [make_record(array) for array in arrays if array is not None]
 
     def _is_stored(self, baseline: Baseline) -> bool:
@@ -161,7 +161,7 @@ class Recording:
             tensors=tuple(
                 self._summary(name, path, record) for path, record in observation.tensors
             ),
-            ledger=observation.ledger,
+            draw_log=observation.draw_log,
             weights=observation.weights,
             trace=None if (trace := self._trace(name)) is None else trace.digest,
             configuration=digest_settings(observation.settings),
@@ -263,7 +263,7 @@ class Writing:
 
 def _named_by(baseline: Baseline) -> Iterator[Digest]:
     yield from (one.digest for one in baseline.tensors)
-    yield from (draw.digest for draw in baseline.ledger.draws)
+    yield from (draw.digest for draw in baseline.draw_log.draws)
 
 
 class Pace:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_repro.environment.key import apart, order_references
 from pytest_repro.errors import BaselineError, CorruptBaseline
-from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, Ledger, TensorRecord
+from pytest_repro.model.ids import (
+    CheckId,
+    Digest,
+    DrawLog,
+    EnvironmentKey,
+    IndexEntry,
+    TensorRecord,
+)
 from pytest_repro.model.outcome import Reference
 from pytest_repro.model.words import Distance
 from pytest_repro.noise.sources import Replay
@@ -139,23 +146,23 @@ class References:
         for key, _ in self._order(reach):
             stored = [one for one in self._store.manifest(key, module) if one.check.test == test]
             if stored:
-                ledger = max((one.ledger for one in stored), key=lambda one: len(one.draws))
-                numbers = range(len(ledger.draws))
-                return Replay(ledger, tuple(self._drawn(ledger, at, key) for at in numbers))
+                draw_log = max((one.draw_log for one in stored), key=lambda one: len(one.draws))
+                numbers = range(len(draw_log.draws))
+                return Replay(draw_log, tuple(self._drawn(draw_log, at, key) for at in numbers))
         raise CorruptBaseline(
             f"{module}::{test} has no baseline whose noise could be replayed",
             next_step="pytest --repro-update --repro-noise=store",
         )
 
-    def _drawn(self, ledger: Ledger, position: int, key: EnvironmentKey) -> NDArray[Any] | None:
-        draw = ledger.draws[position]
+    def _drawn(self, draw_log: DrawLog, position: int, key: EnvironmentKey) -> NDArray[Any] | None:
+        draw = draw_log.draws[position]
         if draw.dtype not in DTYPES:
             return None  # text, lists, a bit generator moved by hand: never stored, drawn again
         record = self._store.tensor(draw.digest)
         if record is None:
             raise CorruptBaseline(
                 "the noise of this test cannot be replayed: "
-                f"draw {position + 1} of {len(ledger.draws)}, {draw.method} {draw.shape} of "
+                f"draw {position + 1} of {len(draw_log.draws)}, {draw.method} {draw.shape} of "
                 f"generator {draw.generator}, was not stored",
                 facts=("its digest alone was recorded, or its file was not pulled",),
                 where=str(key),

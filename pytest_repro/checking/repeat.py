@@ -9,7 +9,7 @@ from pytest_repro.model.baseline import Difference
 from pytest_repro.model.ids import TensorRecord
 from pytest_repro.model.outcome import Observation
 from pytest_repro.model.words import Isolate, Repeat
-from pytest_repro.noise.ledger import compare_ledgers
+from pytest_repro.noise.draw_log import compare_draw_logs
 from pytest_repro.tensors.compare import compare_records
 from pytest_repro.trace.divergence import first_divergence
 
@@ -106,7 +106,7 @@ def parting(first: Observation, second: Observation | None, run: str) -> str:
     """
     if second is None:
         return f"{run} did not reach this check"
-    noise = compare_ledgers(first.ledger, second.ledger)
+    noise = compare_draw_logs(first.draw_log, second.draw_log)
     if noise is not None:
         return f"{run} drew different noise: {noise.sentence}"
     if first.digest == second.digest:

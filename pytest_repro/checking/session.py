@@ -244,7 +244,7 @@ def _merged(extra: Sequence[Mapping[str, str]]) -> dict[str, str]:
 class StreamWatch:
     """Compares the canary of this process with the recorded ones, a manifest once.
 
-    It judges nothing: which draws a test makes, its ledger knows.
+    It judges nothing: which draws a test makes, its draw log knows.
 
     Args:
         shown: Gives a path as messages show it.

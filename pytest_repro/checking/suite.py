@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pytest_repro.errors import ReproError, UsageError
-from pytest_repro.noise.generator import LedgerGenerator
+from pytest_repro.noise.generator import LoggedGenerator
 from pytest_repro.pipelines.calls import PipelineCall, PipelineCalls
 
 
@@ -83,6 +83,6 @@ class SuiteCalls:
         """A generator that draws the same numbers and writes them into the draw log."""
         if isinstance(generator, (list, tuple)):
             return type(generator)(self._logged(one) for one in generator)
-        if not isinstance(generator, np.random.Generator) or isinstance(generator, LedgerGenerator):
+        if not isinstance(generator, np.random.Generator) or isinstance(generator, LoggedGenerator):
             return generator
         return self._trial.adopt(generator.bit_generator)

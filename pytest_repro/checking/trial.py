@@ -18,11 +18,11 @@ from pytest_repro.frameworks.values import value_from
 from pytest_repro.frameworks.watch import Watch, watch
 from pytest_repro.guard.pipeline_calls import watch_pipeline_calls
 from pytest_repro.model.baseline import Configuration, WeightsDigest
-from pytest_repro.model.ids import CheckId, IndexEntry, Ledger
+from pytest_repro.model.ids import CheckId, DrawLog, IndexEntry
 from pytest_repro.model.outcome import Observation, Reference
 from pytest_repro.model.trace import CellRecord, Trace
 from pytest_repro.model.words import Distance, TraceLevel
-from pytest_repro.noise.ledger import EMPTY_LEDGER
+from pytest_repro.noise.draw_log import EMPTY_DRAW_LOG
 from pytest_repro.noise.sources import NamedTensors, can_move
 from pytest_repro.settings import parse_choice, parse_count
 from pytest_repro.tensors.digest import digest_leaves
@@ -33,7 +33,7 @@ from pytest_repro.trace.components import ComponentWeights, digest_inputs, diges
 from pytest_repro.trace.records import make_trace
 
 if TYPE_CHECKING:
-    from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
+    from pytest_repro.noise.generator import LoggedGenerator, NoiseBook
 
 
 class CheckCall(NamedTuple):
@@ -65,7 +65,7 @@ class Trial:
 
     Args:
         spec: The test.
-        open_book: Makes the book in which its generators keep their ledger; called when one is
+        open_book: Makes the book in which its generators keep their draw log; called when one is
             asked for, since many tests ask for none.
         framework: Reads tensors of the framework.
         find_exact: Says whether a value is already known to be exact, so that its tensors need not
@@ -99,7 +99,7 @@ class Trial:
 
     @property
     def book(self) -> NoiseBook:
-        """Where its generators keep their ledger."""
+        """Where its generators keep their draw log."""
         if self._book is None:
             self._book = self._open_book()
             if self._in_body:
@@ -107,9 +107,9 @@ class Trial:
         return self._book
 
     @property
-    def ledger(self) -> Ledger:
+    def draw_log(self) -> DrawLog:
         """All draws so far."""
-        return EMPTY_LEDGER if self._book is None else self._book.ledger()
+        return EMPTY_DRAW_LOG if self._book is None else self._book.draw_log()
 
     @property
     def watching(self) -> Watching:
@@ -151,7 +151,7 @@ class Trial:
         self._pipeline_calls = watch_pipeline_calls(self.book)
         self._pipeline_calls.__enter__()
 
-    def generator(self, seed: int | None = None) -> LedgerGenerator:
+    def generator(self, seed: int | None = None) -> LoggedGenerator:
         """A fresh generator on ``PCG64(seed)``; the test's own seed when none is given."""
         if seed is not None:
             seed = parse_count(seed, origin=f"{self.spec.place} seed", least=0)
@@ -159,7 +159,7 @@ class Trial:
 
     def generators(
         self, count: int | None = None, *, seeds: Sequence[int] | None = None
-    ) -> list[LedgerGenerator]:
+    ) -> list[LoggedGenerator]:
         """One generator an image of a batch: seeds ``seed, seed + 1, ...`` or the given ones."""
         if (count is None) == (seeds is None):
             raise SettingError(f"{self.spec.place}: repro_generators takes a count or seeds")
@@ -209,7 +209,7 @@ class Trial:
     @property
     def is_noisy(self) -> bool:
         """Whether there is anything to disturb: a draw of floats, or a named tensor."""
-        return bool(self._named_count or any(map(can_move, self.ledger.draws)))
+        return bool(self._named_count or any(map(can_move, self.draw_log.draws)))
 
     @property
     def computing_dtype(self) -> str:
@@ -241,7 +241,7 @@ class Trial:
     @property
     def disturbed_what(self) -> str:
         """What a disturbed run disturbs, in words."""
-        draws = "every draw" if any(map(can_move, self.ledger.draws)) else ""
+        draws = "every draw" if any(map(can_move, self.draw_log.draws)) else ""
         named = "every tensor named to repro_disturb" if self._named_count else ""
         return " and ".join(part for part in (draws, named) if part)
 
@@ -269,7 +269,7 @@ class Trial:
         self.watching.stop()
         return self._level is TraceLevel.OFF or self.watching.has_stepped()
 
-    def adopt(self, bits: np.random.BitGenerator) -> LedgerGenerator:
+    def adopt(self, bits: np.random.BitGenerator) -> LoggedGenerator:
         """A generator on ``bits`` whose draws are logged."""
         return self.book.adopt(bits)
 
@@ -308,13 +308,13 @@ class Trial:
         seen = value_from(value, check=check, framework=self._framework)
         leaves = [(path, record.digest) for path, record in seen.tensors]
         digest = digest_leaves(leaves, seen.structure)
-        ledger = self.ledger
+        draw_log = self.draw_log
         settings = () if self._watching is None else self._watching.configurations()
         seen_so_far = Observation(
             check,
             (),
             digest,
-            ledger,
+            draw_log,
             self._weights,
             settings=settings,
             inputs=digest_inputs(self._weights, digest_settings(settings)),

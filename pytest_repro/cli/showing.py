@@ -72,9 +72,9 @@ def _tensor_lines(one: TensorSummary) -> Iterator[str]:
 
 
 def _noise_lines(baseline: Baseline) -> Iterator[str]:
-    draws = baseline.ledger.draws
-    if baseline.ledger.generators:
-        yield f"              generators {', '.join(baseline.ledger.generators)}"
+    draws = baseline.draw_log.draws
+    if baseline.draw_log.generators:
+        yield f"              generators {', '.join(baseline.draw_log.generators)}"
     for number, draw in enumerate(draws[:_DRAWS], 1):
         yield f"              draw {number} of {len(draws)}: {_draw(draw)}"
     if len(draws) > _DRAWS:

@@ -11,9 +11,9 @@ from pytest_repro.model.ids import (
     CheckId,
     Digest,
     Draw,
+    DrawLog,
     EnvironmentKey,
     IndexEntry,
-    Ledger,
 )
 
 
@@ -115,7 +115,7 @@ class TensorSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerDifference:
+class DrawLogDifference:
     """The first difference between two draw logs.
 
     Attributes:
@@ -185,7 +185,7 @@ class Baseline:
     check: CheckId
     index: IndexEntry
     tensors: tuple[TensorSummary, ...]
-    ledger: Ledger
+    draw_log: DrawLog
     weights: tuple[WeightsDigest, ...]
     provenance: Provenance
     trace: Digest | None = None

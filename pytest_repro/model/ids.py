@@ -86,7 +86,7 @@ class TensorRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class DrawLog:
     """The ordered list of all draws of a test's generators.
 
     Attributes:

@@ -9,10 +9,10 @@ from pytest_repro.model.ids import (
     NO_INPUTS,
     CheckId,
     Digest,
+    DrawLog,
     EnvironmentKey,
     FactDifference,
     IndexEntry,
-    Ledger,
     TensorRecord,
 )
 from pytest_repro.model.words import Cause, Distance, Gate, Verdict
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         Baseline,
         Configuration,
         Difference,
-        LedgerDifference,
+        DrawLogDifference,
         ToleranceUse,
         WeightsDigest,
     )
@@ -40,7 +40,7 @@ class Observation:
     check: CheckId
     tensors: tuple[tuple[str, TensorRecord], ...]
     digest: Digest
-    ledger: Ledger
+    draw_log: DrawLog
     weights: tuple[WeightsDigest, ...] = ()
     trace: Trace | None = None
     structure: tuple[tuple[str, str], ...] = ()
@@ -50,7 +50,7 @@ class Observation:
     @property
     def index(self) -> IndexEntry:
         """The digests by which it is compared."""
-        return IndexEntry(self.digest, self.ledger.digest, self.inputs)
+        return IndexEntry(self.digest, self.draw_log.digest, self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Outcome:
     reference: Reference | None = None
     observation: Observation | None = None
     baseline: Baseline | None = None
-    noise: LedgerDifference | None = None
+    noise: DrawLogDifference | None = None
     weights: tuple[str, ...] = ()
     cause: Cause | None = None
     facts: tuple[FactDifference, ...] = ()

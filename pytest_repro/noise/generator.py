@@ -1,4 +1,4 @@
-"""`LedgerGenerator`, a real `numpy.random.Generator` that writes down its draws, and its book."""
+"""`LoggedGenerator`, a real `numpy.random.Generator` that writes down its draws, and its book."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_repro.errors import RandomnessError, UsageError, ValueRefused
-from pytest_repro.model.ids import Digest, Draw, Ledger
-from pytest_repro.noise.ledger import RAW_MOVE, LedgerHasher
+from pytest_repro.model.ids import Digest, Draw, DrawLog
+from pytest_repro.noise.draw_log import RAW_MOVE, DrawLogHasher
 from pytest_repro.noise.sources import Fresh, NoiseSource, Replay, open_feed
 from pytest_repro.tensors.digest import digest_text
 from pytest_repro.tensors.record import make_record
@@ -87,23 +87,23 @@ class NoiseBook:
         self._entries: list[_Entry] = []
         self._draws: list[Draw] = []
         self._arrays: list[NDArray[Any] | None] | None = [] if store else None
-        self._hasher = LedgerHasher()
+        self._hasher = DrawLogHasher()
 
-    def generator(self, seed: int) -> LedgerGenerator:
+    def generator(self, seed: int) -> LoggedGenerator:
         """A new generator on ``PCG64(seed)``: numpy's stream bit for bit, with a new number."""
-        return LedgerGenerator(np.random.PCG64(seed), self, f"PCG64({seed})")
+        return LoggedGenerator(np.random.PCG64(seed), self, f"PCG64({seed})")
 
-    def adopt(self, bits: np.random.BitGenerator) -> LedgerGenerator:
+    def adopt(self, bits: np.random.BitGenerator) -> LoggedGenerator:
         """A generator on any bit generator, with a new number."""
-        return LedgerGenerator(bits, self)
+        return LoggedGenerator(bits, self)
 
-    def ledger(self) -> Ledger:
+    def draw_log(self) -> DrawLog:
         """All draws so far."""
         with self.lock:
             for number in range(len(self._entries)):
                 self.note_move(number)
             texts = tuple(entry.description for entry in self._entries)
-            return Ledger(texts, tuple(self._draws), self._hasher.digest(texts))
+            return DrawLog(texts, tuple(self._draws), self._hasher.digest(texts))
 
     def arrays(self) -> tuple[NDArray[Any] | None, ...]:
         """The unperturbed numbers of each draw; ``None`` for a draw that is not an array.
@@ -127,7 +127,7 @@ class NoiseBook:
             number = len(self._entries)
             if isinstance(self.source, Replay):
                 # What feeds it is the recorded generator, whatever seed this one was made with.
-                description = (*self.source.ledger.generators[number:], description)[0]
+                description = (*self.source.draw_log.generators[number:], description)[0]
             self._entries.append(_Entry(description, bits, _frozen(bits.state)))
             return number
 
@@ -186,7 +186,7 @@ class NoiseBook:
             self._arrays.append(None if array is None else array.copy())
 
 
-class LedgerGenerator(np.random.Generator):
+class LoggedGenerator(np.random.Generator):
     """A `numpy.random.Generator` that records every draw in a `NoiseBook`.
 
     The stream is numpy's, bit for bit. Copies and spawned children record in the same book with
@@ -205,24 +205,24 @@ class LedgerGenerator(np.random.Generator):
         self.number = self.book.register(bit_generator, description or _describe(bit_generator))
         self._drawing = False
 
-    def spawn(self, n_children: int) -> list[LedgerGenerator]:  # type: ignore[override]
+    def spawn(self, n_children: int) -> list[LoggedGenerator]:  # type: ignore[override]
         """Independent children, as numpy spawns them, in the same book."""
-        return [LedgerGenerator(bits, self.book) for bits in _spawned(self, n_children)]
+        return [LoggedGenerator(bits, self.book) for bits in _spawned(self, n_children)]
 
-    def __copy__(self) -> LedgerGenerator:
+    def __copy__(self) -> LoggedGenerator:
         # As in numpy: the copy is independent, so the bits are copied, too.
         return self._copied(copy.deepcopy(self.bit_generator))
 
-    def __deepcopy__(self, memo: dict[int, object]) -> LedgerGenerator:
+    def __deepcopy__(self, memo: dict[int, object]) -> LoggedGenerator:
         return self._copied(copy.deepcopy(self.bit_generator, memo))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Only the bit generator is pickled: a book belongs to one test in one process.
         return _unpickled, (self.bit_generator, self.book.description(self.number))
 
-    def _copied(self, bits: np.random.BitGenerator) -> LedgerGenerator:
+    def _copied(self, bits: np.random.BitGenerator) -> LoggedGenerator:
         origin = self.book.description(self.number)
-        return LedgerGenerator(bits, self.book, f"copy of {origin}")
+        return LoggedGenerator(bits, self.book, f"copy of {origin}")
 
 
 def _recorded(name: str) -> Callable[..., object]:
@@ -230,7 +230,7 @@ def _recorded(name: str) -> Callable[..., object]:
     plain = cast("Callable[..., object]", getattr(np.random.Generator, name))
 
     @wraps(plain)
-    def method(self: LedgerGenerator, *args: Any, **kwargs: Any) -> object:
+    def method(self: LoggedGenerator, *args: Any, **kwargs: Any) -> object:
         __tracebackhide__ = True
         with self.book.lock:
             # numpy's methods call each other (choice draws with random): one call is one draw.
@@ -250,14 +250,14 @@ def _recorded(name: str) -> Callable[..., object]:
 
 
 for _name in DRAWING_METHODS:
-    setattr(LedgerGenerator, _name, _recorded(_name))
+    setattr(LoggedGenerator, _name, _recorded(_name))
 
 
-def _unpickled(bits: np.random.BitGenerator, description: str) -> LedgerGenerator:
-    return LedgerGenerator(bits, None, f"unpickled {description}")
+def _unpickled(bits: np.random.BitGenerator, description: str) -> LoggedGenerator:
+    return LoggedGenerator(bits, None, f"unpickled {description}")
 
 
-def _spawned(parent: LedgerGenerator, count: int) -> list[np.random.BitGenerator]:
+def _spawned(parent: LoggedGenerator, count: int) -> list[np.random.BitGenerator]:
     return list(parent.bit_generator.spawn(count))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_repro.errors import RandomnessError, UsageError
-from pytest_repro.model.ids import Draw, Ledger
+from pytest_repro.model.ids import Draw, DrawLog
 from pytest_repro.tensors.dtypes import DTYPES, DType, coarsest, dtype_of
 
 # These reorder the caller's own values: the order is random, not the values.
@@ -29,12 +29,12 @@ class Replay:
     """Use recorded draws instead of new ones; the stream still moves.
 
     Attributes:
-        ledger: The recorded draws.
+        draw_log: The recorded draws.
         arrays: Their numbers, from `NoiseBook.arrays`; ``None`` for a draw without numbers (lists,
             text, a bit generator moved by hand), which is drawn again.
     """
 
-    ledger: Ledger
+    draw_log: DrawLog
     arrays: tuple[NDArray[Any] | None, ...]
 
 
@@ -186,14 +186,14 @@ class _ReplayFeed:
     input_rel_l2 = 0.0
 
     def __init__(self, source: Replay) -> None:
-        if len(source.arrays) != len(source.ledger.draws):
+        if len(source.arrays) != len(source.draw_log.draws):
             raise UsageError(
-                f"{len(source.arrays)} arrays cannot replay {len(source.ledger.draws)} draws"
+                f"{len(source.arrays)} arrays cannot replay {len(source.draw_log.draws)} draws"
             )
         self._source = source
 
     def feed(self, position: int, drawn: Draw, array: NDArray[Any] | None) -> Fed:
-        draws = self._source.ledger.draws
+        draws = self._source.draw_log.draws
         if position >= len(draws):
             raise _replay_refused(
                 f"replay: draw {position + 1} was not recorded; the recording has {len(draws)}",

@@ -14,7 +14,7 @@ from pytest_repro.plugin.state import session_of, state_of
 
 if TYPE_CHECKING:
     from pytest_repro.model.baseline import Environment
-    from pytest_repro.noise.generator import LedgerGenerator
+    from pytest_repro.noise.generator import LoggedGenerator
     from pytest_repro.plugin.active import ActiveTest
 
 
@@ -55,13 +55,13 @@ def repro_disturb(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
 
 
 @pytest.fixture
-def repro_generator(request: pytest.FixtureRequest) -> LedgerGenerator:
+def repro_generator(request: pytest.FixtureRequest) -> LoggedGenerator:
     """A fresh ``numpy.random.Generator`` on ``PCG64(seed)`` that keeps a log of its draws."""
     return _active(request).trial.generator()
 
 
 @pytest.fixture
-def repro_generators(request: pytest.FixtureRequest) -> Callable[..., list[LedgerGenerator]]:
+def repro_generators(request: pytest.FixtureRequest) -> Callable[..., list[LoggedGenerator]]:
     """``repro_generators(4)``: one generator an image, seeded ``seed, seed + 1, ...``."""
     return _active(request).trial.generators
 

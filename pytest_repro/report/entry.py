@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _MAX_DRAWS = 200
-"""Draws of a ledger that an entry lists; the observed manifest holds all of them."""
+"""Draws of a draw log that an entry lists; the observed manifest holds all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Entry:
         runs: How many runs saw it bitwise alike; 0 where nothing was kept.
         site, baseline_site: Ids of environments, or ``""``.
         differences: Path and figures of every tensor that differs (`model.Difference`).
-        draws: The ledger's generators and draws, a line each.
+        draws: The draw log's generators and draws, a line each.
     """
 
     check: str
@@ -137,7 +137,7 @@ def _entry(outcome: Outcome, kept: Artefact | None, key: str) -> Entry:
         passing_tolerance=outcome.passing_tolerance if outcome.uses else "",
         called_at=outcome.called_at,
         value="" if seen is None else str(seen.digest),
-        ledger="" if seen is None else str(seen.ledger.digest),
+        ledger="" if seen is None else str(seen.draw_log.digest),
         runs=0 if kept is None else kept.observed.provenance.runs,
         recorded_at="" if baseline is None else baseline.provenance.recorded_at,
         noise="" if outcome.noise is None else outcome.noise.sentence,
@@ -164,14 +164,14 @@ def _leaves(observed: Sequence[TensorSummary], baseline: Baseline | None) -> tup
 
 
 def _draws(observed: Baseline) -> tuple[str, ...]:
-    ledger = observed.ledger
-    lines = [f"generator {number}: {text}" for number, text in enumerate(ledger.generators)]
+    draw_log = observed.draw_log
+    lines = [f"generator {number}: {text}" for number, text in enumerate(draw_log.generators)]
     lines += [
         f"draw {number}: generator {draw.generator} {draw.method}{draw.shape} {draw.dtype} "
         f"{draw.arguments} {draw.digest[:16]}"
-        for number, draw in enumerate(ledger.draws[:_MAX_DRAWS])
+        for number, draw in enumerate(draw_log.draws[:_MAX_DRAWS])
     ]
-    more = len(ledger.draws) - _MAX_DRAWS
+    more = len(draw_log.draws) - _MAX_DRAWS
     return (*lines, f"and {more} more draws") if more > 0 else tuple(lines)
 
 

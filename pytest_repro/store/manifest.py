@@ -30,8 +30,8 @@ from pytest_repro.model.baseline import (
     TensorSummary,
     WeightsDigest,
 )
-from pytest_repro.model.ids import CheckId, Digest, Draw, EnvironmentKey, IndexEntry, Ledger
-from pytest_repro.noise.ledger import make_ledger
+from pytest_repro.model.ids import CheckId, Digest, Draw, DrawLog, EnvironmentKey, IndexEntry
+from pytest_repro.noise.draw_log import make_draw_log
 from pytest_repro.store.files import (
     corrupt,
     is_lfs_pointer,
@@ -387,8 +387,8 @@ def block_of(baseline: Baseline) -> dict[str, Any]:
     block: dict[str, Any] = {
         "tensors": [_summary_out(one) for one in baseline.tensors],
         "ledger": {
-            "generators": list(baseline.ledger.generators),
-            "draws": [_draw_out(draw) for draw in baseline.ledger.draws],
+            "generators": list(baseline.draw_log.generators),
+            "draws": [_draw_out(draw) for draw in baseline.draw_log.draws],
         },
         "weights": {one.component: str(one.digest) for one in baseline.weights},
         "recorded": {
@@ -444,14 +444,14 @@ def baseline_from_block(
     """The inverse of `block_of`; any other block raises `ValueError` or a similar error."""
     test, _, name = entry.rpartition("::")
     made = block["recorded"]
-    ledger = block["ledger"]
+    draw_log = block["ledger"]
     return Baseline(
         check=CheckId(module, test, name),
         index=index,
         tensors=tuple(_summary_in(row) for row in block["tensors"]),
-        ledger=Ledger(
-            generators=tuple(str(one) for one in ledger["generators"]),
-            draws=tuple(_draw_in(row) for row in ledger["draws"]),
+        draw_log=DrawLog(
+            generators=tuple(str(one) for one in draw_log["generators"]),
+            draws=tuple(_draw_in(row) for row in draw_log["draws"]),
             digest=index.noise,
         ),
         weights=tuple(WeightsDigest(str(k), digest_from(v)) for k, v in block["weights"].items()),
@@ -733,6 +733,6 @@ def index_of(baseline: Baseline) -> IndexEntry:
         value=digest_leaves(
             ((one.path, one.digest) for one in baseline.tensors), baseline.structure
         ),
-        noise=make_ledger(baseline.ledger.generators, baseline.ledger.draws).digest,
+        noise=make_draw_log(baseline.draw_log.generators, baseline.draw_log.draws).digest,
         inputs=digest_inputs(baseline.weights, baseline.configuration),
     )

@@ -121,7 +121,7 @@ def _is_idle(file: FoundFile, named: set[str]) -> bool:
 def _named_by(baseline: Baseline) -> set[str]:
     """Digests of tensors, of draws stored for a replay, and of records."""
     digests = {str(one.digest) for one in baseline.tensors}
-    digests |= {str(draw.digest) for draw in baseline.ledger.draws}
+    digests |= {str(draw.digest) for draw in baseline.draw_log.draws}
     digests |= {str(one.digest) for one in baseline.weights}
     kernels = baseline.provenance.environment.value(KERNELS)
     records = (baseline.trace, baseline.configuration, baseline.step_envelope, kernels)

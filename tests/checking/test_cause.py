@@ -9,7 +9,7 @@ import pytest
 
 from pytest_repro.checking.explain import Evidence, decide_cause
 from pytest_repro.environment.facts import changes_bits
-from pytest_repro.model.baseline import Environment, Fact, LedgerDifference
+from pytest_repro.model.baseline import DrawLogDifference, Environment, Fact
 from pytest_repro.model.ids import Digest, Draw, EnvironmentKey, FactDifference
 from pytest_repro.model.trace import CellRecord
 from pytest_repro.model.words import Cause
@@ -27,7 +27,7 @@ from pytest_repro.trace.components import (
 from pytest_repro.trace.records import measure_signal
 
 DRAW = Draw(0, "standard_normal", (1, 3, 8, 8), "float64", "", Digest("a" * 64))
-NOISE = LedgerDifference(
+NOISE = DrawLogDifference(
     1, "shape", "draw 1 of 2: standard_normal (1, 3, 8, 8) became (2, 3, 8, 8)", DRAW, DRAW
 )
 SIMD = FactDifference("cpu.simd", "avx2", "sse41", changes_bits=True)

@@ -21,7 +21,7 @@ from pytest_repro.tensors.record import make_record
 from pytest_repro.tolerance.bounds import tolerance_from
 from pytest_repro.tolerance.policy import Policy, resolve
 from pytest_repro.trace.components import configurations_rows, digest_inputs, digest_settings
-from tests.cli.stores import CLEAN, IMAGE, baseline_of, ledger_of, store_in
+from tests.cli.stores import CLEAN, IMAGE, baseline_of, draw_log_of, store_in
 
 KEY = EnvironmentKey("cpu-x86_64-avx2-2c-l2_512k", "mindspore-2.10.0")
 KEYS = {
@@ -59,7 +59,7 @@ def judge(
         IMAGE,
         (("", record),),
         digest_leaves([("", record.digest)]),
-        ledger_of(seed),
+        draw_log_of(seed),
         weights,
         settings=settings,
         inputs=digest_inputs(weights, digest_settings(settings)),

@@ -11,7 +11,7 @@ import numpy as np
 from pytest_repro.cli import main
 from pytest_repro.model.baseline import Baseline, Environment, Fact, Provenance
 from pytest_repro.model.ids import CheckId, Draw, EnvironmentKey, IndexEntry, TensorRecord
-from pytest_repro.noise.ledger import make_ledger
+from pytest_repro.noise.draw_log import make_draw_log
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.compare import compare_records, summary_of
 from pytest_repro.tensors.digest import digest_leaves
@@ -28,11 +28,11 @@ LATENTS = CheckId(MODULE, "TestBatch::test_four[float16-1]", "latents")
 CLEAN = np.random.Generator(np.random.PCG64(0)).standard_normal((4, 8), dtype=np.float32)
 
 
-def ledger_of(seed: int = 0):
-    """The ledger of one draw, made by the real function."""
+def draw_log_of(seed: int = 0):
+    """The draw log of one draw, made by the real function."""
     noise = make_record(np.random.Generator(np.random.PCG64(seed)).standard_normal((2, 3)))
     draw = Draw(0, "standard_normal", noise.shape, noise.dtype, "", noise.digest)
-    return make_ledger([f"PCG64({seed})"], [draw])
+    return make_draw_log([f"PCG64({seed})"], [draw])
 
 
 def baseline_of(
@@ -53,12 +53,12 @@ def baseline_of(
             [difference], method="one float32 ULP", seed=1, input_rel_l2=2.0**-24
         )
         summaries = tuple(replace(one, envelope=envelope) for one in summaries)
-    ledger = ledger_of(seed)
+    draw_log = draw_log_of(seed)
     value = digest_leaves((path, record.digest) for path, record in records.items())
     facts = (Fact("cann.version", "8.0", True), Fact("os.name", "Linux"))
     provenance = Provenance("2026-01-02T03:04:05Z", 2, Environment(key, facts), "pytest-repro 0")
-    index = IndexEntry(value, ledger.digest)
-    return Baseline(check, index, summaries, ledger, (), provenance), list(records.values())
+    index = IndexEntry(value, draw_log.digest)
+    return Baseline(check, index, summaries, draw_log, (), provenance), list(records.values())
 
 
 def put(store: Store, check: CheckId, key: EnvironmentKey, leaves, **options) -> Baseline:

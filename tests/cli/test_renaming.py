@@ -53,7 +53,7 @@ def test_what_is_stored_follows_under_every_key(tmp_path, capsys, old, new, chec
         assert check.entry not in left.index(key, check.module)
         renamed = left.baseline(key, CheckId(checks[check], check.test, check.name))
         assert renamed.tensors == baseline.tensors
-        assert renamed.ledger == baseline.ledger
+        assert renamed.draw_log == baseline.draw_log
         assert renamed.provenance == baseline.provenance
     assert run(tmp_path, "verify") == 0
     # There and back again is where it began, to the byte.

@@ -9,7 +9,7 @@ pytest.importorskip("mindone")
 
 from pytest_repro.frameworks.watch import watch
 from pytest_repro.model.words import Cause, TraceLevel
-from pytest_repro.noise.ledger import compare_ledgers
+from pytest_repro.noise.draw_log import compare_draw_logs
 from pytest_repro.trace.divergence import first_divergence
 from tests.faults.catalogue import FAULTS, NO_OPS
 from tests.faults.fault import DDIM, UNCLIP
@@ -29,8 +29,8 @@ def pipelines():
 def _traced(pipeline):
     """What a run gave, its trace with cells, and the digests of its weights."""
     with watch(pipeline, level=TraceLevel.CELLS) as seen:
-        arrays, ledger = run_tiny(pipeline)
-        return arrays, ledger, seen.trace(), {one.component: one.digest for one in seen.weights()}
+        arrays, draw_log = run_tiny(pipeline)
+        return arrays, draw_log, seen.trace(), {one.component: one.digest for one in seen.weights()}
 
 
 def _same(one, other):
@@ -45,7 +45,7 @@ def test_a_fault_begins_where_the_list_says_and_has_the_cause_that_it_says(pipel
     origin = case.origin
     with fault.inject(pipeline):
         observed = _traced(pipeline)
-    assert (compare_ledgers(clean[1], observed[1]) is not None) is (origin.cause is Cause.NOISE)
+    assert (compare_draw_logs(clean[1], observed[1]) is not None) is (origin.cause is Cause.NOISE)
     assert (clean[3] != observed[3]) is (origin.cause is Cause.WEIGHTS)
     # A few steps of UnCLIP clip away what the first of them did; its trace shows it nevertheless.
     assert case.pipeline == UNCLIP or not _same(clean[0], observed[0])
@@ -69,9 +69,9 @@ def test_every_fault_is_taken_back_also_after_an_exception(pipelines, name):
                 pass
             with pytest.raises(ZeroDivisionError), fault.inject(pipeline):
                 raise ZeroDivisionError
-    arrays, ledger = run_tiny(pipeline)
+    arrays, draw_log = run_tiny(pipeline)
     assert _same(clean[0], arrays)
-    assert ledger.digest == clean[1].digest
+    assert draw_log.digest == clean[1].digest
 
 
 def test_no_ops_of_ddim_move_no_bit_though_the_network_computes_otherwise(pipelines):

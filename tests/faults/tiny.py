@@ -8,7 +8,7 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_repro.model.ids import Ledger
+from pytest_repro.model.ids import DrawLog
 from pytest_repro.noise.generator import NoiseBook
 from pytest_repro.pipelines import unclip
 from pytest_repro.pipelines.weights import seeded_parameters
@@ -16,7 +16,7 @@ from tests.models.latents import watch_latents
 
 __all__ = ["Seen", "run_tiny", "tiny_ddim", "tiny_unclip"]
 
-Seen = tuple[dict[str, NDArray[Any]], Ledger]
+Seen = tuple[dict[str, NDArray[Any]], DrawLog]
 
 _STEPS_OF_DDIM = 2
 # A step from 999 straight to 0 would not see float16 betas: alphas[0] is the same float32.
@@ -65,7 +65,7 @@ def _seeded(pipeline: Any, components: tuple[str, ...]) -> Any:
 
 
 def run_tiny(pipeline: Any) -> Seen:
-    """The image, the last sample with the noise predicted for it, and the ledger."""
+    """The image, the last sample with the noise predicted for it, and the draw log."""
     book = NoiseBook()
     keywords = {"output_type": "np", "generator": book.generator(0)}
     if type(pipeline).__name__ == "UnCLIPPipeline":
@@ -78,4 +78,4 @@ def run_tiny(pipeline: Any) -> Seen:
     with watch_latents(pipeline, name) as watch:
         image = pipeline(**keywords)[0]
     latents = {"sample": watch.last_sample, "prediction": watch.last_model_output}
-    return {"image": np.asarray(image), **latents}, book.ledger()
+    return {"image": np.asarray(image), **latents}, book.draw_log()

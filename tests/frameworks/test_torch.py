@@ -11,8 +11,8 @@ import pytest
 from pytest_repro.errors import RandomnessError
 from pytest_repro.frameworks.torch import TorchRecorder, TorchState
 from pytest_repro.guard.guard import Isolation, guard_randomness
+from pytest_repro.noise.draw_log import compare_draw_logs
 from pytest_repro.noise.generator import NoiseBook
-from pytest_repro.noise.ledger import compare_ledgers
 from pytest_repro.noise.sources import Disturbed, Fresh, Replay
 
 
@@ -57,15 +57,15 @@ def test_draws_enter_the_log_with_method_shape_dtype_and_seed(torch):
         return first, torch.rand_like(first)
 
     (first, second), book = record(draw)
-    ledger = book.ledger()
-    assert ledger.generators == ("torch.Generator(3)", "torch.default_generator(5)")
-    seen = [(one.generator, one.method, one.shape, one.dtype) for one in ledger.draws]
+    draw_log = book.draw_log()
+    assert draw_log.generators == ("torch.Generator(3)", "torch.default_generator(5)")
+    seen = [(one.generator, one.method, one.shape, one.dtype) for one in draw_log.draws]
     assert seen == [
         (0, "torch.randn", (2, 3), "float32"),
         (1, "torch.randint", (4,), "int64"),
         (1, "torch.rand_like", (2, 3), "float32"),
     ]
-    assert ledger.draws[1].arguments == "0, 10"
+    assert draw_log.draws[1].arguments == "0, 10"
     plain = torch.randn(2, 3, generator=torch.Generator().manual_seed(3))
     assert torch.equal(first, plain)
     assert second.shape == (2, 3)
@@ -80,7 +80,7 @@ def test_a_perturbation_moves_a_draw_by_one_ulp_of_its_dtype(torch, dtype):
 
     clean, book = record(draw)
     moved, _ = record(draw, Disturbed(seed=1, computing_dtype=dtype))
-    assert book.ledger().draws[0].dtype == dtype
+    assert book.draw_log().draws[0].dtype == dtype
     infinity = torch.full_like(clean, float("inf"))
     up, down = torch.nextafter(clean, infinity), torch.nextafter(clean, -infinity)
     assert torch.all((moved == up) | (moved == down))
@@ -103,7 +103,7 @@ def test_a_recorded_draw_is_given_again(torch):
         return torch.randn(5, generator=torch.Generator().manual_seed(seed))
 
     first, book = record(lambda: draw(0))
-    again, _ = record(lambda: draw(1), Replay(book.ledger(), book.arrays()))
+    again, _ = record(lambda: draw(1), Replay(book.draw_log(), book.arrays()))
     assert torch.equal(first, again)
     assert not torch.equal(first, draw(1))
 
@@ -112,8 +112,8 @@ def test_another_seed_is_another_log_and_equal_seeds_are_equal(torch):
     def log(seed):
         return record(lambda: torch.randn(3, generator=torch.Generator().manual_seed(seed)))[1]
 
-    assert log(0).ledger() == log(0).ledger()
-    difference = compare_ledgers(log(0).ledger(), log(1).ledger())
+    assert log(0).draw_log() == log(0).draw_log()
+    difference = compare_draw_logs(log(0).draw_log(), log(1).draw_log())
     assert difference is not None
     assert "seed 0 became 1" in str(difference)
 
@@ -128,7 +128,7 @@ def test_a_generator_that_is_seeded_again_is_a_new_one(torch):
 
     values, book = record(draw)
     assert torch.equal(*values)
-    assert book.ledger().generators == ("torch.Generator(3)", "torch.Generator(3)")
+    assert book.draw_log().generators == ("torch.Generator(3)", "torch.Generator(3)")
 
 
 def test_dropout_is_seen_as_a_move_of_the_generator(torch):
@@ -139,7 +139,7 @@ def test_dropout_is_seen_as_a_move_of_the_generator(torch):
         return torch.rand(2)
 
     _, book = record(draw)
-    assert [one.dtype for one in book.ledger().draws] == ["float32", "state", "float32"]
+    assert [one.dtype for one in book.draw_log().draws] == ["float32", "state", "float32"]
 
 
 def test_a_default_generator_that_the_test_did_not_seed_stops_it(torch):
@@ -164,7 +164,7 @@ def test_the_constructor_of_a_module_may_draw_and_is_seeded(torch):
 
     (first, book), (second, _) = record(draw), record(draw)
     assert torch.equal(first, second)
-    assert book.ledger().draws == ()
+    assert book.draw_log().draws == ()
 
 
 def test_a_module_that_draws_when_it_computes_is_stopped(torch):

@@ -656,25 +656,25 @@ def test_the_same_pipeline_called_many_times_is_told_apart():
 
 @pytest.mark.parametrize("pipeline", [Ddim(), Unclip()])
 def test_one_call_may_draw_as_often_as_it_likes(pipeline):
-    assert len(called(pipeline).ledger().draws) in (2, 4)
+    assert len(called(pipeline).draw_log().draws) in (2, 4)
 
 
 def test_fresh_generators_or_leave_to_reuse_pass():
-    assert len(called(Ddim(), Ddim(), Ddim(), fresh=True).ledger().draws) == 6
-    assert len(called(Ddim(), Ddim(), allow_reuse=True).ledger().draws) == 4
-    assert len(called(Callable(), Callable()).ledger().draws) == 2
+    assert len(called(Ddim(), Ddim(), Ddim(), fresh=True).draw_log().draws) == 6
+    assert len(called(Ddim(), Ddim(), allow_reuse=True).draw_log().draws) == 4
+    assert len(called(Callable(), Callable()).draw_log().draws) == 2
 
 
 def test_a_generator_may_prepare_latents_outside_of_a_call():
     def prepare(generator):
         generator.standard_normal(3)
 
-    assert len(called(prepare, Ddim(), prepare).ledger().draws) == 4
+    assert len(called(prepare, Ddim(), prepare).draw_log().draws) == 4
 
 
 def test_a_pipeline_inside_a_pipeline_is_part_of_its_call():
     book = called(Ddim(), Unclip(), Ddim(), Unclip(), fresh=True)
-    assert len(book.ledger().draws) == 12
+    assert len(book.draw_log().draws) == 12
 
 
 def test_a_failed_call_is_still_a_call():
@@ -992,7 +992,7 @@ def test_a_real_pipeline_is_guarded_and_watched(mindone_utils):
             generator = book.generator(0)
             pipeline(num_inference_steps=2, output_type="np", generator=generator)
         assert guard.events == []
-        (draw,) = book.ledger().draws
+        (draw,) = book.draw_log().draws
         assert (draw.method, draw.shape, draw.dtype) == ("standard_normal", (1, 3, 8, 8), "float64")
         event, message = stopped(lambda: pipeline(num_inference_steps=1))
         assert message.startswith("DDIMPipeline draws without a generator")

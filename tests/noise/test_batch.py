@@ -13,8 +13,8 @@ COUNT = 3
 SEEDS = tuple(range(COUNT))
 
 
-def ledgers(generators=(0, 1, 2), rounds=2, *, shape=(1, 4), by_image=False, before=0):
-    """A batch's ledger, and what its images drew alone."""
+def draw_logs(generators=(0, 1, 2), rounds=2, *, shape=(1, 4), by_image=False, before=0):
+    """A batch's draw log, and what its images drew alone."""
     book = NoiseBook()
     made = {seed: book.generator(seed) for seed in sorted(set(generators))}
     if before:
@@ -22,7 +22,7 @@ def ledgers(generators=(0, 1, 2), rounds=2, *, shape=(1, 4), by_image=False, bef
     order = [seed for seed in generators for _ in range(rounds)]
     for seed in order if by_image else list(generators) * rounds:
         made[seed].standard_normal(shape)
-    return book.ledger(), [alone(seed, rounds) for seed in SEEDS]
+    return book.draw_log(), [alone(seed, rounds) for seed in SEEDS]
 
 
 def alone(seed, rounds):
@@ -30,7 +30,7 @@ def alone(seed, rounds):
     generator = book.generator(seed)
     for _ in range(rounds):
         generator.standard_normal((1, 4))
-    return book.ledger().draws
+    return book.draw_log().draws
 
 
 def compared(batch, draws):
@@ -41,7 +41,7 @@ def compared(batch, draws):
 @pytest.mark.parametrize("rounds", [1, 3])
 @pytest.mark.parametrize("before", [0, 5])
 def test_the_images_own_draws_are_found_in_either_order(by_image, rounds, before):
-    assert compared(*ledgers(rounds=rounds, by_image=by_image, before=before)) is None
+    assert compared(*draw_logs(rounds=rounds, by_image=by_image, before=before)) is None
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_images_own_draws_are_found_in_either_order(by_image, rounds, before
     ids=["another order", "one generator for two", "off by one", "two swapped"],
 )  # fmt: skip
 def test_the_first_image_with_other_noise_is_named(generators, image, sentence):
-    found = compared(*ledgers(generators))
+    found = compared(*draw_logs(generators))
     assert (found.image, found.draw, found.sentence) == (image, 0, sentence)
 
 
@@ -70,31 +70,31 @@ def test_a_later_draw_is_named():
         one.standard_normal((1, 4))
     for one in (made[0], made[2], made[1]):
         one.standard_normal((1, 4))
-    found = compared(book.ledger(), [alone(seed, 2) for seed in SEEDS])
+    found = compared(book.draw_log(), [alone(seed, 2) for seed in SEEDS])
     assert (found.image, found.draw) == (1, 1)
 
 
 def test_one_draw_for_the_whole_batch_is_named():
     book = NoiseBook()
     book.generator(0).standard_normal((COUNT, 4))
-    found = compared(book.ledger(), [alone(seed, 1) for seed in SEEDS])
+    found = compared(book.draw_log(), [alone(seed, 1) for seed in SEEDS])
     assert found.image is None
     assert "one generator drew (3, 4) for all 3 images together" in found.sentence
 
 
 def test_too_few_draws_are_counted():
-    batch, _ = ledgers(rounds=1)
+    batch, _ = draw_logs(rounds=1)
     found = compared(batch, [alone(seed, 2) for seed in SEEDS])
     assert found.sentence == "the batch of 3 drew 3 times, its images alone 6 times"
 
 
 def test_an_image_that_draws_nothing_alone_proves_nothing():
-    batch, _ = ledgers()
+    batch, _ = draw_logs()
     assert "drew nothing" in compared(batch, [()] * COUNT).sentence
 
 
 def test_images_that_draw_unequally_often_are_named():
-    batch, draws = ledgers()
+    batch, draws = draw_logs()
     draws[2] = draws[2][:1]
     assert compared(batch, draws).sentence == "image 0 alone drew 2 times, image 2 1 times"
 
@@ -103,7 +103,7 @@ def test_another_dtype_alone_is_named():
     book = NoiseBook()
     for seed in SEEDS:
         book.generator(seed).standard_normal((1, 4), dtype=np.float32)
-    found = compared(book.ledger(), [alone(seed, 1) for seed in SEEDS])
+    found = compared(book.draw_log(), [alone(seed, 1) for seed in SEEDS])
     assert "standard_normal (1, 4) float32 in the batch" in found.sentence
 
 

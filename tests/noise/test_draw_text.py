@@ -1,4 +1,4 @@
-"""What a ledger says of one call: texts of arguments, and of what is no array of numbers."""
+"""What a draw log says of one call: texts of arguments, and of what is no array of numbers."""
 
 from __future__ import annotations
 

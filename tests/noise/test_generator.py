@@ -1,4 +1,4 @@
-"""The generator that keeps a ledger: numpy's stream, nothing unseen, replay and disturbance."""
+"""The generator that keeps a draw log: numpy's stream, nothing unseen, replay and disturbance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pytest_repro.errors import RandomnessError, UsageError
-from pytest_repro.noise.generator import DRAWING_METHODS, LedgerGenerator, NoiseBook, PipelineCall
+from pytest_repro.noise.generator import DRAWING_METHODS, LoggedGenerator, NoiseBook, PipelineCall
 from pytest_repro.noise.sources import Disturbed, Fresh, Replay, disturb_by_one_ulp
 from pytest_repro.tensors.digest import digest_array
 
@@ -85,7 +85,7 @@ def test_no_drawing_method_of_numpy_is_forgotten():
     }
     assert set(DRAWING_METHODS) == public == set(CALLS)
     for name in public:
-        assert name in vars(LedgerGenerator)
+        assert name in vars(LoggedGenerator)
 
 
 @pytest.mark.parametrize("method", sorted(CALLS))
@@ -93,20 +93,20 @@ def test_a_draw_has_numpys_bits_and_is_written_down_once(method):
     book = NoiseBook()
     drawn = as_array(CALLS[method](book.generator(0)))
     assert drawn.tobytes() == as_array(CALLS[method](plain())).tobytes()
-    (draw,) = book.ledger().draws
+    (draw,) = book.draw_log().draws
     assert (draw.method, draw.shape, draw.dtype) == (method, drawn.shape, drawn.dtype.name)
     assert draw.digest == digest_array(drawn.dtype.name, drawn)
 
 
 @pytest.mark.parametrize("method", sorted(CALLS))
 def test_another_seed_gives_another_digest(method):
-    ledgers = []
+    draw_logs = []
     for seed in (0, 1):
         book = NoiseBook()
         for _ in range(3):  # single permutations of a few elements may agree by chance
             CALLS[method](book.generator(seed))
-        ledgers.append([draw.digest for draw in book.ledger().draws])
-    assert ledgers[0] != ledgers[1]
+        draw_logs.append([draw.digest for draw in book.draw_log().draws])
+    assert draw_logs[0] != draw_logs[1]
 
 
 def test_the_stream_is_that_of_the_guide():
@@ -128,12 +128,12 @@ def test_the_stream_is_that_of_the_guide():
         lambda g: g.choice([1.5, 2.5]),
     ],
 )
-def test_scalars_stay_scalars_and_are_0d_in_the_ledger(draw):
+def test_scalars_stay_scalars_and_are_0d_in_the_draw_log(draw):
     book = NoiseBook()
     value = draw(book.generator(0))
     assert value == draw(plain())
     assert type(value) is type(draw(plain()))
-    assert book.ledger().draws[0].shape == ()
+    assert book.draw_log().draws[0].shape == ()
 
 
 def test_out_is_filled_and_returned():
@@ -141,8 +141,8 @@ def test_out_is_filled_and_returned():
     out = np.zeros((2, 3), np.float32)
     assert book.generator(0).standard_normal(out=out, dtype=np.float32) is out
     assert out.tobytes() == plain().standard_normal((2, 3), dtype=np.float32).tobytes()
-    assert book.ledger().draws[0].dtype == "float32"
-    assert book.ledger().draws[0].digest == digest_array("float32", out)
+    assert book.draw_log().draws[0].dtype == "float32"
+    assert book.draw_log().draws[0].digest == digest_array("float32", out)
 
 
 def test_a_list_is_shuffled_in_place_and_told_from_another_order():
@@ -153,18 +153,18 @@ def test_a_list_is_shuffled_in_place_and_told_from_another_order():
         book.generator(seed).shuffle(names)
         plain(seed).shuffle(same)
         assert names == same
-        digests.add(book.ledger().draws[0].digest)
+        digests.add(book.draw_log().draws[0].digest)
     assert len(digests) > 5
 
 
-def test_addresses_of_objects_do_not_reach_the_ledger():
+def test_addresses_of_objects_do_not_reach_the_draw_log():
     class Thing:
         pass
 
     def digest():
         book = NoiseBook()
         book.generator(0).shuffle([Thing(), Thing()])
-        return book.ledger().digest
+        return book.draw_log().digest
 
     kept = [Thing() for _ in range(100)]
     assert digest() == digest()
@@ -184,7 +184,7 @@ def test_one_call_has_one_text_however_it_is_written(one, other):
     for draw in (one, other):
         book = NoiseBook()
         draw(book.generator(0))
-        texts.append(book.ledger().digest)
+        texts.append(book.draw_log().digest)
     assert texts[0] == texts[1]
 
 
@@ -192,7 +192,7 @@ def test_other_arguments_have_other_texts():
     def text(*args, **kwargs):
         book = NoiseBook()
         book.generator(0).normal(*args, **kwargs)
-        return book.ledger().draws[0].arguments
+        return book.draw_log().draws[0].arguments
 
     assert text(size=3) == ""
     assert text(1.0, 2.0) == "loc=1.0, scale=2.0"
@@ -207,7 +207,7 @@ def test_a_refused_call_is_no_draw_and_leaves_the_generator_usable():
     with pytest.raises(ValueError, match="scale"):
         generator.normal(0.0, -1.0)
     generator.standard_normal(3)
-    assert [draw.method for draw in book.ledger().draws] == ["standard_normal"]
+    assert [draw.method for draw in book.draw_log().draws] == ["standard_normal"]
 
 
 def test_raw_use_of_the_bit_generator_never_goes_unseen():
@@ -217,7 +217,7 @@ def test_raw_use_of_the_bit_generator_never_goes_unseen():
         generator.random()
         use(generator)
         generator.random()
-        return [draw.method for draw in book.ledger().draws]
+        return [draw.method for draw in book.draw_log().draws]
 
     def another_generator(g):
         np.random.Generator(g.bit_generator).random()
@@ -232,26 +232,26 @@ def test_raw_use_of_the_bit_generator_never_goes_unseen():
 def test_raw_use_after_the_last_draw_is_seen_by_the_snapshot():
     book = NoiseBook()
     generator = book.adopt(np.random.MT19937(3))
-    assert book.ledger().draws == ()
+    assert book.draw_log().draws == ()
     generator.bit_generator.random_raw()
-    assert [draw.method for draw in book.ledger().draws] == ["bit_generator"]
-    assert len(book.ledger().draws) == 1
+    assert [draw.method for draw in book.draw_log().draws] == ["bit_generator"]
+    assert len(book.draw_log().draws) == 1
 
 
-def test_spawned_children_are_numpys_and_keep_their_ledger_in_the_book():
+def test_spawned_children_are_numpys_and_keep_their_draw_log_in_the_book():
     book = NoiseBook()
     children = book.generator(0).spawn(2)
     again = plain().spawn(2)
     for child, other in zip(children, again, strict=True):
-        assert isinstance(child, LedgerGenerator)
+        assert isinstance(child, LoggedGenerator)
         assert child.random() == other.random()
-    ledger = book.ledger()
-    assert ledger.generators == (
+    draw_log = book.draw_log()
+    assert draw_log.generators == (
         "PCG64(0)",
         "PCG64(0, spawn_key=(0,))",
         "PCG64(0, spawn_key=(1,))",
     )
-    assert [draw.generator for draw in ledger.draws] == [1, 2]
+    assert [draw.generator for draw in draw_log.draws] == [1, 2]
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
@@ -261,9 +261,9 @@ def test_a_copy_goes_on_alone_in_the_same_book(duplicate):
     generator.random()
     other = duplicate(generator)
     assert other.random(3).tobytes() == generator.random(3).tobytes()
-    ledger = book.ledger()
-    assert ledger.generators == ("PCG64(0)", "copy of PCG64(0)")
-    assert [draw.generator for draw in ledger.draws] == [0, 1, 0]
+    draw_log = book.draw_log()
+    assert draw_log.generators == ("PCG64(0)", "copy of PCG64(0)")
+    assert [draw.generator for draw in draw_log.draws] == [0, 1, 0]
 
 
 def test_a_pickle_carries_the_stream_and_not_the_book():
@@ -271,28 +271,28 @@ def test_a_pickle_carries_the_stream_and_not_the_book():
     generator = book.generator(0)
     generator.random()
     other = pickle.loads(pickle.dumps(generator))
-    assert type(other) is LedgerGenerator
+    assert type(other) is LoggedGenerator
     assert other.random(3).tobytes() == generator.random(3).tobytes()
-    assert len(book.ledger().draws) == 2
-    assert other.book.ledger().generators == ("unpickled PCG64(0)",)
+    assert len(book.draw_log().draws) == 2
+    assert other.book.draw_log().generators == ("unpickled PCG64(0)",)
 
 
-def test_a_ledger_of_a_list_of_generators_keeps_the_order_of_all_draws():
+def test_a_draw_log_of_a_list_of_generators_keeps_the_order_of_all_draws():
     book = NoiseBook()
     generators = [book.generator(seed) for seed in (5, 6)]
     for at in (1, 0, 1):
         generators[at].standard_normal(2)
-    assert [draw.generator for draw in book.ledger().draws] == [1, 0, 1]
+    assert [draw.generator for draw in book.draw_log().draws] == [1, 0, 1]
 
 
 def test_a_snapshot_does_not_grow():
     book = NoiseBook()
     generator = book.generator(0)
     generator.random()
-    before = book.ledger()
+    before = book.draw_log()
     generator.random()
     assert len(before.draws) == 1
-    assert before.digest != book.ledger().digest
+    assert before.digest != book.draw_log().digest
 
 
 def test_a_book_keeps_no_generator_alive():
@@ -314,7 +314,7 @@ def test_a_book_keeps_no_generator_alive():
 def record(draw, seed=0):
     book = NoiseBook(Fresh(), store=True)
     draw(book.generator(seed))
-    return Replay(book.ledger(), book.arrays())
+    return Replay(book.draw_log(), book.arrays())
 
 
 def every_kind(g):
@@ -343,7 +343,7 @@ def test_replay_gives_the_recorded_numbers_whatever_the_stream():
     for one, two in zip(replayed, every_kind(plain(0)), strict=True):
         assert type(one) is type(two)
         assert as_array(one).tobytes() == as_array(two).tobytes()
-    assert other_stream.ledger().draws == source.ledger.draws
+    assert other_stream.draw_log().draws == source.draw_log.draws
     assert every_kind(plain(99))[0][0, 0] != replayed[0][0, 0]
 
 
@@ -382,7 +382,7 @@ def test_replay_of_more_draws_than_recorded_is_refused():
 def test_an_incomplete_recording_is_refused():
     source = record(lambda g: g.standard_normal(5))
     with pytest.raises(UsageError, match="0 arrays cannot replay 1 draws"):
-        NoiseBook(Replay(source.ledger, ()))
+        NoiseBook(Replay(source.draw_log, ()))
 
 
 def test_stored_arrays_do_not_follow_what_the_test_does_to_its_own():
@@ -436,11 +436,11 @@ def test_a_draw_coarser_than_the_computing_dtype_moves_by_its_own_ulp():
     assert set(given.view(np.int32) - clean.view(np.int32)) == {-1, 1}
 
 
-def test_the_ledger_of_a_disturbed_run_is_the_clean_one():
+def test_the_draw_log_of_a_disturbed_run_is_the_clean_one():
     clean, disturbed = NoiseBook(), NoiseBook(Disturbed(1))
     for book in (clean, disturbed):
         book.generator(0).standard_normal((4, 4))
-    assert clean.ledger() == disturbed.ledger()
+    assert clean.draw_log() == disturbed.draw_log()
 
 
 def test_the_signs_are_seeded():
@@ -517,7 +517,7 @@ def test_one_generator_in_two_pipeline_calls_is_explained():
         generator.random()
     assert "call 1 (Ddim)" in str(caught.value)
     assert "call 2 (Ddim)" in str(caught.value)
-    assert len(book.ledger().draws) == 2
+    assert len(book.draw_log().draws) == 2
 
 
 def test_a_fresh_generator_for_each_pipeline_call_is_silent():
@@ -525,7 +525,7 @@ def test_a_fresh_generator_for_each_pipeline_call_is_silent():
     calls(book, 1, 2)
     book.generator(0).random()
     book.generator(0).random()
-    assert len(book.ledger().draws) == 2
+    assert len(book.draw_log().draws) == 2
 
 
 def test_reuse_may_be_allowed():
@@ -534,7 +534,7 @@ def test_reuse_may_be_allowed():
     calls(book, 1, 2)
     generator.random()
     generator.random()
-    assert len(book.ledger().draws) == 2
+    assert len(book.draw_log().draws) == 2
 
 
 def test_in_a_replay_a_generator_is_called_as_it_was_recorded():
@@ -562,4 +562,4 @@ def test_a_bit_generator_that_hides_its_seed_is_named_without_it():
 def test_a_method_that_draws_with_others_is_one_draw(draw):
     book = NoiseBook()
     draw(book.generator(0))
-    assert len(book.ledger().draws) == 1
+    assert len(book.draw_log().draws) == 1

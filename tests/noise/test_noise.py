@@ -7,7 +7,7 @@ import pytest
 
 from pytest_repro.errors import UsageError
 from pytest_repro.model.ids import Draw
-from pytest_repro.noise.ledger import make_ledger
+from pytest_repro.noise.draw_log import make_draw_log
 from pytest_repro.noise.sources import Disturbed, Fresh, Replay, SignStream, open_feed
 from pytest_repro.tensors.digest import digest_array
 
@@ -19,7 +19,7 @@ def draw_of(array, method="standard_normal"):
 
 
 def replay(array, recorded=ARRAY):
-    return open_feed(Replay(make_ledger(("PCG64(0)",), (draw_of(recorded),)), (array,)))
+    return open_feed(Replay(make_draw_log(("PCG64(0)",), (draw_of(recorded),)), (array,)))
 
 
 @pytest.mark.parametrize(

@@ -90,12 +90,12 @@ def test_a_link_out_of_the_folder_is_refused_wherever_it_is(store, what, tmp_pat
     place.symlink_to(moved)
     reads_tensor = what not in ("manifest", "hardware")
     reader = fresh(store)
-    with pytest.raises(StoreError, match="out of their folder"):
+    with pytest.raises(StoreError, match="out of the baselines folder"):
         _ = reader.tensor(digest) if reads_tensor else reader.manifest(KEY, MODULE)
     other, record = baseline_of(np.arange(5.0))
     before = outside_of(store)
     if not reads_tensor:
-        with pytest.raises(StoreError, match="out of their folder"):
+        with pytest.raises(StoreError, match="out of the baselines folder"):
             fresh(store).write(KEY, MODULE, [other], [record])
         assert outside_of(store) == before
 

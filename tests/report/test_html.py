@@ -145,7 +145,7 @@ def test_among_equal_shares_the_farthest_stands_first_and_the_value_gate_before_
     assert [one["rel_l2"] for one in data] == ["inf", 0.01, 0.5, 0.1, 0.01]
 
 
-def test_equal_ledgers_are_embedded_once():
+def test_equal_draw_logs_are_embedded_once():
     data = data_of(page_text(document([drifted(number) for number in range(30)]), nothing))
     assert len(data["ledgers"]) == 3
 

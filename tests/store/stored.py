@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_repro.model.baseline import Baseline, Environment, Fact, Provenance, WeightsDigest
 from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry, TensorRecord
-from pytest_repro.noise.ledger import make_ledger
+from pytest_repro.noise.draw_log import make_draw_log
 from pytest_repro.store.manifest import index_of
 from pytest_repro.tensors.compare import summary_of
 from pytest_repro.tensors.digest import digest_text
@@ -29,7 +29,7 @@ def baseline_of(
         check=CheckId(MODULE, test, name),
         index=IndexEntry(record.digest, record.digest),
         tensors=(summary,),
-        ledger=make_ledger((), ()),
+        draw_log=make_draw_log((), ()),
         weights=(WeightsDigest("unet", digest_text("weights")),),
         provenance=Provenance(
             recorded_at="2026-01-02T03:04:05Z",

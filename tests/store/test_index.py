@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from pytest_repro.model.ids import Draw
-from pytest_repro.noise.ledger import make_ledger
+from pytest_repro.noise.draw_log import make_draw_log
 from pytest_repro.store.manifest import index_of
 from pytest_repro.tensors.digest import digest_leaves, digest_text
 from tests.store.stored import baseline_of
@@ -17,14 +17,14 @@ DRAW = Draw(0, "standard_normal", (4,), "float64", "", digest_text("the numbers"
 
 def baseline(*, array=(1.0, 2.0), draws=(DRAW,)):
     made, _ = baseline_of(np.asarray(array))
-    return replace(made, ledger=make_ledger(("seed 0",), draws))
+    return replace(made, draw_log=make_draw_log(("seed 0",), draws))
 
 
 def test_the_index_holds_the_digest_of_the_value_and_that_of_the_noise():
     whole = baseline()
     found = index_of(whole)
     assert found.value == whole.tensors[0].digest
-    assert found.noise == whole.ledger.digest
+    assert found.noise == whole.draw_log.digest
 
 
 def test_a_value_of_several_tensors_has_the_digest_of_its_leaves():
@@ -38,7 +38,9 @@ def test_what_the_manifest_claims_does_not_count():
     whole = baseline()
     wrong = digest_text("wrong")
     claimed = replace(
-        whole, index=whole.index._replace(value=wrong), ledger=replace(whole.ledger, digest=wrong)
+        whole,
+        index=whole.index._replace(value=wrong),
+        draw_log=replace(whole.draw_log, digest=wrong),
     )
     assert index_of(claimed) == index_of(whole)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.noise.ledger import make_ledger
+from pytest_repro.noise.draw_log import make_draw_log
 from pytest_repro.store import memory as module
 from pytest_repro.store.memory import Memory, load_memory
 from pytest_repro.store.store import Store
@@ -26,10 +26,10 @@ def _settled(monkeypatch):
 def store(tmp_path):
     """Fifty tensors and checks."""
     found = Store(tmp_path / "baselines", root=tmp_path)
-    ledger = make_ledger((), ())
+    draw_log = make_draw_log((), ())
     made = [baseline_of(np.full(3, number, "f4"), test=f"test_{number}") for number in range(50)]
     baselines = [
-        replace(one, index=one.index._replace(noise=ledger.digest), ledger=ledger)
+        replace(one, index=one.index._replace(noise=draw_log.digest), draw_log=draw_log)
         for one, _ in made
     ]
     found.write(KEY, MODULE, baselines, [record for _, record in made])

@@ -138,7 +138,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(store, tmp_path):
     outside = tmp_path / "outside.yaml"
     path.rename(outside)
     path.symlink_to(outside)
-    with pytest.raises(StoreError, match="out of their folder"):
+    with pytest.raises(StoreError, match="out of the baselines folder"):
         Store(store.folder, root=tmp_path).index(KEY, MODULE)
 
 

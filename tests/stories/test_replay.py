@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
+from pytest_repro.noise.generator import LoggedGenerator, NoiseBook
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.digest import digest_array
 
@@ -42,7 +42,7 @@ def other_stream(monkeypatch):
     """A numpy whose stream has changed: the same seed says the same and gives different bits."""
 
     def generator(book, seed):
-        return LedgerGenerator(np.random.Philox(seed), book, f"PCG64({seed})")
+        return LoggedGenerator(np.random.Philox(seed), book, f"PCG64({seed})")
 
     monkeypatch.setattr(NoiseBook, "generator", generator)
 
@@ -51,7 +51,7 @@ def _draw_file(project, number):
     store = Store(project.baselines, root=project.folder)
     (key,) = store.keys()
     (baseline,) = store.manifest(key, "test_story.py")
-    return store.tensor_path(baseline.ledger.draws[number].digest)
+    return store.tensor_path(baseline.draw_log.draws[number].digest)
 
 
 def test_another_stream_is_noise_when_it_draws_and_exact_when_it_replays(stored, other_stream):
@@ -72,7 +72,7 @@ def test_numpys_own_changed_stream_is_named_and_replayed(project):
     (baseline,) = store.manifest(key, "test_story.py")
     drawn = np.random.Generator(np.random.PCG64(0))
     drawn.standard_normal((2, 3))
-    again = digest_array("float64", drawn.wald(1.0, 1.0, 3)) == baseline.ledger.draws[1].digest
+    again = digest_array("float64", drawn.wald(1.0, 1.0, 3)) == baseline.draw_log.draws[1].digest
     assert again is {"1.26.4": True, "2.4.6": False}.get(np.__version__, again)
     project.write(WALD)
     ran = project.run()

@@ -1,4 +1,4 @@
-"""The ledger's digest, and the sentence for every way in which two ledgers can part."""
+"""The draw log's digest, and the sentence for every way in which two draw logs can part."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.model.baseline import LedgerDifference
-from pytest_repro.model.ids import Draw, FactDifference, Ledger
-from pytest_repro.noise.generator import LedgerGenerator, NoiseBook
-from pytest_repro.noise.ledger import compare_ledgers, make_ledger
+from pytest_repro.model.baseline import DrawLogDifference
+from pytest_repro.model.ids import Draw, DrawLog, FactDifference
+from pytest_repro.noise.draw_log import compare_draw_logs, make_draw_log
+from pytest_repro.noise.generator import LoggedGenerator, NoiseBook
 from pytest_repro.tensors.digest import digest_text
 
 IMAGE = (1, 3, 8, 8)
 
 
-def pipeline(generator: LedgerGenerator) -> None:
+def pipeline(generator: LoggedGenerator) -> None:
     """Five draws as a pipeline with noise in every step makes them."""
     generator.standard_normal(IMAGE)
     generator.normal(0.0, 2.0, (4,))
@@ -27,14 +27,14 @@ def pipeline(generator: LedgerGenerator) -> None:
     generator.standard_normal(IMAGE)
 
 
-def ledger_of(draw: Callable[[LedgerGenerator], object], seed: int = 0) -> Ledger:
+def draw_log_of(draw: Callable[[LoggedGenerator], object], seed: int = 0) -> DrawLog:
     book = NoiseBook()
     draw(book.generator(seed))
-    return book.ledger()
+    return book.draw_log()
 
 
-def difference(observed: Ledger) -> LedgerDifference | None:
-    return compare_ledgers(ledger_of(pipeline), observed)
+def difference(observed: DrawLog) -> DrawLogDifference | None:
+    return compare_draw_logs(draw_log_of(pipeline), observed)
 
 
 def extra(generator):
@@ -149,17 +149,17 @@ PLANTED = [
 
 @pytest.mark.parametrize(("fault", "kind", "position", "sentence"), PLANTED)
 def test_a_planted_fault_is_named(fault, kind, position, sentence):
-    found = difference(ledger_of(fault))
+    found = difference(draw_log_of(fault))
     assert found is not None
     assert (found.kind, found.position, found.sentence) == (kind, position, sentence)
 
 
 def test_the_clean_twin_is_silent():
-    assert difference(ledger_of(pipeline)) is None
+    assert difference(draw_log_of(pipeline)) is None
 
 
 def test_another_seed_is_named():
-    found = difference(ledger_of(pipeline, seed=1))
+    found = difference(draw_log_of(pipeline, seed=1))
     assert found is not None
     assert (found.kind, found.position, found.sentence) == ("generator", 0, "seed 0 became 1")
 
@@ -167,7 +167,7 @@ def test_another_seed_is_named():
 def test_another_bit_generator_is_named():
     book = NoiseBook()
     pipeline(book.adopt(np.random.MT19937(0)))
-    found = difference(book.ledger())
+    found = difference(book.draw_log())
     assert found is not None
     assert (found.kind, found.sentence) == ("generator", "bit generator PCG64 became MT19937")
 
@@ -177,15 +177,15 @@ def test_the_generator_of_a_batch_that_changed_is_counted_from_one():
         book = NoiseBook()
         for generator in [book.generator(seed) for seed in seeds]:
             generator.standard_normal(IMAGE)
-        return book.ledger()
+        return book.draw_log()
 
-    found = compare_ledgers(batch(0, 1, 2), batch(0, 7, 2))
+    found = compare_draw_logs(batch(0, 1, 2), batch(0, 7, 2))
     assert found is not None
     assert (found.position, found.sentence) == (1, "generator 2 of 3: seed 1 became 7")
-    fewer = compare_ledgers(batch(0, 1, 2), batch(0, 1))
+    fewer = compare_draw_logs(batch(0, 1, 2), batch(0, 1))
     assert fewer is not None
     assert fewer.sentence == "3 generators became 2: PCG64(2)"
-    assert compare_ledgers(batch(0, 1, 2), batch(0, 1, 2)) is None
+    assert compare_draw_logs(batch(0, 1, 2), batch(0, 1, 2)) is None
 
 
 def test_generators_that_draw_in_another_order_are_swapped():
@@ -194,20 +194,20 @@ def test_generators_that_draw_in_another_order_are_swapped():
         generators = [book.generator(0), book.generator(1)]
         for at in order:
             generators[at].standard_normal(IMAGE)
-        return book.ledger()
+        return book.draw_log()
 
-    found = compare_ledgers(batch((0, 1)), batch((1, 0)))
+    found = compare_draw_logs(batch((0, 1)), batch((1, 0)))
     assert found is not None
     assert (found.kind, found.sentence) == ("swapped", "draws 1 and 2 swapped places")
 
 
 def test_other_bits_of_the_same_calls_name_numpy_where_it_changed():
-    clean = ledger_of(pipeline)
-    digest = ledger_of(pipeline, seed=1).draws[2].digest
+    clean = draw_log_of(pipeline)
+    digest = draw_log_of(pipeline, seed=1).draws[2].digest
     draws = [*clean.draws]
     draws[2] = replace(draws[2], digest=digest)
-    other = make_ledger(clean.generators, draws)
-    plain = compare_ledgers(clean, other)
+    other = make_draw_log(clean.generators, draws)
+    plain = compare_draw_logs(clean, other)
     assert plain is not None
     assert plain.kind == "bits"
     assert plain.sentence == "same calls, different bits (first in draw 3 of 5)"
@@ -215,16 +215,16 @@ def test_other_bits_of_the_same_calls_name_numpy_where_it_changed():
         FactDifference("python", "3.10", "3.11", changes_bits=False),
         FactDifference("numpy", "1.26.4", "2.4.6", changes_bits=True),
     )
-    named = compare_ledgers(clean, other, facts)
+    named = compare_draw_logs(clean, other, facts)
     assert named is not None
     assert named.sentence == "same calls, different bits: numpy 1.26.4 -> 2.4.6"
 
 
 def test_other_bits_before_an_extra_draw_are_other_bits():
-    clean = ledger_of(pipeline)
-    shifted = ledger_of(extra_at_the_end)
+    clean = draw_log_of(pipeline)
+    shifted = draw_log_of(extra_at_the_end)
     draws = [replace(one, digest=clean.draws[4].digest) for one in shifted.draws]
-    found = compare_ledgers(clean, make_ledger(clean.generators, draws))
+    found = compare_draw_logs(clean, make_draw_log(clean.generators, draws))
     assert found is not None
     assert (found.kind, found.position) == ("bits", 0)
     assert found.sentence == "draw 1 of 5: same call, different bits"
@@ -232,13 +232,13 @@ def test_other_bits_before_an_extra_draw_are_other_bits():
 
 def test_other_bits_before_an_extra_draw_of_the_same_kind_are_other_bits():
     def draws(count, seed):
-        return ledger_of(lambda g: [g.standard_normal(IMAGE) for _ in range(count)], seed)
+        return draw_log_of(lambda g: [g.standard_normal(IMAGE) for _ in range(count)], seed)
 
     clean, other = draws(2, 0), draws(3, 1)
-    found = compare_ledgers(clean, make_ledger(clean.generators, other.draws))
+    found = compare_draw_logs(clean, make_draw_log(clean.generators, other.draws))
     assert found is not None
     assert (found.kind, found.position) == ("bits", 0)
-    appended = compare_ledgers(clean, draws(3, 0))
+    appended = compare_draw_logs(clean, draws(3, 0))
     assert appended is not None
     assert (appended.kind, appended.position) == ("extra", 2)
 
@@ -249,12 +249,12 @@ def test_a_changed_generator_does_not_hide_what_differs_before_it_draws():
         generators = book.generator(0), book.generator(seed)
         generators[0].standard_normal(shape)
         generators[1].standard_normal(IMAGE)
-        return book.ledger()
+        return book.draw_log()
 
-    both = compare_ledgers(batch(IMAGE, 1), batch((2, 3, 8, 8), 7))
+    both = compare_draw_logs(batch(IMAGE, 1), batch((2, 3, 8, 8), 7))
     assert both is not None
     assert (both.kind, both.position) == ("shape", 0)
-    one = compare_ledgers(batch(IMAGE, 1), batch(IMAGE, 7))
+    one = compare_draw_logs(batch(IMAGE, 1), batch(IMAGE, 7))
     assert one is not None
     assert (one.kind, one.position) == ("generator", 1)
 
@@ -270,33 +270,33 @@ def test_the_first_of_several_draws_more_or_fewer_is_named(reverse, kind, word):
                 if step in extra_steps:
                     generator.random(2)
 
-        return ledger_of(draw)
+        return draw_log_of(draw)
 
     pair = [steps(()), steps((1, 4))]
-    found = compare_ledgers(*(reversed(pair) if reverse else pair))
+    found = compare_draw_logs(*(reversed(pair) if reverse else pair))
     assert found is not None
     assert (found.kind, found.sentence) == (kind, f"one draw {word} after draw 2")
 
 
 def test_a_difference_carries_both_draws():
-    found = difference(ledger_of(other_shape))
+    found = difference(draw_log_of(other_shape))
     assert found is not None
     assert found.baseline is not None
     assert found.observed is not None
     assert (found.baseline.shape, found.observed.shape) == (IMAGE, (2, 3, 8, 8))
-    last = difference(ledger_of(extra_at_the_end))
+    last = difference(draw_log_of(extra_at_the_end))
     assert last is not None
     assert last.baseline is None
 
 
-def test_the_digest_of_a_book_is_that_of_its_ledger():
+def test_the_digest_of_a_book_is_that_of_its_draw_log():
     for fault, *_ in [(pipeline,), *PLANTED]:
-        ledger = ledger_of(fault)
-        assert make_ledger(ledger.generators, ledger.draws).digest == ledger.digest
+        draw_log = draw_log_of(fault)
+        assert make_draw_log(draw_log.generators, draw_log.draws).digest == draw_log.digest
 
 
 def test_every_field_of_a_draw_and_every_generator_reaches_the_digest():
-    clean = ledger_of(pipeline)
+    clean = draw_log_of(pipeline)
     first = clean.draws[0]
     changes = (
         replace(first, generator=1),
@@ -306,20 +306,20 @@ def test_every_field_of_a_draw_and_every_generator_reaches_the_digest():
         replace(first, arguments="loc=1.0"),
         replace(first, digest=clean.draws[1].digest),
     )
-    ledgers = [make_ledger(clean.generators, (one, *clean.draws[1:])) for one in changes]
-    ledgers.append(make_ledger(("PCG64(1)",), clean.draws))
-    ledgers.append(make_ledger(("PCG64(0)", "PCG64(0)"), clean.draws))
-    digests = {one.digest for one in ledgers} | {clean.digest}
-    assert len(digests) == len(ledgers) + 1
+    draw_logs = [make_draw_log(clean.generators, (one, *clean.draws[1:])) for one in changes]
+    draw_logs.append(make_draw_log(("PCG64(1)",), clean.draws))
+    draw_logs.append(make_draw_log(("PCG64(0)", "PCG64(0)"), clean.draws))
+    digests = {one.digest for one in draw_logs} | {clean.digest}
+    assert len(digests) == len(draw_logs) + 1
 
 
 def spelt(calls, generators=("PCG64(0)",)):
-    """A ledger of draws whose calls are letters; a digit after a letter is for different bits."""
+    """A draw log of draws whose calls are letters; a digit after a letter is for different bits."""
     draws = [
         Draw(0, call[0], (), "float64", "", digest_text(call))
         for call in re.findall("[a-z]\\d?", calls)
     ]
-    return make_ledger(generators, draws)
+    return make_draw_log(generators, draws)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def spelt(calls, generators=("PCG64(0)",)):
     ],
 )
 def test_every_way_in_which_calls_can_part(ours, theirs, kind, sentence):
-    found = compare_ledgers(spelt(ours), spelt(theirs))
+    found = compare_draw_logs(spelt(ours), spelt(theirs))
     assert found is not None
     assert (found.kind, found.sentence) == (kind, sentence)
 
@@ -354,7 +354,7 @@ def test_every_way_in_which_calls_can_part(ours, theirs, kind, sentence):
 def test_a_draw_from_another_generator_is_named():
     clean = spelt("ab", ("PCG64(0)", "PCG64(1)"))
     moved = (clean.draws[0], replace(clean.draws[1], generator=1))
-    found = compare_ledgers(clean, make_ledger(clean.generators, moved))
+    found = compare_draw_logs(clean, make_draw_log(clean.generators, moved))
     assert found is not None
     assert found.kind == "generator"
     assert found.sentence == "draw 2 of 2: b from generator 0 became 1"
@@ -379,13 +379,13 @@ def test_a_draw_from_another_generator_is_named():
 )
 def test_every_way_in_which_generators_can_part(ours, theirs, sentence):
     texts = [re.findall(r"\w+\([^)]*\)|by hand", one) for one in (ours, theirs)]
-    found = compare_ledgers(*(make_ledger(one, ()) for one in texts))
+    found = compare_draw_logs(*(make_draw_log(one, ()) for one in texts))
     assert found is not None
     assert (found.kind, found.sentence) == ("generator", sentence)
 
 
 def test_two_of_the_facts_that_explain_other_bits_are_named():
     facts = [FactDifference(name, "1", "2", True) for name in ("a.version", "b", "c")]
-    found = compare_ledgers(spelt("a1"), spelt("a2"), facts)
+    found = compare_draw_logs(spelt("a1"), spelt("a2"), facts)
     assert found is not None
     assert found.sentence == "same calls, different bits: a 1 -> 2, b 1 -> 2"

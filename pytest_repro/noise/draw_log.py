@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_repro.model.baseline import LedgerDifference
-from pytest_repro.model.ids import Digest, Draw, FactDifference, Ledger
+from pytest_repro.model.baseline import DrawLogDifference
+from pytest_repro.model.ids import Digest, Draw, DrawLog, FactDifference
 from pytest_repro.tensors.digest import digest_text
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ _Item = TypeVar("_Item")
 _DESCRIPTION = re.compile(r"(?P<kind>[\w.]+)\((?P<seed>[^()]*)\)\Z")
 
 
-def compare_ledgers(
-    baseline: Ledger, observed: Ledger, facts: Sequence[FactDifference] | None = None
-) -> LedgerDifference | None:
+def compare_draw_logs(
+    baseline: DrawLog, observed: DrawLog, facts: Sequence[FactDifference] | None = None
+) -> DrawLogDifference | None:
     """The first difference between two draw logs, or ``None`` if they are equal.
 
     A draw is extra, absent or moved, and not changed, if the calls after it agree again. Seed or
@@ -47,8 +47,8 @@ def compare_ledgers(
 class _Pair:
     """Two draw logs that differ."""
 
-    baseline: Ledger
-    observed: Ledger
+    baseline: DrawLog
+    observed: DrawLog
 
     def parts_at(self) -> int:
         """Index of the first draw that differs; the end if none does."""
@@ -69,9 +69,9 @@ class _Pair:
         ]
         return min(firsts, default=min(map(len, self._draws())))
 
-    def difference(self, position: int, kind: str, sentence: str) -> LedgerDifference:
+    def difference(self, position: int, kind: str, sentence: str) -> DrawLogDifference:
         one, two = (_get(draws, position) for draws in self._draws())
-        return LedgerDifference(position, kind, sentence, one, two)
+        return DrawLogDifference(position, kind, sentence, one, two)
 
     def _draws(self) -> tuple[tuple[Draw, ...], tuple[Draw, ...]]:
         return self.baseline.draws, self.observed.draws
@@ -186,7 +186,7 @@ def _changed_call(one: Draw, two: Draw) -> tuple[str, str] | None:
     return None
 
 
-def _generators_sentence(baseline: Ledger, observed: Ledger) -> str:
+def _generators_sentence(baseline: DrawLog, observed: DrawLog) -> str:
     ours, theirs = baseline.generators, observed.generators
     number = _first_unequal(ours, theirs)
     if number >= min(len(ours), len(theirs)):
@@ -223,7 +223,7 @@ def _get(items: Sequence[_Item], position: int) -> _Item | None:
     return items[position] if position < len(items) else None
 
 
-class LedgerHasher:
+class DrawLogHasher:
     """SHA-256 over the canonical text of a draw log, draw by draw.
 
     Hashed by `digest_text`: a line ``generator <text>`` for each generator, then a line with the
@@ -246,13 +246,13 @@ class LedgerHasher:
         return digest_text(f"ledger 1\n{''.join(lines)}draws {self._draws.hexdigest()}\n")
 
 
-def make_ledger(generators: Sequence[str], draws: Sequence[Draw]) -> Ledger:
+def make_draw_log(generators: Sequence[str], draws: Sequence[Draw]) -> DrawLog:
     """The draw log of these generators and draws, with its digest, as a `NoiseBook` gives it."""
-    hasher = LedgerHasher()
+    hasher = DrawLogHasher()
     for draw in draws:
         hasher.add(draw)
-    return Ledger(tuple(generators), tuple(draws), hasher.digest(generators))
+    return DrawLog(tuple(generators), tuple(draws), hasher.digest(generators))
 
 
-EMPTY_LEDGER = make_ledger((), ())
+EMPTY_DRAW_LOG = make_draw_log((), ())
 """Of a test without a generator."""
