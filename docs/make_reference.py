@@ -119,6 +119,8 @@ def _policy() -> str:
         "reference": "how far away a reference may be: own, release or any",
         "factor": "how many envelopes a measured tolerance allows (4)",
         "ceiling": "the rel_l2 above which a fallback proves nothing",
+        "inputs": "`noise`, `weights` or `settings`, or a list of them: they may differ, and the "
+        "closing lines say that they do; needs a reason",
         "reason": "why; needed where a number loosens a judgement",
     }
     assert set(fields) == {"check", *FIELDS, "reason"}, "a key of a rule is missing here"

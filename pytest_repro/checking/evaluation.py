@@ -15,7 +15,7 @@ from pytest_repro.checking.recording import Recording, Writing
 from pytest_repro.checking.repeat import Raised, name_run, parting, raised_by
 from pytest_repro.checking.spec import TestSpec
 from pytest_repro.checking.trial import CheckCall, Trial
-from pytest_repro.errors import BaselineError, IsolationError, WatchError
+from pytest_repro.errors import BaselineError, WatchError
 from pytest_repro.model.artefact import Candidate
 from pytest_repro.model.baseline import Baseline
 from pytest_repro.model.outcome import Observation, Outcome
@@ -265,10 +265,10 @@ def _run_afresh(
     module, run = runs.first.spec.module, name_run(2, isolated=True)
     try:
         isolated = runner.in_fresh_process()
-    except IsolationError as error:
+    except Exception as error:  # a run that was not asked for fails no recording
         if context.fresh.demands:
             raise
-        context.fresh.skip(module, error.what)
+        context.fresh.skip(module, getattr(error, "what", repr(error)))
         return runs
     if isolated.raised is not None and before is None and not context.fresh.demands:
         context.fresh.skip(module, f"a test raised {isolated.raised.shown} there")

@@ -5,9 +5,9 @@ The digests of tensors, manifests and traces are verified when they are read, as
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from json import dumps, loads
 from pathlib import Path
 
 from pytest_repro.checking.context import RunContext
@@ -71,7 +71,7 @@ def keep_unfinished(raised: Raised, folder: Path) -> None:
 
 def _end(folder: Path, raised: Raised | None, key: str) -> None:
     words = None if raised is None else [raised.kind, raised.shown]
-    (folder / _END).write_text(json.dumps({"key": key, "raised": words}), encoding="utf-8")
+    (folder / _END).write_text(dumps({"key": key, "raised": words}), encoding="utf-8")
 
 
 def _as_baseline(seen: Observation, provenance: Provenance) -> Baseline:
@@ -101,7 +101,7 @@ def read_trial(folder: Path, environment: Environment) -> IsolatedTrial | None:
     """
     if not (folder / _END).is_file():
         return None
-    end = json.loads((folder / _END).read_text(encoding="utf-8"))
+    end = loads((folder / _END).read_text(encoding="utf-8"))
     if end["key"] and end["key"] != str(environment.key):
         raise IsolationError(
             "a fresh process sees another environment than this one",

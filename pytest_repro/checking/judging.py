@@ -121,14 +121,34 @@ class Judging:
         weights = tuple(one for one in weights if one.baseline and one.observed)
         settings = self._settings(call, baseline)
         unread = unread_settings(self._context.store, baseline, observation.settings)
+        allowed, why = self._relaxed(call)
+        relaxed: list[str] = []
+        if noise is not None and "noise" in allowed:
+            relaxed, noise = [*relaxed, f"other draws ({why})"], None
+        if weights and "weights" in allowed:
+            named = ", ".join(one.component for one in weights)
+            relaxed, weights = [*relaxed, f"other weights of {named} ({why})"], ()
+        if (settings or unread) and "settings" in allowed:
+            relaxed = [*relaxed, *(f"{one} ({why})" for one in (*settings, *unread))]
+            settings = unread = ()
         is_equal = found.entry.value == observation.digest
         if faults or noise is not None or weights or ((settings or unread) and not is_equal):
             early = self._drift_early(call, baseline, reference, faults, noise)
             return replace(early, detail=(*early.detail, *unread))
         if is_equal:
             said = tuple(f"{one}, and the result is equal" for one in (*settings, *unread))
-            return replace(self._exact(call, found), detail=said)
-        return self._tolerance(spec, call, baseline, reference)
+            return replace(self._exact(call, found), detail=(*said, *relaxed))
+        outcome = self._tolerance(spec, call, baseline, reference)
+        return replace(outcome, detail=(*outcome.detail, *relaxed))
+
+    def _relaxed(self, call: CheckCall) -> tuple[tuple[str, ...], str]:
+        """The inputs that the policy lets differ, and where and why it does."""
+        resolved = self._context.resolve(call.observation.check)
+        decision = next((one for one in resolved.decisions if one.field == "inputs"), None)
+        if decision is None:
+            return (), ""
+        why = f"{resolved.origin('inputs')}: {decision.rule.reason}"
+        return resolved.inputs or (), why
 
     def _settings(self, call: CheckCall, baseline: Baseline) -> tuple[SettingChange, ...]:
         """The entries of settings that both sides have and that differ."""

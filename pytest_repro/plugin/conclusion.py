@@ -124,10 +124,10 @@ def conclude(item: pytest.Item, active: ActiveTest, ended: BaseException | None)
     """
     active.first_run_s = active.age_s
     ended = ended or private.item_failure(item)
-    failure = ended or active.subtest
     state = state_of(item.config)
     if state.keeper is not None:
-        state.keeper.keep(active, failure)
+        active.teardown_error = private.tear_down(item)
+        state.keeper.keep(active, ended or active.subtest or active.teardown_error)
     elif isinstance(ended, _STOPS):
         _judge_stopped(item, active, ended)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def run_in_fresh_process(
         OSError: No process can be started.
     """
     full = {**job, "path": sys.path, "argv": sys.argv, "target": target}
-    (folder / "job.json").write_text(json.dumps(full), encoding="utf-8")
+    (folder / "job.json").write_text(dumps(full), encoding="utf-8")
     output = folder / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pytest_repro.plugin.equipment import equip
 from pytest_repro.plugin.fixtures import FIXTURES
 from pytest_repro.plugin.shared_fixtures import isolated_if_shared
 from pytest_repro.plugin.state import state_of
@@ -32,9 +33,10 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     marks = list(item.iter_markers("repro"))
     if not marks and FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
         return (yield)
-    from pytest_repro.plugin.conclusion import begin
+    from pytest_repro.plugin import conclusion
 
-    state.active = active = begin(item, marks)
+    state.conclusion = conclusion  # a test may replace `__import__`
+    state.active = active = conclusion.begin(item, marks)
     __tracebackhide__ = True  # only now: a fault of ours has no other frame to be shown by
     with active.fixtures():
         return (yield)
@@ -51,12 +53,10 @@ def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None, Any, 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    active = state_of(item.config).active_of(item)
+    state = state_of(item.config)
+    active = state.active_of(item)
     if active is None:
         return (yield)
-    from pytest_repro.plugin.conclusion import conclude
-    from pytest_repro.plugin.equipment import equip
-
     equip(item, active)
     ended: BaseException | None = None
     try:
@@ -66,7 +66,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         ended = error
         raise
     finally:
-        conclude(item, active, ended)
+        state.conclusion.conclude(item, active, ended)
     return None
 
 
@@ -93,9 +93,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # after every plugin that changes a report
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
     report = yield
-    active = state_of(item.config).active_of(item)
+    state = state_of(item.config)
+    active = state.active_of(item)
     if active is not None and not active.is_in_body:
-        from pytest_repro.plugin.conclusion import report_phase
-
-        report_phase(item, active, report)
+        state.conclusion.report_phase(item, active, report)
     return report

@@ -48,6 +48,7 @@ class PluginState:
         session: The tests of ours; made at the first of them.
         active: The test that runs now, where it is one of ours.
         item: Its item.
+        conclusion: The module that judges it.
         reporting: Where a report or a summary was asked for.
         origin: How this process was started, where tests run again in fresh ones.
         keeper: In a fresh process: keeps what its one test observed.
@@ -70,6 +71,7 @@ class PluginState:
     session: Session | None = None
     active: ActiveTest | None = None
     item: pytest.Item | None = None
+    conclusion: Any = None
     reporting: Reporting | None = None
     origin: Origin | None = None
     keeper: Keeper | None = None

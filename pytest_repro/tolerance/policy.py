@@ -20,8 +20,10 @@ from pytest_repro.tolerance.bounds import (
     tolerance_from,
 )
 
-FIELDS = ("tolerance", "reference", "factor", "ceiling")
+FIELDS = ("tolerance", "reference", "factor", "ceiling", "inputs")
 """What a rule can decide, in the order of explanations."""
+INPUTS = ("noise", "weights", "settings")
+"""What the inputs gate compares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Rule:
         reference: How far away a reference may be.
         factor: Envelopes that a measured tolerance allows, above 0.
         ceiling: rel_l2 above which a measured tolerance proves nothing, above 0 and at most 1.
+        inputs: The inputs that may differ, of `INPUTS`; a difference is named, and not a drift.
         reason: Why a person decided it.
         line: Line of the rule in its file, from 1.
         lines: Lines of its fields, where known.
@@ -52,6 +55,7 @@ class Rule:
     reference: Distance | None = None
     factor: float | None = None
     ceiling: float | None = None
+    inputs: tuple[str, ...] | None = None
     reason: str = ""
     line: int = 0
     lines: tuple[FieldLine, ...] = ()
@@ -108,6 +112,7 @@ class Resolved:
     reference: Distance | None = None
     factor: float | None = None
     ceiling: float | None = None
+    inputs: tuple[str, ...] | None = None
     decisions: tuple[Decision, ...] = ()
     source: str = "policy.yaml"
 
@@ -220,6 +225,8 @@ def _text(rule: Rule, field: str) -> str:
     value = getattr(rule, field)
     if isinstance(value, Tolerance):
         return "measured" if value.is_measured else describe(value)
+    if isinstance(value, tuple):
+        return f"{', '.join(value)} may differ"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -323,6 +330,7 @@ def _rule(value: object, line: int, place: Place) -> Rule:
         reference=_reference(entries.get("reference"), place),
         factor=_number(entries.get("factor"), place, most=math.inf),
         ceiling=_number(entries.get("ceiling"), place, most=1.0),
+        inputs=_inputs(entries.get("inputs"), place),
         reason=_reason(entries.get("reason"), place),
         line=line,
         lines=tuple(FieldLine(key, entries[key].line) for key in FIELDS if key in entries),
@@ -337,6 +345,13 @@ def _demand_reason(rule: Rule, place: Place) -> None:
     """Every number written by hand that can loosen a judgement needs a reason."""
     if rule.reason:
         return
+    if rule.inputs is not None:
+        raise place.error(
+            rule.line_of("inputs"),
+            "the rule lets inputs differ and gives no reason for it",
+            f"rule   {rule.glob}",
+            next_step='add reason: "why other inputs give the same result"',
+        )
     for field in FIELDS:
         if _is_loosening_number(rule, field):
             raise place.error(
@@ -416,6 +431,20 @@ def _reference(entry: Entry | None, place: Place) -> Distance | None:
         what = f"reference cannot be {_kind(entry.value)}{hint}"
         raise place.error(entry.line, what, _allowed(words))
     return Distance(entry.value)
+
+
+def _inputs(entry: Entry | None, place: Place) -> tuple[str, ...] | None:
+    if entry is None:
+        return None
+    value = _plain(entry.value, place)
+    words = value if isinstance(value, list) else [value]
+    for word in words:
+        if word not in INPUTS:
+            what = f"inputs cannot be {_kind(word)}{did_you_mean(str(word), INPUTS)}"
+            raise place.error(entry.line, what, _allowed(INPUTS))
+    if not words:
+        raise place.error(entry.line, "inputs names nothing", _allowed(INPUTS))
+    return tuple(words)
 
 
 def _number(entry: Entry | None, place: Place, *, most: float) -> float | None:

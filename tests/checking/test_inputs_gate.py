@@ -19,7 +19,7 @@ from pytest_repro.store.manifest import index_of
 from pytest_repro.tensors.digest import digest_leaves, digest_text
 from pytest_repro.tensors.record import make_record
 from pytest_repro.tolerance.bounds import tolerance_from
-from pytest_repro.tolerance.policy import Policy, resolve
+from pytest_repro.tolerance.policy import Policy, Rule, resolve
 from pytest_repro.trace.components import configurations_rows, digest_inputs, digest_settings
 from tests.cli.stores import CLEAN, IMAGE, baseline_of, draw_log_of, store_in
 
@@ -32,6 +32,7 @@ KEYS = {
 }
 UNET = WeightsDigest("unet", digest_text("weights"))
 SCHEDULER = Configuration("scheduler", "DDIMScheduler", (("beta_end", "0.02"), ("eta", "0")))
+NO_POLICY = Policy()
 SAME, ROUNDED = CLEAN, CLEAN * np.float32(1 + 1e-6)
 
 
@@ -44,6 +45,7 @@ def judge(
     weights=(UNET,),
     settings=(SCHEDULER,),
     pulled=True,
+    policy=NO_POLICY,
 ):
     """Store a baseline ``distance`` away and judge one observation by it; 1e-5 is tolerated."""
     store = store_in(root)
@@ -70,7 +72,7 @@ def judge(
         references=References(store, KEY),
         environment=Environment(KEY),
         key=KEY,
-        resolve=lambda check: resolve(Policy(), str(check)),
+        resolve=lambda check: resolve(policy, str(check)),
         shown=str,
     )
     spec = SimpleNamespace(asked=SimpleNamespace(reference=Distance.ANY, tolerance=None))
@@ -137,3 +139,37 @@ def test_settings_whose_record_was_not_pulled_are_said_and_never_within(tmp_path
     )
     equal = judge(tmp_path, distance, value=ROUNDED, pulled=False)
     assert (equal.verdict, equal.detail) == (Verdict.WITHIN, ())
+
+
+OTHER = WeightsDigest("unet", digest_text("other weights"))
+CHANGED = replace(SCHEDULER, entries=(("beta_end", "0.03"), ("eta", "0")))
+INPUTS = {
+    "noise": ({"seed": 1}, "other draws"),
+    "weights": ({"weights": (OTHER,)}, "other weights of unet"),
+    "settings": ({"settings": (CHANGED,)}, "scheduler.beta_end 0.02 became 0.03"),
+}
+
+
+def letting(*inputs):
+    return Policy((Rule("*", inputs=inputs, reason="the adapter is random", line=4),))
+
+
+@DISTANCES
+@VALUES
+@pytest.mark.parametrize("name", INPUTS)
+def test_an_input_that_the_policy_lets_differ_is_named_and_the_value_is_judged(
+    tmp_path, distance, value, name
+):
+    other, said = INPUTS[name]
+    found = judge(tmp_path, distance, value=value, policy=letting(name), **other)
+    assert found.verdict is (Verdict.EXACT if value is SAME else Verdict.WITHIN)
+    assert found.detail == (f"{said} (policy.yaml line 4: the adapter is random)",)
+    far = judge(tmp_path, distance, value=CLEAN * 2, policy=letting(name), **other)
+    assert (far.verdict, far.gate) == (Verdict.DRIFT, Gate.TOLERANCE)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_the_control_only_the_named_input_may_differ(tmp_path, name):
+    others = [one for one in INPUTS if one != name]
+    found = judge(tmp_path, value=ROUNDED, policy=letting(*others), **INPUTS[name][0])
+    assert (found.verdict, found.gate) == (Verdict.DRIFT, Gate.INPUTS)

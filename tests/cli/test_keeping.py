@@ -67,7 +67,7 @@ def test_policy_explain_names_rule_line_reason_and_what_it_overrides(tmp_path, c
         ("tolerance", "measured"),
         ("factor", "4"),
     ]
-    assert document["undecided"] == ["reference", "ceiling"]
+    assert document["undecided"] == ["reference", "ceiling", "inputs"]
     assert run(tmp_path, "policy", "explain", "never-recorded") == 2
     assert "no check is or contains" in capsys.readouterr().err
 

@@ -128,7 +128,7 @@ def test_the_explanation_names_the_deciding_and_the_overridden_rules():
     assert (factor.field, factor.text, factor.overridden) == ("factor", "4", ())
     assert explanation.matched == (WIDE, NARROW)
     assert explanation.overridden == ()
-    assert explanation.undecided == ("reference", "ceiling")
+    assert explanation.undecided == ("reference", "ceiling", "inputs")
 
 
 def test_a_rule_that_decides_nothing_is_called_overridden():
@@ -222,6 +222,8 @@ def test_a_rule_is_read_with_the_lines_of_its_fields():
         (block(3, check="*", factor=2, reason=7), 5, "reason must be a sentence"),
         (block(3, check="*", factor=2, reason="  "), 5, "reason must be a sentence"),
         ("tests/*", 3, "a rule must be a mapping, not str"),
+        (block(3, check="*", inputs="weight"), 4, "did you mean 'weights'?"),
+        (block(3, check="*", inputs=Series((), 4)), 4, "inputs names nothing"),
     ],
 )
 def test_a_wrong_rule_is_refused_with_its_line(rule, line, named):
@@ -238,6 +240,7 @@ def test_a_wrong_rule_is_refused_with_its_line(rule, line, named):
         {"tolerance": block(4, atol=0)},
         {"factor": 4.01},
         {"ceiling": 0.02},
+        {"inputs": "weights"},
     ],
 )
 def test_a_number_that_loosens_needs_a_reason(pairs):
