@@ -58,6 +58,12 @@ class Way:
 WAYS = {
     "floor": Way("", "assert array.size"),
     "pytest-repro": Way("repro_check, ", "repro_check(array)", REPRO, "--repro-update"),
+    "syrupy": Way(
+        "snapshot, ",
+        "assert snapshot == array.tobytes()",
+        ("-p", "syrupy"),
+        "--snapshot-update",
+    ),
     "ndarrays_regression": Way(
         "ndarrays_regression, ",
         'ndarrays_regression.check({"array": array})',
@@ -68,8 +74,8 @@ WAYS = {
 """The floor makes the arrays and looks at their size."""
 
 
-def make_variant(folder: Path, name: str, load: Load) -> Variant:
-    """Write the project of one way below ``folder``, record it where it has baselines."""
+def make_variant(folder: Path, name: str, load: Load, *, records: bool = True) -> Variant:
+    """Write the project of one way below ``folder``; record it where it has baselines."""
     way, place = WAYS[name], folder / name
     place.mkdir(parents=True)
     source = _HEAD.format(
@@ -81,6 +87,6 @@ def make_variant(folder: Path, name: str, load: Load) -> Variant:
     (place / "test_load.py").write_text(source, encoding="utf-8")
     ini = "[pytest]\n" + ("repro_framework = numpy\n" if way.plugins == REPRO else "")
     (place / "pytest.ini").write_text(ini, encoding="utf-8")
-    if way.record:
+    if way.record and records:
         run_pytest(place, (*way.plugins, way.record))
     return Variant(name, place, way.plugins)

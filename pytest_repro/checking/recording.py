@@ -257,6 +257,8 @@ class Writing:
             tensors = [record for digest, record in self._tensors.items() if digest in wanted]
             store.write(key, module, baselines, tensors)
             del self._baselines[module]
+            for record in tensors:
+                del self._tensors[record.digest]
         store.write_tensors(self._tensors.values())
         self._tensors.clear()
 

@@ -11,10 +11,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
 from pytest_repro.guard.events import EventKind, RandomnessEvent, is_user_file
+
+
+class LoadedModules:
+    """Says whether modules were loaded or dropped since it was asked last; keeps none alive."""
+
+    def __init__(self) -> None:
+        self._seen: list[ref[ModuleType]] = []
+
+    def have_changed(self) -> bool:
+        """Whether `sys.modules` holds other modules than before; the first time it does."""
+        loaded: list[object] = list(sys.modules.values())
+        modules = [module for module in loaded if isinstance(module, ModuleType)]
+        pairs = zip(self._seen, modules, strict=False)
+        if len(self._seen) == len(modules) and all(seen() is module for seen, module in pairs):
+            return False
+        self._seen = list(map(ref, modules))
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +68,26 @@ def kept_generators() -> Iterator[KeptGenerator]:
 
     Without ``RandomState``, because a test can seed it again unnoticed.
     """
-    loaded: list[tuple[str, object]] = list(sys.modules.items())
-    for module, space in loaded:
-        file = getattr(space, "__file__", None) if isinstance(space, ModuleType) else None
-        if not isinstance(file, str) or not is_user_file(file):
-            continue
-        for name, value in tuple(vars(space).items()):
+    if _LOADED.have_changed():
+        _USERS[:] = _user_modules()
+    for module, kept, file in _USERS:
+        space = kept()
+        for name, value in () if space is None else tuple(vars(space).items()):
             if type(value) in (random.Random, np.random.Generator):
                 yield KeptGenerator(module, name, file, value, _state_of(value))
+
+
+_LOADED = LoadedModules()
+_USERS: list[tuple[str, ref[ModuleType], str]] = []
+"""The loaded modules outside installed packages: name, module, file."""
+
+
+def _user_modules() -> Iterator[tuple[str, ref[ModuleType], str]]:
+    loaded: list[tuple[str, object]] = list(sys.modules.items())
+    for name, module in loaded:
+        file = getattr(module, "__file__", None) if isinstance(module, ModuleType) else None
+        if isinstance(module, ModuleType) and isinstance(file, str) and is_user_file(file):
+            yield name, ref(module), file
 
 
 def _state_of(generator: Any) -> object:

@@ -20,6 +20,7 @@ import numpy.random.bit_generator as numpy_entropy
 
 from pytest_repro.errors import UsageError
 from pytest_repro.guard.events import EventKind, calling_frame, makes_legacy_state, place_of
+from pytest_repro.guard.kept import LoadedModules
 
 
 class Observer(Protocol):
@@ -328,6 +329,7 @@ class _ByName:
     def __init__(self, pairs: Iterable[tuple[object, object]]) -> None:
         # A module that was loaded under a guard holds the replacement.
         self._pairs = {id(one): pair for pair in pairs for one in pair}
+        self._loaded = LoadedModules()
         self._seen: WeakSet[ModuleType] = WeakSet()
         self._held: list[tuple[ref[ModuleType], str, object, object]] = []
 
@@ -352,6 +354,8 @@ class _ByName:
                 yield vars(alive), name, original, replacement
 
     def _look(self) -> None:
+        if not self._loaded.have_changed():
+            return
         loaded: list[tuple[str, object]] = list(sys.modules.items())
         for name, module in loaded:
             if isinstance(module, ModuleType) and module not in self._seen:
