@@ -20,6 +20,7 @@ from pathlib import Path
 from pytest_repro.analysis.kernels import KernelTable, kernel_table
 from pytest_repro.environment.kernels import Kernels, differing
 from pytest_repro.environment.key import parse_hardware, parse_key
+from pytest_repro.frameworks.kernels import used_by
 from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.model.trace import CellRecord, Trace
 from pytest_repro.report.matrix import letters
@@ -30,16 +31,6 @@ from pytest_repro.trace.rows import trace_from_rows
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "evidence" / "kernels.md"
 LEVELS = ("SSE41", "AVX", "AVX2")
-USES = {
-    "Conv2d": ("conv_",),
-    "Dense": ("dense", "matmul"),
-    "GroupNorm": ("group_norm",),
-    "LayerNorm": ("layer_norm",),
-    "SiLU": ("silu",),
-    "GELU": ("gelu",),
-    "Attention": ("attention", "batch_matmul", "softmax"),
-}
-"""Which kernels a cell of a class uses, by how their names begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,28 +102,77 @@ def _pairs(found: dict[str, Kernels], store: Store) -> Iterator[str]:
     yield "## Do they explain the checks that differ?"
     yield ""
     yield "For two releases on one SIMD level, and for two SIMD levels of one release: the kernels that"
-    yield "differ here, the recorded checks that differ, and the cells in which the recorded traces differ"
-    yield "first (equal inputs, different outputs). A cell is explained if a kernel that it uses differs. The"
-    yield "baselines were recorded on another machine of the same SIMD levels, whose L2 cache may have"
-    yield "another size; where that is why a check differs, the kernels here cannot show it."
+    yield "differ, the recorded checks that differ, and the cells in which the recorded traces differ"
+    yield "first (equal inputs, other outputs). A cell is explained if a kernel that it uses differs."
+    yield "The column L2 says on which machine the baselines were recorded: with 512k, the machine on"
+    yield "which the kernels were measured; with 1024k, another one, whose kernels were not measured."
     yield ""
-    yield "| environments | kernels that differ | checks that differ | first cells | explained |"
-    yield "| --- | --- | --- | --- | --- |"
-    for first, second in combinations(found, 2):
-        if sum(a != b for a, b in zip(first.split("/"), second.split("/"), strict=True)) == 1:
-            yield _pair(first, second, differing(found[first], found[second]), store)
+    yield "| environments | L2 | kernels that differ | checks that differ | first cells | explained |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    pairs = [
+        _pair(first, second, differing(found[first], found[second]), store)
+        for first, second in combinations(found, 2)
+        if sum(a != b for a, b in zip(first.split("/"), second.split("/"), strict=True)) == 1
+    ]
+    yield from (one.row for one in pairs)
+    yield ""
+    for where in sorted({one.l2 for one in pairs}, reverse=True):
+        mine = [one for one in pairs if one.l2 == where]
+        total, explained = sum(one.changed for one in mine), sum(one.explained for one in mine)
+        yield f"L2 {where}: {explained} of {total} differing checks are explained."
+    left = [one for one in pairs if one.unexplained]
+    yield ""
+    yield "Not explained:" if left else "No difference is left unexplained."
+    if left:
+        yield ""
+        yield from (f"- {one.name} (L2 {one.l2}): {one.unexplained}" for one in left)
 
 
-def _pair(first: str, second: str, kernels: Sequence[str], store: Store) -> str:
-    changes = list(_changes(store, parse_key(first), parse_key(second)))
-    cells = Counter(_class(one) for one in changes)
-    explained = sum(_explains(kernels, one.cell) for one in changes)
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A pair of environments as a row, and what its kernels do not explain."""
+
+    name: str
+    l2: str
+    row: str
+    changed: int
+    explained: int
+    unexplained: str
+
+
+def _pair(first: str, second: str, kernels: Sequence[str], store: Store) -> Explained:
+    l2, keys = _recorded(store, parse_key(first), parse_key(second))
+    changes = list(_changes(store, *keys))
+    open_ones = [one for one in changes if not _explains(kernels, one.cell)]
     names = sorted({name.rpartition(".")[0] for name in kernels})
-    words = ", ".join(f"{name} ({count})" for name, count in cells.most_common())
-    return (
-        f"| `{first}` `{second}` | {', '.join(names) or 'none'} | {len(changes)} | {words or '-'} | "
-        f"{explained} of {len(changes)} |"
+    explained = len(changes) - len(open_ones)
+    row = (
+        f"| `{first}` `{second}` | {l2} | {', '.join(names) or 'none'} | {len(changes)} | "
+        f"{_cells(changes) or '-'} | {explained} of {len(changes)} |"
     )
+    return Explained(f"`{first}` `{second}`", l2, row, len(changes), explained, _cells(open_ones))
+
+
+def _recorded(
+    store: Store, first: EnvironmentKey, second: EnvironmentKey
+) -> tuple[str, tuple[EnvironmentKey, EnvironmentKey]]:
+    """The keys under which both were recorded, and their L2 size: this one, or another one."""
+    keys = set(store.keys())
+    if {first, second} <= keys:
+        return parse_hardware(first.hardware).l2, (first, second)
+    for size in sorted({parse_hardware(one.hardware).l2 for one in keys}):
+        one, two = (
+            EnvironmentKey(f"{parse_hardware(key.hardware).name}-l2_{size}", key.framework)
+            for key in (first, second)
+        )
+        if {one, two} <= keys:
+            return size, (one, two)
+    return "none", (first, second)
+
+
+def _cells(changes: Sequence[Change]) -> str:
+    counted = Counter(_class(one) for one in changes)
+    return ", ".join(f"{words} ({count})" for words, count in counted.most_common())
 
 
 def _class(change: Change) -> str:
@@ -147,10 +187,7 @@ def _explains(kernels: Sequence[str], cell: CellRecord | None) -> bool:
     if cell is None:
         return False
     dtypes = {one.dtype for one in (*cell.inputs, *cell.outputs)}
-    used = USES.get(cell.class_name, ())
-    return any(
-        name.startswith(used) and name.rpartition(".")[2] in dtypes for name in kernels if used
-    )
+    return bool(used_by(cell.class_name, dtypes, kernels))
 
 
 def _changes(store: Store, first: EnvironmentKey, second: EnvironmentKey) -> Iterator[Change]:
