@@ -1,4 +1,4 @@
-"""The use case `accept`: what another machine observed becomes that machine's baseline."""
+"""The command `accept`: values that another machine observed become its baselines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pytest_repro.trace.rows import trace_from_rows
 Tensors = Callable[[Digest], TensorRecord | None]
 
 OBSERVED = "observed"
-"""The folder of a report that holds what was observed, laid out like a baselines folder."""
+"""The folder of a report with the observed values, laid out like a baselines folder."""
 
 _LEAST_RUNS = 2
 _WIDER = 10.0
@@ -42,20 +42,18 @@ _NEXT = "fetch the report again, or make it again: pytest --repro-report DIR"
 
 
 def open_observed(folder: Path, files: Mapping[str, str]) -> Store:
-    """The observed values of a report, every one of them read and found to be what it claims.
+    """The observed values of a report, all read and verified.
 
-    Args:
-        folder: The report's folder.
-        files: SHA-256 of each observed manifest, as the report states them.
+    ``files`` are the SHA-256 digests of the observed manifests, from the report.
 
     Raises:
-        CorruptBaseline: A manifest, tensor or trace is absent, too much, or not what was written.
+        CorruptBaseline: A manifest, tensor or trace is absent, superfluous, or was changed.
         StoreError: A manifest cannot be read.
     """
     store = Store(folder / OBSERVED, root=folder)
     manifests = {path.relative_to(folder).as_posix() for path in store.folder.rglob("*.yaml")}
     for name in sorted(manifests ^ files.keys()):
-        raise _tampered("a manifest was added to it or taken away", folder / name)
+        raise _tampered("a manifest was added or removed", folder / name)
     for name, digest in files.items():
         if _digest_of(folder / name) != digest:
             raise _tampered("a manifest was changed after the run", folder / name)
@@ -97,7 +95,7 @@ def _all_baselines(store: Store) -> Iterable[tuple[EnvironmentKey, Baseline]]:
 
 def _tampered(fact: str, place: Path) -> CorruptBaseline:
     return CorruptBaseline(
-        "the report is not what the run wrote; nothing of it is accepted",
+        "the report was changed after the run; nothing of it is accepted",
         facts=(fact,),
         where=str(place),
         next_step=_NEXT,
@@ -105,7 +103,7 @@ def _tampered(fact: str, place: Path) -> CorruptBaseline:
 
 
 def records_of(store: Store, baseline: Baseline) -> Mapping[Digest, Sequence[Row]]:
-    """The traces and tables that a baseline names and the store holds, each checked.
+    """The stored traces and tables that a baseline names, verified.
 
     Raises:
         CorruptBaseline: One has another digest than its name.
@@ -149,7 +147,7 @@ def candidates_of(observed: Store, target: Store, claims: Iterable[Claim]) -> tu
     """What the claims of a report would change in ``target``, in the order of the claims.
 
     Raises:
-        CorruptBaseline: A claim names what the report does not hold, or contradicts it.
+        CorruptBaseline: A claim has no value in the report, or contradicts it.
     """
     held = {(str(key), str(one.check)): (key, one) for key, one in _all_baselines(observed)}
     return tuple(
@@ -163,7 +161,7 @@ def candidates_of(observed: Store, target: Store, claims: Iterable[Claim]) -> tu
 def _raise_unheld(claim: Claim, observed: Store) -> Candidate:
     raise CorruptBaseline(
         f"{claim.check}: the report has no observed value of it",
-        facts=("a worker without a shared disk sends its verdicts, not its tensors",),
+        facts=("a worker without a shared disk sends only its verdicts, not its tensors",),
         where=str(observed.folder),
         next_step="accept the others with --check GLOB, or run that worker with its own report",
     )
@@ -183,7 +181,7 @@ def _candidate(
 
 
 def _doubts(seen: Baseline, stored: Baseline | None) -> tuple[str, ...]:
-    """Why the envelopes of a report are hard to believe: they decide every later fallback."""
+    """Why the envelopes of a report are doubtful: they decide every later fallback."""
     before = {one.path: one.envelope for one in stored.tensors} if stored else {}
     found = (
         (one, _doubt(one.envelope, before.get(one.path)))
@@ -211,7 +209,7 @@ def _refusal(claim: Claim, seen: Baseline) -> str:
     if claim.runs != seen.provenance.runs:
         return f"the report counts {claim.runs} runs, its manifest {seen.provenance.runs}"
     if claim.runs < _LEAST_RUNS:
-        return "it was seen once only: it never passed the gate `repeatable`"
+        return "it ran only once, so it did not pass the gate `repeatable`"
     return ""
 
 
@@ -222,13 +220,9 @@ def _stored(target: Store, key: EnvironmentKey, check: CheckId) -> Baseline | No
 
 
 def changes_of(stored: Baseline, old: Tensors, seen: Baseline, new: Tensors) -> Iterator[Change]:
-    """What storing ``seen`` in the place of ``stored`` changes, tensor by tensor.
+    """What replacing ``stored`` with ``seen`` changes, tensor by tensor.
 
-    Args:
-        stored: What is there.
-        old: Finds its tensors; ``None`` where one is absent.
-        seen: What would be there.
-        new: Finds its tensors.
+    ``old`` and ``new`` find their tensors; ``None`` if one is absent.
     """
     before = {one.path: one for one in stored.tensors}
     now = {one.path: one for one in seen.tensors}

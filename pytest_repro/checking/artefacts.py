@@ -1,4 +1,4 @@
-"""What a run leaves for a report: observed values as a store of their own, and how drift grew."""
+"""What a run keeps for a report: observed values as a store, and how drift grew."""
 
 from __future__ import annotations
 
@@ -24,12 +24,8 @@ _EQUAL = frozenset({Verdict.EXACT, Verdict.UNCHANGED})
 class Artefacts:
     """Keeps the observed values of one run below a report's folder.
 
-    Several processes may keep theirs in one folder: tensors lie under their digests, and manifests
-    are merged under a lock.
-
-    Args:
-        context: The run.
-        folder: The report's folder.
+    Several processes may share the folder: digests name tensors, and manifests are merged under a
+    lock.
     """
 
     def __init__(self, context: RunContext, folder: Path) -> None:
@@ -40,7 +36,7 @@ class Artefacts:
         self._pace = Pace()
 
     def keep(self, evaluation: Evaluation) -> tuple[Artefact, ...]:
-        """Keep every outcome that is neither exact nor unchanged.
+        """Keep every outcome that is not exact and not unchanged.
 
         Raises:
             StoreError: The report's folder cannot be written.
@@ -55,7 +51,7 @@ class Artefacts:
         return kept
 
     def flush(self) -> None:
-        """Write the manifests that name what was kept.
+        """Write the manifests of the kept values.
 
         Raises:
             StoreError: The report's folder cannot be written.

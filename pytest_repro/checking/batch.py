@@ -1,7 +1,6 @@
-"""A batch beside its images made alone: equal noise by the draw log, equal images but for rounding.
+"""Compares a batch with its images made alone: equal noise, and equal images except rounding.
 
-A generator handed to `repro_check.batch` keeps a book of its own, so that the proof leaves the
-test's draw log as it is.
+A generator of `repro_check.batch` has its own book, so the test's draw log does not change.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from pytest_repro.tolerance.bounds import describe, tolerance_from
 from pytest_repro.tolerance.choose import Chosen, LeafJudgement, choose_tolerance, judge_leaves
 
 Maker = Callable[[LoggedGenerator], object]
-"""Makes one image alone from the generator it is given."""
+"""Makes one image alone from a generator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class BatchImage:
 
     Attributes:
         number: Its place in the batch, from 0.
-        rel_l2: ``||batch - alone||_2 / ||alone||_2``; 0.0 where they are bitwise equal.
+        rel_l2: ``||batch - alone||_2 / ||alone||_2``; 0.0 if they are bitwise equal.
         max_abs: Largest absolute difference.
         share: Used share of the tolerance; above 1.0 it is exceeded.
     """
@@ -60,34 +59,24 @@ def check_batch(
     tolerance: object,
     framework: TensorFramework,
 ) -> tuple[BatchImage, ...]:
-    """Make every image of a batch alone and demand that only rounding tells them apart.
+    """Make every image of a batch alone, and require that they differ only by rounding.
 
-    Nothing is compared, and ``()`` returned, while the noise is disturbed or replayed: an image
-    made alone would draw from the stream.
-
-    Args:
-        context: The run.
-        trial: The execution that made the batch.
-        images: One array or tensor, the images along its first axis.
-        alone: Makes one image alone; called once an image, with a fresh generator.
-        name: The check of the batch, whose envelope is the tolerance.
-        seeds: One an image; the test's seed, that plus 1, ... when none are given.
-        tolerance: Instead of the envelope.
-        framework: Reads tensors.
+    With perturbed or replayed noise nothing is compared, and ``()`` is returned: an image made
+    alone would draw from the stream. The arguments are those of `repro_check.batch`.
 
     Raises:
         CheckFailed: The noise of an image differs in one bit, or the image exceeds the tolerance.
-        UsageError: There is no check of that name yet, the images are no array of that many
-            images, or `alone` gives another kind.
+        UsageError: There is no check of that name yet, the images are not an array of that many
+            images, or `alone` returns another kind.
         SettingError: The tolerance is wrong.
     """
     if not isinstance(trial.book.source, Fresh):
         return ()
     check = CheckId(trial.spec.module, trial.spec.test, name)
     if name not in trial.calls:
-        # Another name would find no envelope, and a weaker tolerance would stand in for it.
+        # Another name would find no envelope, and a weaker tolerance would count.
         raise UsageError(
-            f"{check}: a batch is proved after the check of that name, whose envelope it takes",
+            f"{check}: the batch needs a check of that name before it, for its envelope",
             facts=(f"checked so far: {', '.join(trial.calls) or 'nothing'}",),
             next_step=f"repro_check(images, name={name!r}) before repro_check.batch",
         )
@@ -133,7 +122,7 @@ def _one(
         record = make_record(record.array[0])
     if len(leaves) != 1 or (record.dtype, record.shape) != (image.dtype, image.shape):
         raise UsageError(
-            f"{place} made alone is of another kind than in the batch",
+            f"{place} made alone has another dtype or shape than in the batch",
             facts=(
                 f"alone  {record.dtype} {record.shape}",
                 f"batch  {image.dtype} {image.shape}",
@@ -161,7 +150,7 @@ Choose = Callable[[TensorRecord], Chosen]
 
 
 def _chooser(context: RunContext, check: CheckId, tolerance: object) -> Choose:
-    """The tolerance in force for one image: the call's, else from the envelope of the batch."""
+    """The tolerance for one image: of the call, or from the envelope of the batch."""
     asked = None if tolerance is None else tolerance_from(tolerance, origin="repro_check.batch")
     envelope = _envelope(context, check)
 
@@ -174,7 +163,7 @@ def _chooser(context: RunContext, check: CheckId, tolerance: object) -> Choose:
         )
         if chosen.written:
             return chosen
-        # Sums over the batch say nothing of one image; how far its elements move does.
+        # Statistics over the batch do not bound one image; the movement of elements does.
         return replace(chosen, tolerance=replace(chosen.tolerance, statistics=()))
 
     return choose
@@ -192,7 +181,7 @@ def _envelope(context: RunContext, check: CheckId) -> Envelope | None:
 
 
 def _judge(alone: TensorRecord, image: TensorRecord, choose: Choose) -> LeafJudgement | None:
-    """How far an image is from the one made alone; ``None`` where they are bitwise equal."""
+    """How far an image is from the one made alone; ``None`` if they are bitwise equal."""
     leaves = judge_leaves(
         [summary_of("", alone)],
         [("", image)],
@@ -224,5 +213,5 @@ def _demand_values(
         f"  check  {check}\n"
         f"  noise  bitwise equal for every image\n{lines}{proves_nothing}"
         f"  tolerance  {describe(leaf.chosen.tolerance)}, from {leaf.chosen.origin}\n"
-        f"  next   look for what one image of image {worst.number}'s batch does to another"
+        f"  next   find out how other images of the batch change image {worst.number}"
     )

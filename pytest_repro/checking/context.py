@@ -23,17 +23,17 @@ from pytest_repro.tolerance.policy import Policy, Resolved, resolve
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What judging, recording and reporting ask about the run.
+    """What judging, recording and reporting need to know about the run.
 
     Attributes:
         settings: The run's settings.
-        key: Our environment's key.
+        key: This machine's key.
         environment: Every fact about this machine and its software.
         store: The baselines.
-        references: Finds baselines for our key.
+        references: Finds baselines for this key.
         framework: Reads tensors and the global state of the framework.
-        policy: ``policy.yaml``; empty where there is none.
-        wants: Asks whether a value shall be recorded; asked with `UpdateMode.ASK` only.
+        policy: ``policy.yaml``; empty without a file.
+        wants: Asks whether to record a value; only for `UpdateMode.ASK`.
         is_isolated: Whether this process makes one trial for another process, which judges it.
         repeats: Says which drifted tests run again.
         fresh: Says which tests run in a fresh process.

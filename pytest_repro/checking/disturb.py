@@ -1,4 +1,4 @@
-"""The disturbed runs of a test: envelopes of its tensors and steps, or why there are none."""
+"""The perturbed runs of a test: envelopes of its tensors and steps, or why there are none."""
 
 from __future__ import annotations
 
@@ -28,20 +28,14 @@ _MAX_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class DisturbedRun:
-    """One execution with disturbed noise, and what it raised."""
+    """One execution with perturbed noise, and what it raised."""
 
     trial: Trial
     error: BaseException | None
 
 
 class Disturbing:
-    """What the disturbed runs say of the checks of one test.
-
-    Args:
-        first: The clean execution.
-        runs: The disturbed ones; none where none were made.
-        settings: How many a recording makes, and with which seed.
-    """
+    """The perturbed runs of one test (there may be none), beside its clean one."""
 
     def __init__(self, first: Trial, runs: Sequence[DisturbedRun], settings: Settings) -> None:
         self._first = first
@@ -51,15 +45,15 @@ class Disturbing:
 
     @property
     def count(self) -> int:
-        """How many disturbed runs count; those in too fine a dtype do not."""
+        """How many perturbed runs count; runs in too fine a dtype do not."""
         return len(self._runs)
 
     def next_source(self) -> Disturbed:
-        """How the next run is disturbed."""
+        """The noise of the next run."""
         return Disturbed(self._settings.envelope_seed + self.count, self._dtype)
 
     def envelope(self, name: str, path: str) -> Envelope | None:
-        """The envelope of one tensor of a check; ``None`` where `absence` says why."""
+        """The envelope of one tensor of a check; ``None`` if `absence` says why."""
         clean = _leaf(self._first, name, path)
         moved = [_leaf(run.trial, name, path) for run in self._runs]
         alike = [record for record in moved if record is not None and _is_like(record, clean)]
@@ -75,12 +69,8 @@ class Disturbing:
         return envelope if measured_something(envelope, clean.dtype) else None
 
     def movements(self, name: str, resolved: Resolved) -> Iterator[tuple[float, ...]]:
-        """How far (rel_l2) each tensor of a check moved in each run, where that decides anything:
-        it has an envelope, and not one that is too wide for a fallback already.
-
-        Args:
-            name: The check.
-            resolved: What the policy says of it.
+        """How far (rel_l2) each tensor of a check moved in each run, except tensors without an
+        envelope or with one that is already too wide for a fallback.
         """
         for path, clean in self._first.calls[name].observation.tensors:
             envelope = self.envelope(name, path)
@@ -91,7 +81,7 @@ class Disturbing:
             yield tuple(compare_records(clean, one).rel_l2 for one in moved if one is not None)
 
     def step_envelope(self, name: str, clean: Trace | None) -> StepEnvelope | None:
-        """How far each step before a check moved, where its pipelines were watched."""
+        """How far each step before a check moved, if its pipelines were watched."""
         calls = [run.trial.calls.get(name) for run in self._runs]
         traces = [call.observation.trace for call in calls if call is not None]
         known = [trace for trace in traces if trace is not None]
@@ -100,7 +90,7 @@ class Disturbing:
         return measure_steps(clean, known)
 
     def absence(self, name: str) -> str:
-        """Why some tensor of a check has no envelope, in words; ``""`` where all have one."""
+        """Why a tensor of a check has no envelope, in words; ``""`` if all have one."""
         if not self._runs:
             return self._why_none()
         for number, run in enumerate(self._runs, 1):
@@ -113,7 +103,7 @@ class Disturbing:
         return any(self._unlike(name, run) for run in self._runs)
 
     def _unmoved(self, name: str) -> str:
-        """Why a tensor of floats has no envelope although every run gave it."""
+        """Why a tensor of floats has no envelope although every run has it."""
         for path, record in self._first.calls[name].observation.tensors:
             if DTYPES[record.dtype].is_float and self.envelope(name, path) is None:
                 place = path or "the result"
@@ -157,9 +147,9 @@ def _dtype_of(run: DisturbedRun) -> str:
 
 
 def _computing_dtype(first: Trial, runs: Sequence[DisturbedRun]) -> str:
-    """The computing dtype of the test; float32 where float64 noise turns out to be lost in a cast.
+    """The computing dtype of the test; float32 if perturbed float64 noise is lost in a cast.
 
-    A float64 value often is a float32 result that was cast in the end.
+    A float64 value is often a float32 result that was cast at the end.
     """
     found = first.computing_dtype
     if found != "float64" or not runs or not first.is_dtype_of_values:

@@ -33,10 +33,10 @@ class Runner(Protocol):
         ...
 
     def in_fresh_process(self) -> IsolatedTrial:
-        """One more run in a process of its own.
+        """One more run in a fresh process.
 
         Raises:
-            IsolationError: It did not come to its end there.
+            IsolationError: It did not end there.
         """
         ...
 
@@ -46,8 +46,8 @@ class Ending:
     """How the first run of a test ended.
 
     Attributes:
-        raised: What ended its body; ``None`` where the body came to its end.
-        why_not_recorded: Why nothing may be recorded; ``""`` where it may.
+        raised: What ended its body; ``None`` if the body completed.
+        why_not_recorded: Why nothing may be recorded; ``""`` if it may.
     """
 
     raised: BaseException | None = None
@@ -56,7 +56,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to become of one check: an outcome, or a recording of this verdict."""
+    """The plan for one check: an outcome, or a recording with this verdict."""
 
     call: CheckCall
     outcome: Outcome | None
@@ -70,7 +70,7 @@ class Plan:
 
     @property
     def is_acceptable(self) -> bool:
-        """Whether a reader of the report may want to accept it."""
+        """Whether a reader of the report may accept it."""
         verdict = None if self.outcome is None else self.outcome.verdict
         return self.needs_repeat or verdict in (Verdict.MISSING, Verdict.WITHIN)
 
@@ -86,8 +86,8 @@ class Runs:
         first: The run that is judged.
         repeats: Further runs of this process.
         isolated: Runs in a fresh process.
-        differing: By check name, where a further run differs from the first.
-        was_refused: Whether it drifted and did not run again, to save time.
+        differing: By check name, how a further run differs from the first.
+        was_refused: Whether it drifted but did not run again, to save time.
     """
 
     first: Trial
@@ -108,13 +108,13 @@ class Runs:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a test came to.
+    """The result of a test.
 
     Attributes:
-        outcomes: One a check, in the order of the calls.
-        runs: The runs behind them.
+        outcomes: One for each check, in the order of the calls.
+        runs: All clean runs.
         disturbing: The runs with perturbed noise.
-        adopted: By check name, baselines of other keys whose envelopes serve.
+        adopted: By check name, baselines of other keys whose envelopes are used.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -123,7 +123,7 @@ class Evaluation:
     adopted: Mapping[str, Baseline]
 
     def agreed_runs(self, name: str) -> int:
-        """How many runs saw a check bitwise alike; 1 where it was not repeated, or differed."""
+        """How many runs agree on a check bit for bit; 1 if it was not repeated, or differed."""
         return 1 if name in (self.runs.differing or {}) else self.runs.count
 
     def recording(self, context: RunContext, name: str) -> Recording:
@@ -139,10 +139,10 @@ def evaluate(
 
     Args:
         trial: The first run.
-        runner: Runs the test again; ``None`` where the whole run is about to end.
+        runner: Runs the test again; ``None`` if the whole run is about to end.
         context: The run.
         ending: How the first run ended.
-        writing: Takes what is to be recorded.
+        writing: Gets what is to be recorded.
 
     Raises:
         IsolationError: The test could not be run in a fresh process.
@@ -164,10 +164,10 @@ def evaluate(
 
 
 def clean_source(spec: TestSpec, context: RunContext) -> NoiseSource:
-    """Where the noise of a clean run comes from.
+    """The noise source of a clean run.
 
     Raises:
-        CorruptBaseline: Noise is to be replayed, and it was not stored or cannot be read.
+        CorruptBaseline: Noise is to be replayed, but was not stored or cannot be read.
     """
     if context.settings.noise is not NoiseMode.REPLAY:
         return Fresh()
@@ -235,7 +235,7 @@ def _outcome(verdict: Verdict, call: CheckCall, context: RunContext) -> Outcome:
 
 
 def _repeat(plans: Plans, runs: Runs, runner: Runner, context: RunContext, ending: Ending) -> Runs:
-    """Run the test again until as many runs agree as it asked for, or one differs."""
+    """Run the test again until enough runs agree, or one differs."""
     has_report = bool(context.settings.report)
     if not any(one.is_acceptable if has_report else one.needs_repeat for one in plans.values()):
         return runs
@@ -285,7 +285,7 @@ def _again(
     """One more run.
 
     Raises:
-        WatchError: Our own recording failed, which is no verdict about the test.
+        WatchError: The recording of a trace failed, which is not a verdict about the test.
     """
     trial, error = runner.again(source, level)
     if isinstance(error, WatchError):
@@ -294,7 +294,7 @@ def _again(
 
 
 def _repeated_level(first: Trial) -> TraceLevel:
-    """The repeated run records every cell: only cells tell where a drift began."""
+    """The repeated run records every cell: only cells show where a drift begins."""
     level = _watched_level(first)
     return level if level is TraceLevel.OFF else TraceLevel.CELLS
 
@@ -310,7 +310,7 @@ def _differing(
     raised: Raised | None,
     run: str,
 ) -> dict[str, str]:
-    """By check name, where a run differs from the first."""
+    """By check name, how a run differs from the first."""
     if raised is not None and (before is None or raised.kind != before.kind):
         return dict.fromkeys(plans, f"{run} raised {raised.shown}")
     sentences = {
@@ -323,9 +323,9 @@ def _differing(
 
 
 def _adoptable(plans: Plans, context: RunContext) -> dict[str, Baseline]:
-    """By check name, baselines of other keys whose envelopes serve here.
+    """By check name, baselines of other keys whose envelopes are used here.
 
-    Equal draws, weights and settings make one computation: over sixteen keys an adopted envelope
+    Equal draws, weights and settings are one computation: over sixteen keys an adopted envelope
     gave no false alarm in 65,040 judgements (`docs/evidence/envelope_adoption.md`).
     """
     renews = context.settings.update in (UpdateMode.ALL, UpdateMode.ENVELOPE)
@@ -341,9 +341,9 @@ def _adoptable(plans: Plans, context: RunContext) -> dict[str, Baseline]:
 
 
 def _fits(lender: Baseline, seen: Observation) -> bool:
-    """Whether a baseline has the tensors of an observation, and envelopes that measured something.
+    """Whether a baseline has the tensors of an observation, with envelopes above zero.
 
-    Integers and bool may have none, where the noise does not reach them.
+    Integers and bool may have none if the noise does not reach them.
     """
     kinds = [(path, record.dtype, record.shape) for path, record in seen.tensors]
     if sorted(kinds) != sorted((one.path, one.dtype, one.shape) for one in lender.tensors):
@@ -364,17 +364,17 @@ def _perturb(
     runner: Runner,
     context: RunContext,
 ) -> Disturbing:
-    """Run the test with perturbed noise as often as the checks to be recorded take."""
+    """Run the test with perturbed noise as often as the checks to be recorded need."""
     recorded = _recorded(plans)
     made: tuple[DisturbedRun, ...] = ()
     disturbing = Disturbing(first, made, context.settings)
     if not recorded or not first.is_noisy or all(name in adopted for name in recorded):
         return disturbing
-    # Disturbed runs record steps, from which the envelope of each is measured.
+    # Perturbed runs record steps, to measure the envelope of each.
     level = TraceLevel.OFF if _watched_level(first) is TraceLevel.OFF else TraceLevel.STEPS
     while disturbing.count < _runs_wanted(recorded, plans, disturbing, context):
         if all(map(disturbing.is_hopeless, recorded)):
-            break  # no check can have an envelope any more, and a run may take minutes
+            break  # no check can get an envelope any more, and a run may take minutes
         made = (*made, DisturbedRun(*_again(runner, disturbing.next_source(), level)))
         disturbing = Disturbing(first, made, context.settings)
     return disturbing
@@ -383,7 +383,7 @@ def _perturb(
 def _runs_wanted(
     recorded: Iterable[str], plans: Plans, disturbing: Disturbing, context: RunContext
 ) -> int:
-    """How many disturbed runs the checks to be recorded take, by those that were made."""
+    """How many perturbed runs the checks to be recorded need, given the runs so far."""
     asked = context.settings.envelope
     if not asked or disturbing.count < asked:
         return asked
@@ -435,7 +435,7 @@ def _concluded(name: str, plans: Plans, runs: Runs, context: RunContext) -> Outc
     plan, differing = plans[name], runs.differing or {}
     asked = any(one.needs_repeat for one in plans.values())
     if plan.outcome is not None and plan.outcome.verdict is Verdict.WITHIN and not asked:
-        # Repeated for the report alone, which must not turn a passing check into a failing one.
+        # Repeated only for the report, which must not make a passed check fail.
         return plan.outcome
     if differing and (name in differing or plan.needs_repeat):
         return _nondeterministic(plan.call, differing.get(name) or next(iter(differing.values())))
@@ -461,7 +461,7 @@ def _nondeterministic(call: CheckCall, sentence: str) -> Outcome:
 
 
 def _without_recording(outcome: Outcome) -> Outcome:
-    """A test is recorded whole or not at all."""
+    """The outcome if another check of the test is nondeterministic: nothing is recorded."""
     if outcome.verdict not in (Verdict.RECORDED, Verdict.UPDATED):
         return outcome
     return replace(

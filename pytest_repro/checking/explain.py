@@ -1,4 +1,4 @@
-"""Comparing what pipelines are made of, and what they did, with the records of a baseline."""
+"""Compares weights, settings and traces with the records of a baseline, and decides the cause."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Slack:
     """How far the signals of a fallback's trace may be from the baseline's.
 
     Attributes:
-        factor: By which each step's envelope is multiplied, where the baseline has one.
-        otherwise_rel_l2: What holds for every signal where it has none; 0.0 for bitwise.
+        factor: The factor for each step's envelope, if the baseline has one.
+        otherwise_rel_l2: The bound of every signal without an envelope; 0.0 for bitwise.
     """
 
     factor: float
@@ -68,9 +68,9 @@ def _uniform(slack: Slack) -> Within | None:
 def setting_changes(
     store: Store, baseline: Baseline, observed: Sequence[Configuration]
 ) -> tuple[SettingChange, ...]:
-    """The entries by which the settings of a baseline differ from those observed.
+    """The entries that differ between the settings of a baseline and the observed ones.
 
-    Empty where a side was not watched, or the baseline's record was not pulled.
+    Empty if a side was not watched, or the baseline's record was not pulled.
     """
     if baseline.configuration in (None, digest_settings(observed)):
         return ()
@@ -81,7 +81,7 @@ def setting_changes(
 def unread_settings(
     store: Store, baseline: Baseline, observed: Sequence[Configuration]
 ) -> tuple[str, ...]:
-    """A sentence where settings differ and the record that says which ones was not pulled."""
+    """A sentence if settings differ and the record that says which ones was not pulled."""
     wanted = baseline.configuration
     if (
         not observed
@@ -93,14 +93,9 @@ def unread_settings(
 
 
 class Anatomies:
-    """The pipelines of a baseline beside those of a trial.
+    """Compares the components of a baseline with those of a trial.
 
-    Records that were not pulled are passed over: what they would say is said less precisely.
-
-    Args:
-        store: Where the records lie.
-        baseline: The baseline.
-        trial: This run.
+    Records that were not pulled are skipped, and the result is less precise.
     """
 
     def __init__(self, store: Store, baseline: Baseline, trial: Trial) -> None:
@@ -109,7 +104,7 @@ class Anatomies:
         self._trial = trial
 
     def weights_changes(self, observed: Sequence[WeightsDigest]) -> tuple[WeightsChange, ...]:
-        """The components whose weights differ; parameter by parameter where tables exist."""
+        """The components whose weights differ; parameter by parameter if tables exist."""
         before = self._baseline.weights
         if tuple(before) == tuple(observed) or not before or not observed:
             return ()
@@ -121,15 +116,13 @@ class Anatomies:
         )
 
     def setting_changes(self, observed: Sequence[Configuration]) -> tuple[SettingChange, ...]:
-        """The entries of configurations that differ, those of one side alone too."""
+        """The entries of configurations that differ, also those of only one side."""
         return setting_changes(self._store, self._baseline, observed)
 
     def divergence_sentences(self, observed: Trace | None, slack: Slack | None) -> tuple[str, ...]:
-        """Where the trace parts from the baseline's, in words; nothing where either is absent.
+        """The first difference between the traces, in words; nothing if one is absent.
 
-        Args:
-            observed: This run's trace.
-            slack: How far a fallback's signals may be apart; ``None`` for bitwise.
+        ``slack`` is for a fallback; ``None`` compares bits.
         """
         if observed is None or self._baseline.trace is None:
             return ()
@@ -146,7 +139,7 @@ class Anatomies:
         return () if bounds is None else (all_within_sentence(before, observed, bounds),)
 
     def first_cell(self, observed: Trace | None) -> CellRecord | None:
-        """The first call whose inputs are the baseline's, bit for bit, and whose output is not."""
+        """The first call with the baseline's inputs, bit for bit, and another output."""
         try:
             before = self._before
         except BaselineError:
@@ -158,7 +151,7 @@ class Anatomies:
         return cell.call if cell is not None and cell.change is Change.SIGNAL else None
 
     def dump_lines(self, observed: Trace | None, slack: Slack | None) -> tuple[str, ...]:
-        """How msprobe dumps the first difference; empty where no trace shows one."""
+        """How msprobe dumps the first difference; empty if no trace shows one."""
         try:
             before = self._before
         except BaselineError:
@@ -171,7 +164,7 @@ class Anatomies:
     def _divergence(
         self, before: Trace, observed: Trace, slack: Slack | None
     ) -> tuple[Divergence | None, StepBounds | None]:
-        """Where the traces part, and the bounds of each step by which that was judged."""
+        """The first difference of the traces, and the bounds of each step."""
         if slack is None:
             return first_divergence(before, observed), None
         bounds = self._bounds(slack)
@@ -179,7 +172,7 @@ class Anatomies:
         return first_divergence(before, observed, within=within), bounds
 
     def _bounds(self, slack: Slack) -> StepBounds | None:
-        """The bounds of each step, where the baseline measured them and they were pulled."""
+        """The bounds of each step, if the baseline has them and they were pulled."""
         wanted = self._baseline.step_envelope
         try:
             rows = None if wanted is None else self._store.rows(wanted)
@@ -189,7 +182,7 @@ class Anatomies:
 
     @cached_property
     def _before(self) -> Trace | None:
-        """The baseline's trace; ``None`` where there is none or it was not pulled."""
+        """The baseline's trace; ``None`` if there is none or it was not pulled."""
         if self._baseline.trace is None:
             return None
         rows = self._store.rows(self._baseline.trace)
@@ -203,7 +196,7 @@ class Anatomies:
 CODE_FACTS = (
     *("mindone.version", "mindone.commit", "code.commit", "code.dirty", "mindspore.version"),
 )
-"""Facts that are shown then and now when the code is the cause, where they differ."""
+"""Facts that are shown then and now if the code is the cause and they differ."""
 
 _SHOWN_TENSORS = 4
 _SHOWN_FACTS = 8
@@ -213,16 +206,16 @@ _DIGEST_DIGITS = 12
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that is known about what changed between baseline and observed.
+    """What is known about the change between baseline and observed.
 
     Attributes:
         nondeterminism: Where two runs of this very session parted, in words; ``""`` if they agree.
-        noise: The first difference between the draw logs, if any.
+        noise: The first difference of the draw logs, if any.
         weights: Components whose weights differ (`components.compare_weights`).
         settings: Entries of configurations that differ (`components.compare_configurations`).
         facts: Facts that differ.
-        kernels: Kernels that compute different bits here; ``None`` where they were not recorded.
-        first_cell: The first call of a cell that got equal inputs and computed another output.
+        kernels: Kernels that compute different bits here; ``None`` if they were not recorded.
+        first_cell: The first call of a cell with equal inputs and another output.
         baseline, observed: Both environments, as far as known.
         value_passed: Whether dtype, shape, structure and the places of NaN and inf are equal.
     """
@@ -241,7 +234,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class CauseFinding:
-    """The cause, one sentence, and below it the evidence, a line each, most important first."""
+    """The cause, one sentence, and lines of evidence, most important first."""
 
     cause: Cause
     sentence: str
@@ -251,9 +244,9 @@ class CauseFinding:
 def decide_cause(known: Evidence) -> CauseFinding:
     """The first of the causes that applies, in this order.
 
-    ``nondeterminism``, ``noise``, ``weights``, ``settings``; ``environment`` when the value gate
+    ``nondeterminism``, ``noise``, ``weights``, ``settings``; ``environment`` if the value gate
     passed and a fact that changes bits or the key differs; else ``code``. Other facts decide
-    nothing, but are listed. Causes later in the order that apply as well are named in the evidence.
+    nothing, but are listed. Further causes that apply are named in the evidence.
     """
     findings = _findings(known)
     first, *others = findings
@@ -333,7 +326,7 @@ def _tensor_line(change: TensorChange) -> str:
 
 def _environment_changed(known: Evidence) -> bool:
     if not known.value_passed:
-        return False  # no hardware gives another dtype, shape or structure
+        return False  # hardware never changes dtype, shape or structure
     old, new = known.baseline, known.observed
     if old is not None and new is not None and old.key != new.key:
         return True

@@ -32,7 +32,7 @@ _END = "end.json"
 
 @dataclass(frozen=True, slots=True)
 class IsolatedTrial:
-    """What a trial in a process of its own saw.
+    """The result of a trial in a fresh process.
 
     Attributes:
         observations: By name of the check.
@@ -44,7 +44,7 @@ class IsolatedTrial:
 
 
 def keep_trial(context: RunContext, trial: Trial, raised: Raised | None, folder: Path) -> None:
-    """Write what a trial of this process observed, for the process that asked for it.
+    """Write the observations of a trial, for the process that started this one.
 
     Raises:
         StoreError: The folder cannot be written.
@@ -65,7 +65,7 @@ def keep_trial(context: RunContext, trial: Trial, raised: Raised | None, folder:
 
 
 def keep_unfinished(raised: Raised, folder: Path) -> None:
-    """Write that a trial raised before anything could be observed."""
+    """Write that a trial raised before it observed anything."""
     _end(folder, raised, "")
 
 
@@ -96,7 +96,7 @@ def read_trial(folder: Path, environment: Environment) -> IsolatedTrial | None:
         environment: Ours.
 
     Raises:
-        IsolationError: The other process saw another key than this one.
+        IsolationError: The other process has another key than this one.
         BaselineError: What it wrote cannot be read.
     """
     if not (folder / _END).is_file():
@@ -104,9 +104,9 @@ def read_trial(folder: Path, environment: Environment) -> IsolatedTrial | None:
     end = loads((folder / _END).read_text(encoding="utf-8"))
     if end["key"] and end["key"] != str(environment.key):
         raise IsolationError(
-            "a fresh process sees another environment than this one",
+            "a fresh process has another environment than this one",
             facts=(f"here   {environment.key}", f"there  {end['key']}"),
-            next_step="set in conftest.py or outside of pytest what a test sets for this process",
+            next_step="if a test sets it for this process, set it in conftest.py or outside pytest",
         )
     store = Store(folder, root=folder)
     stored = [

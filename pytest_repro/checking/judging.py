@@ -52,7 +52,7 @@ class Judging:
         self._context = context
 
     def judge(self, spec: TestSpec, call: CheckCall) -> Outcome:
-        """The outcome of a check as far as one run can tell."""
+        """The outcome of a check after one run."""
         check = call.observation.check
         reach = self.reach(spec, call)
         try:
@@ -64,7 +64,7 @@ class Judging:
             return self.corrupt(call, error)
 
     def reach(self, spec: TestSpec, call: CheckCall) -> Distance:
-        """How far the reference of this check may be: the narrowest that anyone asked for."""
+        """How far the reference of this check may be: the narrowest of all requests."""
         resolved = self._context.resolve(call.observation.check)
         return narrower(
             self._context.settings.reference,
@@ -74,7 +74,7 @@ class Judging:
         )
 
     def corrupt(self, call: CheckCall, error: BaselineError) -> Outcome:
-        """The outcome of a check whose baseline cannot be used; it never counts as missing."""
+        """The outcome of a check whose baseline cannot be used; never ``missing``."""
         return Outcome(
             check=call.observation.check,
             verdict=Verdict.CORRUPT,
@@ -94,7 +94,7 @@ class Judging:
             more = f" and {len(elsewhere) - 4} more" if len(elsewhere) > 4 else ""
             why = (f"recorded for {keys}{more}; none of them is within `{reach}` of {key}",)
         elif not self._context.store.keys():
-            # What a run sees whose root folder is not the one that was recorded from.
+            # E.g. if the root folder is not the one of the recording.
             why = (*why, f"there are no baselines in {self._context.store.folder}")
         return Outcome(
             check=check,
@@ -194,7 +194,7 @@ class Judging:
         hopeless = next((one.chosen for one in leaves if one.chosen.proves_nothing), None)
         passes = all(leaf.passes for leaf in leaves)
         tolerance, origin = described(leaves)
-        # Where nothing can be judged, no number may suggest that something was, or what would pass.
+        # If nothing can be judged, no number may suggest a judgement or a passing tolerance.
         judged = leaves if hopeless is None else ()
         return Outcome(
             check=call.observation.check,
@@ -243,11 +243,9 @@ class Judging:
         return tuple((leaf.path, leaf.difference) for leaf in leaves)
 
     def explain(self, outcome: Outcome, trial: Trial) -> Outcome:
-        """A drift with its cause, and where it began; any other outcome as it is.
+        """A drift with its cause and where it began; any other outcome unchanged.
 
-        Args:
-            outcome: A judged check.
-            trial: The run that recorded most of what the check's pipelines did.
+        ``trial`` is the run with the most detailed trace.
         """
         baseline, seen = outcome.baseline, trial.calls[outcome.check.name].observation
         if outcome.verdict is not Verdict.DRIFT or baseline is None:
@@ -290,7 +288,7 @@ class Judging:
         if outcome.reference is None or outcome.reference.distance is Distance.OWN:
             return None
         if any(use.measure == EXACT for use in outcome.uses):
-            return None  # who demands every bit of the value wants to see the first that moved
+            return None  # an exact check shows the first bit that moved
         asked = self._asked(trial.spec, trial.calls[outcome.check.name])
         allowed = (use.allowed for use in outcome.uses if use.measure == "rel_l2")
         return Slack(

@@ -1,4 +1,4 @@
-"""What further runs cost: shown while a test is recorded, counted for the end of the run."""
+"""The cost of further runs: shown while a test is recorded, summed up at the end of the run."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class FurtherRun:
 
     @property
     def sentence(self) -> str:
-        """What a person who waits reads."""
-        why = "for its envelope" if self.is_perturbed else "to see whether it repeats itself"
+        """The progress line."""
+        why = "for its envelope" if self.is_perturbed else "to check that it is deterministic"
         return f"{self.test}: run {self.number} {why}, {self.spent_s:.0f} s so far"
 
 
@@ -53,7 +53,7 @@ class Tally:
             self._spent_s[run.is_perturbed] += _now_s() - began_s
 
     def sentence(self) -> str:
-        """The line for the end of the run; ``""`` where further runs took no time to speak of."""
+        """The line for the end of the run; ``""`` if further runs took hardly any time."""
         count, spent_s = sum(self._counts.values()), sum(self._spent_s.values())
         if spent_s < _WORTH_SAYING_S:
             return ""

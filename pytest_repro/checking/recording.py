@@ -1,4 +1,4 @@
-"""Making baselines of a test's trials, and what is left untouched."""
+"""Makes baselines from a test's trials, and writes them."""
 
 from __future__ import annotations
 
@@ -36,16 +36,15 @@ _now_s = monotonic
 
 
 class Recording:
-    """Turns the agreed observations of one test into baselines of our own key.
+    """Makes baselines of this machine's key from the observations that runs agree on.
 
     Args:
         context: The run.
-        first: The execution whose observations are recorded.
-        repeats: The executions of this process that agreed with it bitwise.
-        runs: How many executions agreed, itself and those of other processes included.
-        disturbing: The executions with disturbed noise, from which envelopes are measured.
-        adopted: By check name, baselines of other keys; where nothing was disturbed, their
-            envelopes serve.
+        first: The execution that is recorded.
+        repeats: The executions of this process that agree with it bit for bit.
+        runs: How many executions agree, including itself and those of other processes.
+        disturbing: The executions with perturbed noise.
+        adopted: By check name, baselines of other keys with envelopes to use instead.
     """
 
     def __init__(
@@ -65,9 +64,9 @@ class Recording:
         self._disturbing = disturbing
 
     def record(self, name: str, verdict: Verdict, writing: Writing) -> Verdict:
-        """Queue the baseline of check ``name`` and say what became of it.
+        """Queue the baseline of check ``name`` and return the verdict.
 
-        A baseline that is equal but for its provenance is left untouched to the byte.
+        A baseline that differs only in its provenance is not written.
         """
         observation = self._first.calls[name].observation
         baseline = self.baseline(name)
@@ -112,7 +111,7 @@ class Recording:
         return self._disturbing.step_envelope(name, self._trace(name))
 
     def absence(self, name: str) -> str:
-        """Why a check is recorded without an envelope, in words; ``""`` where it has one."""
+        """Why a check is recorded without an envelope, in words; ``""`` if it has one."""
         return "" if self._adopts(name) else self._disturbing.absence(name)
 
     def _adopts(self, name: str) -> Baseline | None:
@@ -123,7 +122,7 @@ class Recording:
         return self._first.watching.weight_tensors()
 
     def records(self, name: str) -> dict[Digest, tuple[Row, ...]]:
-        """What a check's pipelines are made of, what they did, and how far each step moves."""
+        """The records of a check's pipelines: weights, settings, trace, envelope of steps."""
         trace, seen = self._trace(name), self._first.calls[name].observation
         configuration = digest_settings(seen.settings)
         kernels = self._context.kernels()
@@ -142,7 +141,7 @@ class Recording:
         return records
 
     def _noise(self, observation: Observation) -> list[TensorRecord]:
-        """The draws up to the check as tensors, where they are to be stored for a replay."""
+        """The draws before the check as tensors, if they are stored for a replay."""
         if self._context.settings.noise is not NoiseMode.STORE:
             return []
         arrays = self._first.book.arrays()[: len(observation.draw_log.draws)]
@@ -153,7 +152,7 @@ class Recording:
         return replace(stored, provenance=baseline.provenance) == baseline
 
     def baseline(self, name: str) -> Baseline:
-        """What would be stored of check ``name`` under our own key."""
+        """The baseline of check ``name`` under this machine's key."""
         observation = self._first.calls[name].observation
         return Baseline(
             check=observation.check,
@@ -187,13 +186,13 @@ class Recording:
     def _step_envelope_digest(self, name: str) -> Digest | None:
         adopted = self._adopts(name)
         if adopted is not None:
-            return adopted.step_envelope  # its rows lie in the same folder
+            return adopted.step_envelope  # its rows are in the same folder
         envelope = self._step_envelope(name)
         return None if envelope is None else digest_step_envelope(envelope)
 
 
 def _adopted_envelope(baseline: Baseline, path: str) -> Envelope | None:
-    """The envelope of another key, saying where it was measured."""
+    """The envelope of another key; its method says where it was measured."""
     found = next((one.envelope for one in baseline.tensors if one.path == path), None)
     if found is None or _MEASURED_UNDER in found.method:
         return found
@@ -209,7 +208,7 @@ _FLUSH_SHARE = 20
 
 
 class Writing:
-    """Baselines that wait to be written, with the tensors and records that they name."""
+    """Baselines to be written, with their tensors and records."""
 
     def __init__(self) -> None:
         self._baselines: dict[str, list[Baseline]] = {}
@@ -220,34 +219,34 @@ class Writing:
         return bool(self._baselines or self._tensors or self._records)
 
     def queue(self, baseline: Baseline, tensors: Sequence[TensorRecord]) -> None:
-        """Remember a baseline to be written."""
+        """Add a baseline."""
         self._baselines.setdefault(baseline.check.module, []).append(baseline)
         self.queue_tensors(tensors)
 
     def queue_tensors(self, tensors: Sequence[TensorRecord]) -> None:
-        """Remember tensors to be written that a stored baseline names already."""
+        """Add tensors that a stored baseline already names."""
         self._tensors.update({record.digest: record for record in tensors})
 
     def queue_records(self, records: Mapping[Digest, Sequence[Row]]) -> None:
-        """Remember traces and tables of weights to be written."""
+        """Add traces and tables of weights."""
         self._records.update(records)
 
     def checks(self) -> Iterator[CheckId]:
-        """The checks whose baselines wait."""
+        """The checks of the baselines."""
         return (one.check for waiting in self._baselines.values() for one in waiting)
 
     def take(self, other: Writing) -> None:
-        """Take over what waits in another."""
+        """Take over the content of another."""
         for module, baselines in other._baselines.items():
             self._baselines.setdefault(module, []).extend(baselines)
         self._tensors.update(other._tensors)
         self._records.update(other._records)
 
     def write(self, store: Store, key: EnvironmentKey) -> None:
-        """Write everything that waits, tensors before the manifests that name them.
+        """Write everything, tensors before the manifests that name them.
 
         Raises:
-            BaselineError: Nothing that was stored is lost; what was not written still waits.
+            BaselineError: Stored files are intact; what was not written is kept.
         """
         store.write_rows(self._records)
         self._records.clear()
@@ -269,7 +268,7 @@ def _named_by(baseline: Baseline) -> Iterator[Digest]:
 
 
 class Pace:
-    """Says when writing is due: it may take a small part of the run's time."""
+    """Decides when to write, so that writing takes a small part of the run's time."""
 
     def __init__(self) -> None:
         self._ended_s = 0.0

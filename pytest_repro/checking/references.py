@@ -1,4 +1,4 @@
-"""Which stored baseline a check is compared with: nearest first, never silently."""
+"""Finds the stored baseline that a check is compared with: the nearest first."""
 
 from __future__ import annotations
 
@@ -54,12 +54,7 @@ def narrower(*reaches: Distance) -> Distance:
 
 
 class References:
-    """Finds references in a store for one key.
-
-    Args:
-        store: The baselines.
-        key: Our key.
-    """
+    """Finds references in a store for one key."""
 
     def __init__(self, store: Store, key: EnvironmentKey) -> None:
         self._store = store
@@ -68,7 +63,7 @@ class References:
         self._orders: dict[Distance, tuple[tuple[EnvironmentKey, Distance], ...]] = {}
 
     def forget(self) -> None:
-        """Look at the store's keys again; called after a recording."""
+        """Read the store's keys again; called after a recording."""
         self._orders.clear()
 
     def find(self, check: CheckId, reach: Distance) -> Found | None:
@@ -111,7 +106,7 @@ class References:
         return found
 
     def own(self, check: CheckId) -> IndexEntry | None:
-        """The entry under our own key, if there is one."""
+        """The entry under the own key, if there is one."""
         return self._store.index(self._key, check.module).get(check.entry)
 
     def equal_inputs(self, check: CheckId, entry: IndexEntry) -> Baseline | None:
@@ -131,7 +126,7 @@ class References:
         return self._store.baseline(found.key, check), self.reference(found, check.module)
 
     def reference(self, found: Found, module: str) -> Reference:
-        """Where the baseline behind an entry is, how far away, and what sets a variant apart."""
+        """The reference of an entry: place, distance, and how a variant differs."""
         manifest = self._store.shown(self._store.manifest_path(found.key, module))
         is_variant = found.distance is Distance.VARIANT
         words = apart(self._key, found.key) if is_variant else ""
@@ -175,7 +170,7 @@ class References:
         return tuple(self._keys_with(check))
 
     def tensor(self, digest: Digest) -> TensorRecord | None:
-        """A stored tensor; ``None`` when it was not pulled."""
+        """A stored tensor; ``None`` if it was not pulled."""
         return self._store.tensor(digest)
 
     def _keys_with(self, check: CheckId) -> Iterator[EnvironmentKey]:

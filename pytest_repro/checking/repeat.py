@@ -1,4 +1,4 @@
-"""The repeatable gate: whether a second run of a test saw the same, and where they part."""
+"""The repeatable gate: whether two runs of a test are equal, and their first difference."""
 
 from __future__ import annotations
 
@@ -16,22 +16,18 @@ from pytest_repro.trace.divergence import first_divergence
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """What a run raised: the name of its type, and how Python shows it."""
+    """What a run raised: the name of its type, and its repr."""
 
     kind: str
     shown: str
 
 
 _FEW = 3
-"""Drifted tests of a module that run again: an upgrade moves them all, and for one reason."""
+"""Drifted tests of a module that run again: an upgrade moves them all for one reason."""
 
 
 class RepeatBudget:
-    """Says which drifted tests run again; counts those of each module.
-
-    Args:
-        which: All, the first few of each module, or none.
-    """
+    """Decides which drifted tests run again; counts those of each module."""
 
     def __init__(self, which: Repeat) -> None:
         self._which = which
@@ -45,7 +41,7 @@ class RepeatBudget:
         return self._begun[module] <= _FEW
 
     def why_not(self) -> str:
-        """Why a drifted test did not run again, and how it does."""
+        """Why a drifted test did not run again, and how to make it run again."""
         first = f"only the first {_FEW} drifted tests of a module run again"
         why = "--repro-repeat=off" if self._which is Repeat.OFF else first
         return f"not repeated ({why}): pytest --repro-repeat=all repeats every drifted test"
@@ -83,26 +79,22 @@ class FreshRuns:
 
 
 def raised_by(error: BaseException | None) -> Raised | None:
-    """The same of an error that was caught; ``None`` where there was none."""
+    """A caught error as `Raised`; ``None`` without one."""
     if error is None:
         return None
     return Raised(f"{type(error).__module__}.{type(error).__qualname__}", repr(error))
 
 
 def name_run(number: int, *, isolated: bool = False) -> str:
-    """How sentences call run ``number``, counted from 1."""
+    """The name of run ``number``, counted from 1, in sentences."""
     return f"run {number}" + (", in a fresh process," if isolated else "")
 
 
 def parting(first: Observation, second: Observation | None, run: str) -> str:
-    """Where a run parts from the first, in one sentence; ``""`` when they are equal.
+    """The first difference between two runs, in one sentence; ``""`` if they are equal.
 
-    The noise is looked at before the value, because a different draw explains a different value.
-
-    Args:
-        first: What the first run saw.
-        second: What the other one saw; ``None`` where it did not come so far.
-        run: What to call the other one, as `name_run` says.
+    Noise comes before the value, because a different draw explains a different value. ``second``
+    is ``None`` if the other run, called ``run``, did not reach the check.
     """
     if second is None:
         return f"{run} did not reach this check"
@@ -118,7 +110,7 @@ def parting(first: Observation, second: Observation | None, run: str) -> str:
 
 
 def _step(first: Observation, second: Observation) -> str:
-    """The first step at which the traces part, where both have one."""
+    """The first step that differs, if both runs have a trace."""
     if first.trace is None or second.trace is None:
         return ""
     divergence = first_divergence(first.trace, second.trace)

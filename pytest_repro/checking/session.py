@@ -1,4 +1,4 @@
-"""What lives for one run: its tests, what they wait to write, and how the run is opened."""
+"""The state of one run: its tests, what they have to write, and how the run is opened."""
 
 from __future__ import annotations
 
@@ -78,17 +78,17 @@ class Session:
         return self._pipelines.load(family, dtype)
 
     def isolation(self, spec: TestSpec) -> Isolation:
-        """Seed every global generator for one test and give all of them back afterwards."""
+        """Seed every global generator for one test and restore all of them afterwards."""
         return Isolation(spec.asked.seed, self.context.framework, TorchState())
 
     def guard(self, spec: TestSpec) -> AbstractContextManager[object]:
-        """Catch randomness that no seed of the test decides."""
+        """Catch unseeded randomness."""
         return guard_randomness(spec.asked.rng)
 
     def fixtures_guard(self, spec: TestSpec) -> AbstractContextManager[object]:
-        """Catch, while fixtures are made, generators that no seed decides.
+        """Catch unseeded generators while fixtures are made.
 
-        Global states may draw there: every test starts from seeded ones.
+        Draws from global states pass: every test starts from seeded ones.
         """
         return guard_randomness(spec.asked.rng, globals_may_draw=True)
 
@@ -107,18 +107,18 @@ class Session:
         """The first run of a test.
 
         Raises:
-            CorruptBaseline: Noise is to be replayed, and it was not stored or cannot be read.
+            CorruptBaseline: Noise is to be replayed, but was not stored or cannot be read.
         """
         return self.further_trial(spec, clean_source(spec, self.context), spec.asked.trace)
 
     def further_trial(self, spec: TestSpec, source: NoiseSource, level: TraceLevel) -> Trial:
-        """A run of a test with this noise, which records this much of watched pipelines."""
+        """A further run of a test with this noise and this level of traces."""
         keep = self.context.settings.noise is NoiseMode.STORE
         book = NoiseBook(source, store=keep, allow_reuse=spec.asked.reuse)
         return Trial(spec, lambda: book, self.context.framework, self._finder(spec), level)
 
     def _finder(self, spec: TestSpec) -> FindExact:
-        """Looks a value up in the indices as they are now, before the test runs."""
+        """Looks a value up in the indices as they are before the test runs."""
         context = self.context
         if context.is_isolated or context.settings.update is not UpdateMode.NONE:
             return lambda check, entry: (False, None)
@@ -149,34 +149,34 @@ class Session:
         return calls
 
     def attempt(self, spec: TestSpec) -> None:
-        """A test begins, for the first time in this run or because something runs it again."""
+        """Note that a test begins, for the first time or in a rerun."""
         self._attempts[spec.place] = self._attempts.get(spec.place, 0) + 1
         if self._writing and self.is_further_attempt(spec):
             self.flush()  # it is judged by what its first attempt recorded
 
     def is_further_attempt(self, spec: TestSpec) -> bool:
-        """Whether the test began before in this run; then nothing is recorded."""
+        """Whether the test already ran in this run; then nothing is recorded."""
         return self._attempts.get(spec.place, 0) > 1
 
     def keep_artefacts(self, evaluation: Evaluation) -> tuple[Artefact, ...]:
-        """Put what was observed into the report's folder, where a report was asked for."""
+        """Write the observed values into the report's folder, if there is one."""
         return () if self._artefacts is None else self._artefacts.keep(evaluation)
 
     def commit(self, recorded: Writing) -> None:
-        """Take what a test recorded that has passed, and write it if that is due.
+        """Take the recordings of a passed test, and write them if that is due.
 
         Raises:
-            BaselineError: It was not written; nothing that was stored is lost.
+            BaselineError: They were not written; stored files are intact.
         """
         self._writing.take(recorded)
         if self._writing and self._pace.is_due():
             self.flush()
 
     def flush(self) -> None:
-        """Write everything that waits.
+        """Write everything that is queued.
 
         Raises:
-            BaselineError: Nothing that was stored is lost; what was not written still waits.
+            BaselineError: Stored files are intact; what was not written is kept.
         """
         with self._pace.timed():
             self._writing.write(self.context.store, self.context.key)
@@ -242,12 +242,9 @@ def _merged(extra: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 
 class StreamWatch:
-    """Compares the canary of this process with the recorded ones, a manifest once.
+    """Compares the canary of this process with that of each manifest, once.
 
-    It judges nothing: which draws a test makes, its draw log knows.
-
-    Args:
-        shown: Gives a path as messages show it.
+    It judges nothing: the draw log of a test does.
     """
 
     def __init__(self, shown: Callable[[Path], str]) -> None:
@@ -260,7 +257,7 @@ class StreamWatch:
         return {fact.name: fact.value for fact in noise_canary()}
 
     def note(self, manifest: Path | None) -> str:
-        """What to say of a manifest; ``""`` where nothing changed, or was said already."""
+        """What to say about a manifest; ``""`` if nothing changed, or it was said already."""
         if manifest is None or manifest in self._looked:
             return ""
         self._looked.add(manifest)
@@ -274,10 +271,10 @@ class StreamWatch:
     def _sentence(self, manifest: Path, stream: RecordedStream, changed: list[str]) -> str:
         because = f"numpy {stream.numpy} -> {np.__version__}"
         if stream.numpy == np.__version__:
-            because = f"numpy {np.__version__} in both: another build or another libm"
+            because = f"both have numpy {np.__version__}: another build or another libm"
         return (
             f"numpy draws different bits here than those recorded in {self._shown(manifest)}: "
             f"{', '.join(changed)} ({because})\n"
-            "  next   --repro-noise=replay computes from stored noise; "
-            "a test that draws otherwise drifts with cause noise"
+            "  next   use stored noise with --repro-noise=replay; "
+            "otherwise tests that draw these bits drift with cause noise"
         )

@@ -1,4 +1,4 @@
-"""What a test asked for: the arguments of its marker or decorator, validated once."""
+"""The arguments of a test's marker or decorator, validated."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pytest_repro.tolerance.bounds import Tolerance, tolerance_from
 MARKER_ARGUMENTS: Mapping[str, str] = {
     "seed": "seed of `repro_generator` and of the global generators",
     "runs": "how many runs must agree before anything is recorded or called drift",
-    "tolerance": "tolerance of every check of the test that names none itself",
-    "reference": "how far away a reference may be: own, release or any",
+    "tolerance": "tolerance of every check of the test without its own",
+    "reference": "how far away a reference may be: own, variant, release or any",
     "trace": "what is recorded of watched pipelines: off, steps or cells",
     "rng": "error, warn or off for unseeded randomness; off and warn need a reason",
     "reason": "why `rng` or `reuse` is relaxed",
     "reuse": "True lets one generator serve several pipeline calls; needs a reason",
-    "dtype": "computing dtype whose ULP disturbs the noise: float64, float32, float16 or bfloat16; "
+    "dtype": "computing dtype whose ULP perturbs the noise: float64, float32, float16 or bfloat16; "
     "by default that of the watched weights, or else of the checked value",
-    "name": "name of the check that the decorator makes of the returned value",
+    "name": "name of the check of the returned value, for the decorator",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the arguments of a test's marker and the settings ask for; the same for many tests."""
+    """The arguments of a test's marker and the settings; the same for many tests."""
 
     seed: int
     runs: int
@@ -36,18 +36,18 @@ class Asked:
     trace: TraceLevel
     rng: RngMode
     reuse: bool
-    computing_dtype: str  # "" where the test leaves it to us
+    computing_dtype: str  # "" for the default
 
 
 @dataclass(frozen=True, slots=True)
 class TestSpec:
-    """One test and what it asked for.
+    """One test and its arguments.
 
     Attributes:
         module: POSIX path of the test module, relative to the root folder.
-        test: What follows the module in the node id.
-        asked: What it asked for.
-        marked: Whether it has the marker or decorator, so that checking nothing is a fault.
+        test: The rest of the node id after the module.
+        asked: Its arguments.
+        marked: Whether it has the marker or decorator, so checking nothing is a fault.
         suite: Whether the ini key ``repro_suite`` covers it: its pipeline calls are checked.
     """
 
@@ -65,11 +65,7 @@ class TestSpec:
 
 
 class Specs:
-    """Makes the specs of a run's tests; tests of the same arguments follow each other.
-
-    Args:
-        settings: The run's, which stand where a marker says nothing.
-    """
+    """Makes the specs of a run's tests; ``settings`` count if a marker says nothing."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -87,7 +83,7 @@ class Specs:
         """The spec of a test from its marker's keyword arguments.
 
         Raises:
-            SettingError: An argument is unknown, of the wrong type, or lacks its reason.
+            SettingError: An argument is unknown, of the wrong type, or without its reason.
         """
         if self._last is None or not _same(self._last[0], arguments):
             origin = f"{module}::{test}, @pytest.mark.repro"
@@ -99,7 +95,7 @@ _MISSING = object()
 
 
 def _same(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
-    """Whether both hold the very same objects; equal ones (1 and True) may differ in meaning."""
+    """Whether both hold the same objects; equal ones (1 and True) may differ in meaning."""
     return len(one) == len(other) and all(
         one.get(name, _MISSING) is value for name, value in other.items()
     )
@@ -143,7 +139,7 @@ def _refuse_unknown(arguments: Mapping[str, object], origin: str) -> None:
     if "name" in arguments:
         raise SettingError(
             f"{origin}: `name` belongs to the decorator pytest_repro.repro",
-            facts=("a marked test names each check where it makes it",),
+            facts=("a marked test gives the name to repro_check",),
             next_step="repro_check(value, name=...)",
         )
     dtype = arguments.get("dtype", "float32")

@@ -1,4 +1,4 @@
-"""Suite mode: each pipeline call of a test is watched, its noise logged, its output checked."""
+"""Suite mode: watches each pipeline call of a test, logs its noise, and checks its output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_repro.pipelines.calls import PipelineCall, PipelineCalls
 
 
 class SuiteTrial(Protocol):
-    """What a trial gives to suite mode."""
+    """The part of a trial that suite mode needs."""
 
     def watch(self, target: Any) -> Any:
         """Watch a pipeline from now on."""
@@ -30,12 +30,12 @@ class SuiteTrial(Protocol):
 class SuiteCalls:
     """Checks the pipeline calls of one execution of a test.
 
-    The test's own assertions see the output of every call as before. A check that cannot be made
-    is kept in `refused` instead of raised into the test.
+    The test's own assertions get the output of every call unchanged. A refused check is kept in
+    `refused` and does not raise into the test.
 
     Attributes:
-        refused: Why the first check that could not be made was refused.
-        without_steps: Pipelines that were called and took no step of a watched scheduler.
+        refused: Why the first refused check was refused.
+        without_steps: Pipelines that were called without a step of a watched scheduler.
     """
 
     def __init__(self, trial: SuiteTrial) -> None:
@@ -46,7 +46,7 @@ class SuiteCalls:
         self._count = 0
 
     def begin(self) -> None:
-        """Hear the calls from now on."""
+        """Start to watch calls."""
         self._calls.begin()
 
     def end(self) -> None:
@@ -76,7 +76,7 @@ class SuiteCalls:
         try:
             self._trial.watch(pipeline)
         except UsageError:
-            return False  # it has neither cells nor schedulers: its output is compared alone
+            return False  # no cells and no schedulers: only its output is compared
         return True
 
     def _logged(self, generator: Any) -> Any:

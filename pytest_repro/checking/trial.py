@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 
 class CheckCall(NamedTuple):
-    """One call of `repro_check`; a tuple, for every passing check makes one.
+    """One call of `repro_check`.
 
     Attributes:
-        observation: What it saw; its tensors are empty when they were found exact and let go.
-        tolerance, reference: What the call itself asked for.
+        observation: The observation; without tensors if they were exact and dropped.
+        tolerance, reference: The arguments of the call.
         called_at: ``file:line`` of the call.
-        exact: Our own key's baseline, if both digests were found there: nothing is left to judge.
+        exact: The own key's baseline, if its digests are equal: nothing is left to judge.
     """
 
     observation: Observation
@@ -57,7 +57,7 @@ class FindExact(Protocol):
     """Looks a value up while it is still at hand."""
 
     def __call__(self, check: CheckId, entry: IndexEntry) -> tuple[bool, Reference | None]:
-        """Whether these digests are stored, and where if that is under our own key."""
+        """Whether these digests are stored, and where if that is under the own key."""
 
 
 class Trial:
@@ -65,11 +65,9 @@ class Trial:
 
     Args:
         spec: The test.
-        open_book: Makes the book in which its generators keep their draw log; called when one is
-            asked for, since many tests ask for none.
+        open_book: Makes the book of its generators, when it is first needed.
         framework: Reads tensors of the framework.
-        find_exact: Says whether a value is already known to be exact, so that its tensors need not
-            be kept until the test ends.
+        find_exact: Says whether a value is exact, so its tensors can be dropped.
         level: What is recorded of watched pipelines.
     """
 
@@ -99,7 +97,7 @@ class Trial:
 
     @property
     def book(self) -> NoiseBook:
-        """Where its generators keep their draw log."""
+        """The book of its generators."""
         if self._book is None:
             self._book = self._open_book()
             if self._in_body:
@@ -119,11 +117,11 @@ class Trial:
         return self._watching
 
     def begin(self) -> None:
-        """Write PyTorch's draws into the draw log from now on, where PyTorch is loaded."""
+        """Start to log PyTorch's draws, if PyTorch is loaded."""
         self._torch.start()
 
     def begin_body(self) -> None:
-        """Notice from now on a generator that serves two pipeline calls."""
+        """Start to notice a generator that two pipeline calls use."""
         self._in_body = True
         if self.suite is not None:
             self.suite.begin()
@@ -152,7 +150,7 @@ class Trial:
         self._pipeline_calls.__enter__()
 
     def generator(self, seed: int | None = None) -> LoggedGenerator:
-        """A fresh generator on ``PCG64(seed)``; the test's own seed when none is given."""
+        """A fresh generator on ``PCG64(seed)``; by default with the test's seed."""
         if seed is not None:
             seed = parse_count(seed, origin=f"{self.spec.place} seed", least=0)
         return self.book.generator(self.spec.asked.seed if seed is None else seed)
@@ -160,7 +158,7 @@ class Trial:
     def generators(
         self, count: int | None = None, *, seeds: Sequence[int] | None = None
     ) -> list[LoggedGenerator]:
-        """One generator an image of a batch: seeds ``seed, seed + 1, ...`` or the given ones."""
+        """A generator for each image of a batch: seeds ``seed, seed + 1, ...`` or the given."""
         if (count is None) == (seeds is None):
             raise SettingError(f"{self.spec.place}: repro_generators takes a count or seeds")
         if seeds is None:
@@ -171,12 +169,8 @@ class Trial:
     def disturb(self, value: Any) -> Any:
         """Name a tensor that the noise's disturbance shall move, and give back what to use.
 
-        Args:
-            value: A numpy array or number, or a tensor of the framework, of floats.
-
-        Returns:
-            ``value`` itself; in a disturbed run a new one of its kind, dtype and shape, one ULP
-            away in every element.
+        ``value`` is a numpy array or number, or a tensor, of floats. Returns it; in a perturbed run
+        a new value of its kind, dtype and shape, one ULP away in every element.
 
         Raises:
             UsageError: It is something else.
@@ -208,14 +202,14 @@ class Trial:
 
     @property
     def is_noisy(self) -> bool:
-        """Whether there is anything to disturb: a draw of floats, or a named tensor."""
+        """Whether there is anything to perturb: a draw of floats, or a named tensor."""
         return bool(self._named_count or any(map(can_move, self.draw_log.draws)))
 
     @property
     def computing_dtype(self) -> str:
-        """Whose ULP disturbs the noise: the marker's, the watched weights', or the values'.
+        """The dtype whose ULP perturbs the noise: of the marker, the watched weights or the values.
 
-        Of several the coarsest, since a finer disturbance is lost where it is cast.
+        Of several the coarsest, because a cast loses a finer perturbation.
         """
         if self.spec.asked.computing_dtype:
             return self.spec.asked.computing_dtype
@@ -227,7 +221,7 @@ class Trial:
 
     @property
     def is_dtype_of_values(self) -> bool:
-        """Whether only the checked values tell the computing dtype."""
+        """Whether the computing dtype comes from the checked values."""
         floats = (DTYPES[name].is_float for name in self._watched_dtypes() if name in DTYPES)
         return not self.spec.asked.computing_dtype and not any(floats)
 
@@ -240,22 +234,21 @@ class Trial:
 
     @property
     def disturbed_what(self) -> str:
-        """What a disturbed run disturbs, in words."""
+        """What a perturbed run perturbs, in words."""
         draws = "every draw" if any(map(can_move, self.draw_log.draws)) else ""
         named = "every tensor named to repro_disturb" if self._named_count else ""
         return " and ".join(part for part in (draws, named) if part)
 
     @property
     def input_rel_l2(self) -> float:
-        """Mean relative L2 size of the disturbance of draws and of named tensors; 0.0 if none."""
+        """Mean relative L2 size of the perturbation of draws and named tensors; 0.0 if none."""
         sizes = [one for one in (self.book.input_rel_l2, self._tensors().input_rel_l2) if one]
         return sum(sizes) / len(sizes) if sizes else 0.0
 
     def watch(self, target: Any, name: str = "") -> Any:
-        """Watch a pipeline or a cell until the test ends, and give it back.
+        """Watch a pipeline or a cell until the test ends, and return it.
 
-        Its weights are digested now, so that a test which changes them afterwards is seen in the
-        next trial.
+        Its weights are digested now, so the next trial notices a test that changes them later.
 
         Raises:
             UsageError: There is nothing to watch in it.
@@ -285,7 +278,7 @@ class Trial:
         """Observe ``value``; it is judged when the test ends.
 
         Raises:
-            ValueRefused: No baseline can hold the value.
+            ValueRefused: A baseline cannot hold the value.
             UsageError: The name is used twice in this test or cannot be a name, or the test has
                 ended.
             SettingError: The tolerance or reference is wrong.
@@ -322,7 +315,7 @@ class Trial:
         is_exact, reference = self._find_exact(check, seen_so_far.index)
         if is_exact:
             return seen_so_far, reference
-        # The test may change its array in place after the check; what was checked must not move.
+        # The test may change its array in place after the check.
         kept = tuple((path, owned(record)) for path, record in seen.tensors)
         trace = None if self._watching is None else self._watching.trace()
         whole = replace(seen_so_far, tensors=kept, trace=trace, structure=seen.structure)
@@ -354,12 +347,7 @@ def _is_text(name: object) -> bool:
 
 
 class Watching:
-    """All watches of one trial.
-
-    Args:
-        framework: Reads tensors.
-        level: How much is recorded of each pipeline.
-    """
+    """All watches of one trial."""
 
     def __init__(self, framework: FrameworkAdapter, level: TraceLevel) -> None:
         self._framework = framework
@@ -400,7 +388,7 @@ class Watching:
 
     @property
     def is_watching(self) -> bool:
-        """Whether anything was ever watched."""
+        """Whether anything was watched."""
         return bool(self._watches)
 
     def stop(self) -> None:
@@ -409,7 +397,7 @@ class Watching:
             one.stop()
 
     def weights(self) -> tuple[WeightsDigest, ...]:
-        """The digest of each component when it was last added; a second pipeline has a prefix."""
+        """The digest of each component when it was last added; further pipelines have a prefix."""
         return tuple(
             WeightsDigest(f"{_prefix(number)}{one.component}", one.digest)
             for number, weights in enumerate(self._weights)
@@ -421,14 +409,14 @@ class Watching:
         return {name for one in self._watches for name in one.dtypes()}
 
     def trace(self) -> Trace | None:
-        """What was recorded so far; ``None`` when nothing is traced."""
+        """The trace so far; ``None`` if nothing is traced."""
         if not self._watches or self._level is TraceLevel.OFF:
             return None
         traces = [watched.trace() for watched in self._watches]
         return traces[0] if len(traces) == 1 else _joined(traces)
 
     def configurations(self) -> tuple[Configuration, ...]:
-        """The configurations of the components as they are now."""
+        """The current configurations of the components."""
         return tuple(
             replace(one, component=f"{_prefix(number)}{one.component}")
             for number, watched in enumerate(self._watches)
@@ -436,7 +424,7 @@ class Watching:
         )
 
     def weight_tensors(self) -> tuple[ComponentWeights, ...]:
-        """Every parameter as it is now."""
+        """Every parameter's current values."""
         return tuple(
             ComponentWeights(f"{_prefix(number)}{one.component}", one.tensors)
             for number, watched in enumerate(self._watches)

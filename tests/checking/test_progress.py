@@ -47,6 +47,6 @@ def test_further_runs_that_took_no_time_are_not_said(clock):
 
 def test_a_run_says_what_it_is_for():
     run = FurtherRun("a.py::test", 2, False, 7.2)
-    assert run.sentence == "a.py::test: run 2 to see whether it repeats itself, 7 s so far"
+    assert run.sentence == "a.py::test: run 2 to check that it is deterministic, 7 s so far"
     run = FurtherRun("a.py::test", 6, True, 41.0)
     assert run.sentence == "a.py::test: run 6 for its envelope, 41 s so far"

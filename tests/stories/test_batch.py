@@ -89,7 +89,7 @@ def test_a_batch_is_proved_by_its_images(project):
         assert f"image {image}: rel_l2" in ran.failures[test]
     assert "measured envelope x 4" in ran.failures["test_fine"]
     assert "tolerance  exact, from repro_check.batch" in ran.failures["test_tolerance"]
-    assert "image 0 made alone is of another kind" in ran.failures["test_shape"]
+    assert "image 0 made alone has another dtype or shape" in ran.failures["test_shape"]
     assert "checked so far: image" in ran.failures["test_misspelt"]
     assert "checked so far: nothing" in ran.failures["test_unchecked"]
     stored = project.manifest.read_text(encoding="utf-8")

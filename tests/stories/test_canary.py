@@ -56,7 +56,7 @@ def test_another_stream_is_said_before_the_first_test_and_at_the_end(recorded, o
     ran = recorded.run()
     place = f"baselines/{recorded.manifest.relative_to(recorded.baselines).as_posix()}"
     names = "canary.normal, canary.normal.float32"
-    because = f"(numpy {np.__version__} in both: another build or another libm)"
+    because = f"(both have numpy {np.__version__}: another build or another libm)"
     sentence = f"{place}: {names} {because}"
     assert f"{SAID} {sentence}" in ran.text
     # Once when the run begins, though two tests draw, and once among the closing lines.
