@@ -12,7 +12,7 @@ from pytest_repro.checking.disturb import DisturbedRun, Disturbing
 from pytest_repro.checking.isolated import IsolatedTrial
 from pytest_repro.checking.judging import Judging
 from pytest_repro.checking.recording import Recording, Writing
-from pytest_repro.checking.repeat import Raised, name_run, parting, raised_by
+from pytest_repro.checking.repeat import Raised, first_difference, name_run, raised_by
 from pytest_repro.checking.spec import TestSpec
 from pytest_repro.checking.trial import CheckCall, Trial
 from pytest_repro.errors import BaselineError, WatchError
@@ -314,7 +314,8 @@ def _differing(
     if raised is not None and (before is None or raised.kind != before.kind):
         return dict.fromkeys(plans, f"{run} raised {raised.shown}")
     sentences = {
-        name: parting(plan.call.observation, seen.get(name), run) for name, plan in plans.items()
+        name: first_difference(plan.call.observation, seen.get(name), run)
+        for name, plan in plans.items()
     }
     return {name: sentence for name, sentence in sentences.items() if sentence}
 

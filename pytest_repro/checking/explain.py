@@ -92,7 +92,7 @@ def unread_settings(
     return ("the settings differ; the record that says which ones was not pulled",)
 
 
-class Anatomies:
+class ComponentDiff:
     """Compares the components of a baseline with those of a trial.
 
     Records that were not pulled are skipped, and the result is less precise.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.explain import (
-    Anatomies,
+    ComponentDiff,
     Evidence,
     Slack,
     decide_cause,
@@ -252,22 +252,22 @@ class Judging:
             return outcome
         before, now = baseline.provenance.environment, self._context.environment
         facts = compare_facts(before, now)
-        anatomy = Anatomies(self._context.store, baseline, trial)
+        components = ComponentDiff(self._context.store, baseline, trial)
         finding = decide_cause(
             Evidence(
                 noise=outcome.noise,
-                weights=anatomy.weights_changes(seen.weights),
-                settings=anatomy.setting_changes(seen.settings),
+                weights=components.weights_changes(seen.weights),
+                settings=components.setting_changes(seen.settings),
                 facts=facts,
                 kernels=self._kernels(before),
-                first_cell=anatomy.first_cell(seen.trace),
+                first_cell=components.first_cell(seen.trace),
                 baseline=before,
                 observed=now,
                 value_passed=outcome.gate is not Gate.VALUE,
             )
         )
         slack = self._slack(outcome, trial)
-        begun = anatomy.divergence_sentences(seen.trace, slack)
+        begun = components.divergence_sentences(seen.trace, slack)
         is_ascend = parse_hardware(now.key.hardware).kind is HardwareKind.ASCEND
         return replace(
             outcome,
@@ -275,7 +275,7 @@ class Judging:
             facts=facts,
             evidence=(finding.sentence, *finding.evidence),
             began=begun,
-            operators=anatomy.dump_lines(seen.trace, slack) if is_ascend else (),
+            operators=components.dump_lines(seen.trace, slack) if is_ascend else (),
         )
 
     def _kernels(self, recorded: Environment) -> tuple[str, ...] | None:

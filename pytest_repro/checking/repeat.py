@@ -90,7 +90,7 @@ def name_run(number: int, *, isolated: bool = False) -> str:
     return f"run {number}" + (", in a fresh process," if isolated else "")
 
 
-def parting(first: Observation, second: Observation | None, run: str) -> str:
+def first_difference(first: Observation, second: Observation | None, run: str) -> str:
     """The first difference between two runs, in one sentence; ``""`` if they are equal.
 
     Noise comes before the value, because a different draw explains a different value. ``second``

@@ -167,7 +167,7 @@ class Trial:
         return [self.generator(seed) for seed in seeds]
 
     def disturb(self, value: Any) -> Any:
-        """Name a tensor that the noise's disturbance shall move, and give back what to use.
+        """Name a tensor that perturbed noise moves, too, and return what to use.
 
         ``value`` is a numpy array or number, or a tensor, of floats. Returns it; in a perturbed run
         a new value of its kind, dtype and shape, one ULP away in every element.

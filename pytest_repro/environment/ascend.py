@@ -27,7 +27,7 @@ def read_soc_name(*sources: Callable[[], str]) -> str:
 
     Args:
         sources: Asked in order after CANN's own ``acl.get_soc_name()``, which documents the exact
-            name. A source that fails is passed over.
+            name. A source that fails is skipped.
     """
     for source in (_ask_acl, *sources):
         try:

@@ -295,7 +295,7 @@ def order_references(
 
     Args:
         own: Our key.
-        available: Keys that have baselines; other folders among them are passed over.
+        available: Keys that have baselines; other folders among them are skipped.
         reach: How far to go.
     """
     near = tuple(Distance)[: tuple(Distance).index(reach) + 1]

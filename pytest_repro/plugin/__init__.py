@@ -129,7 +129,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if any(text is not None for text in options.values()) or any(ini.values()):
         from pytest_repro.plugin.options import prepare
 
-        # At once, so that a wrong word ends the run before its first test.
+        # At once, so a wrong word ends the run before its first test.
         prepare(config)
 
 
@@ -141,11 +141,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 class _Reports:
-    """Takes what reports carry: ``pytest_runtest_logreport`` is not told of which run.
-
-    Args:
-        state: Of the run.
-    """
+    """Takes what reports carry; ``pytest_runtest_logreport`` does not get the run."""
 
     def __init__(self, state: PluginState) -> None:
         self._state = state
@@ -175,11 +171,11 @@ class _Reports:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Keep pytest from making a collector of each of the 256 folders of tensors in turn."""
+    """Keep pytest from making a collector for each of the 256 folders of tensors."""
     if collection_path.name not in ("tensors", "records"):
         return None
     if collection_path.parent != config.rootpath / settings_of(config).baselines:
         return None
     folders = collection_path.iterdir()
-    # A folder that holds anything else is not ours alone.
+    # A folder with other files is collected.
     return all(len(one.name) == 2 for one in folders) or None

@@ -1,6 +1,6 @@
-"""The test that runs now: its current trial, the globals around it, and how it is judged.
+"""The current test: its trial, the global states around it, and how it is judged.
 
-One object for a pytest item, made before its fixtures and ended after them; knows no pytest.
+One object for each pytest item, made before its fixtures and ended after them; does not use pytest.
 """
 
 from __future__ import annotations
@@ -31,17 +31,13 @@ _now_s = monotonic
 class ActiveTest:
     """One test from its fixtures to its outcomes.
 
-    Args:
-        session: The run.
-        spec: What the test asked for.
-
     Attributes:
-        settled: Its checks, where all were found exact and nothing is left to judge.
-        outcomes: Of its checks, once they were judged; empty where they are settled.
-        artefacts: What a report keeps of them, where one was asked for.
-        recorded: What is written once the test has passed and its fixtures are torn down.
+        settled: Its checks, if all are exact and nothing is left to judge.
+        outcomes: Of its judged checks; empty if they are settled.
+        artefacts: What a report keeps of them, if there is a report.
+        recorded: What is written after the test passed and its fixtures are torn down.
         idle: Whether it ended well, is marked, and checked nothing.
-        refused: Why its first check that could not be made was refused; ``None`` where none was.
+        refused: Why its first refused check was refused; ``None`` without one.
         subtest: What the first failing subtest of the current run raised.
         teardown_error: What the fixtures of the first run raised when they were torn down.
         is_in_body: Whether its body runs, not its fixtures.
@@ -83,7 +79,7 @@ class ActiveTest:
         return _now_s() - self._begun_s
 
     def begin(self, trial: Trial | None = None) -> None:
-        """Start an execution: isolate the global generators, hand out a fresh trial."""
+        """Start an execution: isolate the global generators, make a new trial."""
         self.end()
         isolation = self.session.isolation(self.spec)
         isolation.__enter__()
@@ -111,7 +107,7 @@ class ActiveTest:
         seeds: Sequence[int] | None,
         tolerance: object,
     ) -> tuple[BatchImage, ...]:
-        """Prove that a batch's images are those made alone; see `checking.batch.check_batch`."""
+        """Compare a batch with its images made alone; see `checking.batch.check_batch`."""
         context = self.session.context
         return check_batch(
             context,
@@ -126,14 +122,14 @@ class ActiveTest:
 
     @contextmanager
     def fixtures(self) -> Iterator[None]:
-        """What surrounds the making of the test's fixtures."""
+        """Runs around the setup of the test's fixtures."""
         with self.session.fixtures_guard(self.spec):
             yield
         self.hold_globals()
 
     @contextmanager
     def body(self) -> Iterator[None]:
-        """What surrounds the test's body: the guard against unseeded randomness."""
+        """Runs around the test's body: the guard against unseeded randomness."""
         with self.session.guard(self.spec):
             trial = self.trial
             trial.begin_body()
@@ -147,13 +143,13 @@ class ActiveTest:
                 trial.end_body()
 
     def hold_globals(self) -> None:
-        """Until `release_globals`, what others do to global states is undone."""
+        """Undo changes of global states by others, until `release_globals`."""
         if self._isolation is not None:
             self._isolation.hold()
             self._is_held = True
 
     def release_globals(self) -> None:
-        """Give the global states back that the last step of the test left.
+        """Restore the global states that the last step of the test left.
 
         Plugins (pytest-randomly) seed them in hooks of a phase; a repeated run has no such hooks.
         """
@@ -162,7 +158,7 @@ class ActiveTest:
             self._isolation.release()
 
     def end(self) -> None:
-        """Give every global state back."""
+        """Restore every global state."""
         if self._isolation is None:
             return
         isolation, self._isolation = self._isolation, None
@@ -174,7 +170,7 @@ class ActiveTest:
             isolation.__exit__(None, None, None)
 
     def refuse(self, error: BaseException) -> None:
-        """Remember that a check was refused: nothing was compared, though the test may go on."""
+        """Remember that a check was refused: nothing was compared, although the test may go on."""
         if self.refused is None:
             self.refused = error
 
@@ -184,18 +180,18 @@ class ActiveTest:
             self.subtest = error
 
     def settle(self) -> bool:
-        """Whether every check was found exact, so that nothing is left to `judge`."""
+        """Whether every check is exact, so nothing is left to `judge`."""
         self.settled = self.session.settled(self.trial)
         return bool(self.settled)
 
     def judge(self, ending: Ending, runner: Runner | None) -> None:
-        """Judge the checks of the first execution, running the test again where a gate asks.
+        """Judge the checks of the first execution, and run the test again if a gate needs it.
 
         Raises:
             IsolationError: It could not be run in a fresh process.
         """
         if not ending.why_not_recorded and self.session.is_further_attempt(self.spec):
-            why = "this is a further attempt at the test"
+            why = "this is a rerun of the test"
             ending = Ending(ending.raised, why_not_recorded=why)
         context = self.session.context
         evaluation = evaluate(self.trial, runner, context, ending, self.recorded)

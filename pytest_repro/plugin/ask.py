@@ -24,13 +24,13 @@ def require_terminal(config: Any) -> None:
     """
     if is_distributed(config.option):
         raise UsageError(
-            "--repro-update=ask asks on the terminal, and workers have none",
+            "--repro-update=ask needs a terminal, and workers have none",
             next_step=f"leave -n and --dist out, or {_NEXT}",
         )
     with without_capture(config):
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(
-                "--repro-update=ask asks on the terminal, and there is none",
+                "--repro-update=ask needs a terminal, and there is none",
                 next_step=f"pytest --repro-update, or {_NEXT}",
             )
 

@@ -1,4 +1,4 @@
-"""The end of a run: what is still to be written, what workers lost, and the closing lines."""
+"""The end of a run: the last writes, lost workers, missing checks, and the closing lines."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _tell_controller(config: pytest.Config, state: PluginState) -> None:
 
 
 def _count_losses(config: pytest.Config, state: PluginState) -> list[str]:
-    """Correct what lost workers said; returns what is no fault of the run, and has to be said."""
+    """Correct the verdicts of lost workers; returns notes that do not fail the run."""
     lost, crashed = state.workers.lost, state.workers.crashed
     if not lost:
         return []
@@ -78,7 +78,7 @@ def _count_losses(config: pytest.Config, state: PluginState) -> list[str]:
 
     settings = settings_of(config)
     if settings.update is UpdateMode.NONE:
-        # Without a verdict nothing shows that any test of the run is ours.
+        # Without a verdict the run may have no repro tests.
         return [crash_text(lost, crashed)] if state.rows else []
     rows = [row for worker in lost for row in state.workers.rows.get(worker, [])]
     try:
@@ -104,7 +104,7 @@ def take_back(state: PluginState, checks: Sequence[str]) -> None:
 
 
 def missing_in_xfail_text(checks: Sequence[str]) -> str:
-    """What the run says of checks without a baseline in tests that are marked xfail."""
+    """The note about checks without a baseline in tests marked xfail."""
     what = "a test marked xfail has no baseline: nothing was compared"
     next_step = "  next   remove the mark, record with pytest --repro-update, and mark it again"
     return "\n".join([what, *first_few(checks), next_step])
@@ -144,7 +144,7 @@ def _write_reports(session: pytest.Session, state: PluginState, losses: list[str
         return
     idle = [row["check"] for row in state.rows if not row["verdict"]]
     made_at = now_text()
-    # Who reads the report alone must see that it may not be all of the suite.
+    # The report itself must say that it may not cover the whole suite.
     notes = [*state.faults, *losses, *_cut_short(session)]
     try:
         state.lines = state.reporting.write(idle, made_at, notes)
@@ -205,9 +205,8 @@ def _device_lines(state: PluginState) -> list[str]:
 def excused(rows: Iterable[Mapping[str, Any]], passed: Iterable[str]) -> list[str]:
     """Verdict and id of each check that failed in one attempt at a test that passed in another.
 
-    Args:
-        rows: Every check of the run, of every attempt.
-        passed: The tests (module and name) that passed in some attempt.
+    ``rows`` are the checks of all attempts; ``passed`` are tests (module and name) that passed in
+    any attempt.
     """
     tests = frozenset(passed)
     failing = (row for row in rows if row["verdict"] and not Verdict(row["verdict"]).passes)
@@ -226,15 +225,10 @@ _WRITTEN = frozenset({str(Verdict.RECORDED), str(Verdict.UPDATED)})
 
 
 def unwritten(rows: Iterable[dict[str, Any]], folder: Path, *, root: Path) -> list[dict[str, Any]]:
-    """The rows that say `recorded` or `updated` of a value that the store does not hold.
+    """The rows of lost workers that say `recorded` or `updated` but whose value is not stored.
 
-    A worker writes several values at once, so one that is killed has sent verdicts of values that
-    waited.
-
-    Args:
-        rows: Of the workers that were lost.
-        folder: The baselines.
-        root: The root folder of the tests.
+    A worker writes several values at once, so a killed worker may have sent verdicts of values that
+    it did not write.
     """
     from pytest_repro.store.store import Store
 
@@ -245,7 +239,7 @@ def unwritten(rows: Iterable[dict[str, Any]], folder: Path, *, root: Path) -> li
 
 
 def _stored(store: Any, row: dict[str, Any]) -> str:
-    """The digest of the stored value, ``""`` when there is none."""
+    """The digest of the stored value, or ``""``."""
     from pytest_repro.model.ids import EnvironmentKey
 
     module, _, entry = row["check"].partition("::")
@@ -262,12 +256,7 @@ def correct(rows: Iterable[dict[str, Any]]) -> None:
 
 
 def crash_text(workers: Sequence[str], tests: Sequence[str]) -> str:
-    """What the run says of workers that it lost while nothing was recorded.
-
-    Args:
-        workers: Their names.
-        tests: The tests that they ran when they were lost, by node id.
-    """
+    """The note about workers that crashed in a run without recording; ``tests`` ran there."""
     if not tests:
         return f"{_named(workers)} crashed between two tests; no verdict was lost"
     shown = ", ".join(tests[:FEW])
@@ -280,7 +269,7 @@ def _named(workers: Sequence[str]) -> str:
 
 
 def loss_text(workers: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    """What the run says of the workers that it lost."""
+    """The message about crashed workers in a recording run."""
     who = _named(workers)
     if not rows:
         return f"{who} crashed; everything recorded before is stored"
@@ -291,7 +280,7 @@ def loss_text(workers: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
 
 
 FEW = 8
-"""More than these are counted, not named."""
+"""How many are named; the rest is counted."""
 
 
 def test_of(check: str) -> str:
@@ -300,7 +289,7 @@ def test_of(check: str) -> str:
 
 
 def first_few(names: Sequence[str]) -> list[str]:
-    """A line each for the first few, and one that counts the others."""
+    """A line for each of the first few, and one that counts the others."""
     lines = [f"  {name}" for name in names[:FEW]]
     return [*lines, f"  and {len(names) - FEW} more"] if len(names) > FEW else lines
 
@@ -312,15 +301,10 @@ def missing_checks(
     store: Store,
     reach: Distance = Distance.ANY,
 ) -> list[str]:
-    """Ids of the checks that the references of these tests have and none of them made, sorted.
+    """Ids of the checks that the references have but the run did not make, sorted.
 
-    Args:
-        checks: Ids of every check that the run made.
-        passed: The tests (module and name) that came to their end and passed; others may have
-            stopped before a check.
-        keys: Those of the run.
-        store: The baselines.
-        reach: How far a reference may be.
+    Only tests that ``passed`` (module and name) count: others may have stopped before a check.
+    ``checks`` are the ids of every check of the run.
 
     Raises:
         BaselineError: A manifest cannot be used.

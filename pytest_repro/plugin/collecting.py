@@ -1,4 +1,4 @@
-"""A small plugin for `pytest --collect-only` that writes down what was collected, and what not.
+"""A small plugin for `pytest --collect-only` that records what was collected, and what was not.
 
 Loaded by name (``-p pytest_repro.plugin.collecting``) in its own process; imports nothing heavy.
 """
@@ -43,8 +43,8 @@ class _Notes:
         config = session.config
         taken = self._collected - self._deselected - len(session.items)
         if taken > 0:
-            # A plugin that runs shards may drop tests without a word.
-            self.incomplete.append(f"{taken} collected tests were taken away by a plugin")
+            # A plugin that runs shards may drop tests silently.
+            self.incomplete.append(f"{taken} collected tests were removed by a plugin")
         for name in _NARROWING:
             value = config.getoption(name, None)
             if value:

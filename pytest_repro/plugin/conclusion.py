@@ -1,6 +1,6 @@
-"""A test of ours from its beginning to its report: judged, worded, and written once it has passed.
+"""A repro test from its start to its report: judged, worded, and written after it passed.
 
-Imported with the first test of ours, before its fixtures: a test may replace modules.
+Imported with the first repro test, before its fixtures: a test may replace modules.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _STOPS = (KeyboardInterrupt, pytest.exit.Exception)
 
 
 def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
-    """Start the first execution of a test that asks for something of ours."""
+    """Start the first execution of a repro test."""
     try:
         active = activate(item, marks)
         if active.spec.asked.rng is RngMode.ERROR:
@@ -53,7 +53,7 @@ def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
 
 
 def activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
-    """A test of ours as its marks ask for it; nothing has begun."""
+    """The state of a repro test from its marks; nothing has started."""
     session = session_of(item.config)
     module, _, test = own_id(item).partition("::")
     arguments: dict[str, object] = {}
@@ -67,16 +67,15 @@ def activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
     marked = any(mark is not suite for mark in marks)
     spec = session.spec(module, test, arguments, marked=marked, suite=suite is not None)
     if getattr(item, "execution_count", 1) > 1:
-        # pytest-rerunfailures counts over all workers: another may have died of the first.
+        # pytest-rerunfailures counts over all workers: the first attempt may have killed another.
         session.attempt(spec)
     return ActiveTest(session, spec)
 
 
 def _nearest_first(item: pytest.Item) -> list[pytest.Mark]:
-    """The marks of a test; a parameter is nearer than its function, a class than its base.
+    """The marks of a test, the nearest first: parameter before function, class before base.
 
-    pytest gives a function's marks before those of its parameters, and a base class's before those
-    of the class derived from it.
+    pytest sorts them the other way round.
     """
     groups: dict[Any, list[pytest.Mark]] = {}
     for node, mark in item.iter_markers_with_node("repro"):
@@ -93,7 +92,7 @@ def _nearest_first(item: pytest.Item) -> list[pytest.Mark]:
 
 
 def _may_draw(item: pytest.Item) -> bool:
-    """Whether a test asks for our generators; a ``TestCase`` is given them unasked."""
+    """Whether a test can use repro generators; a ``TestCase`` always can."""
     return not GENERATORS.isdisjoint(getattr(item, "fixturenames", ())) or is_test_case(item)
 
 
@@ -113,14 +112,10 @@ def _say_at_once(config: pytest.Config, note: str) -> None:
 
 
 def conclude(item: pytest.Item, active: ActiveTest, ended: BaseException | None) -> None:
-    """Judge what a test checked, however its body ended; called while that is being handled.
+    """Judge what a test checked, however its body ended.
 
-    Raises what pytest shall report instead of the body's own end.
-
-    Args:
-        item: The test, whose body has ended.
-        active: Its state.
-        ended: What ended the body, a skip included; ``None`` where it came to its end.
+    ``ended`` is the exception that ended the body, a skip included; ``None`` if it completed.
+    Raises what pytest reports instead.
     """
     active.first_run_s = active.age_s
     ended = ended or private.item_failure(item)
@@ -137,7 +132,7 @@ def conclude(item: pytest.Item, active: ActiveTest, ended: BaseException | None)
 def _judge(item: pytest.Item, active: ActiveTest, ended: BaseException | None) -> None:
     _take_suite(item, active)
     if not active.settle():
-        # Judged when its fixtures are gone: they may have replaced files, modules or the clock.
+        # Judged after the teardown: fixtures may have replaced files, modules or the clock.
         active.teardown_error = private.tear_down(item)
         raised = ended or active.subtest or active.teardown_error
         ending = Ending(raised, _why_not_recorded(item, active, ended))
@@ -158,7 +153,7 @@ def _judge(item: pytest.Item, active: ActiveTest, ended: BaseException | None) -
 
 
 def _take_suite(item: pytest.Item, active: ActiveTest) -> None:
-    """What suite mode could not check, or only in part."""
+    """Note what suite mode could not check, or only partly."""
     suite = active.trial.suite
     if suite is not None:
         active.refused = active.refused or suite.refused
@@ -169,7 +164,7 @@ def _take_suite(item: pytest.Item, active: ActiveTest) -> None:
 
 
 def _judge_stopped(item: pytest.Item, active: ActiveTest, ended: BaseException) -> None:
-    """Judge a test that stops the run; pytest makes no report of it, so its rows go in here."""
+    """Judge a test that stops the run; pytest makes no report for it, so add its rows here."""
     if not active.settle():
         why = f"the run was stopped by {type(ended).__name__}"
         active.judge(Ending(ended, why), None)
@@ -200,7 +195,7 @@ def _add_properties(item: pytest.Item, active: ActiveTest) -> None:
 
 
 def _add(item: pytest.Item, active: ActiveTest, failure: BaseException) -> None:
-    """Say beside the test's own failure what did not pass and what explains it."""
+    """Add to the test's own failure what did not pass and what explains it."""
     explanation = explain_misuse(failure)
     said = _failure_text(item, active), "" if explanation is None else str(explanation)
     for section in filter(None, said):
@@ -212,7 +207,7 @@ def _failure(
 ) -> BaseException | None:
     """Why a test fails that did not fail by itself."""
     if active.refused is not None and active.subtest is None:
-        # The test caught what it was told; what it did not compare must not be green.
+        # The test caught the error, but a check that was not made must not be green.
         return _fault(item, active.refused)
     if not all(one.verdict.passes for one in active.outcomes):
         return _failed(_failure_text(item, active))
@@ -228,12 +223,12 @@ def _failure_text(item: pytest.Item, active: ActiveTest) -> str:
 
 
 def _must_check(item: pytest.Item, active: ActiveTest) -> bool:
-    """Whether checking nothing is a fault: of a marked test, or one that names the assertion."""
+    """Whether checking nothing is a fault: for a marked test, or one that names `repro_check`."""
     return active.spec.marked or "repro_check" in private.asked_names(item)
 
 
 class _Failed(CheckFailed, pytest.fail.Exception):  # type: ignore[name-defined, misc]
-    """A failed check that pytest shows as its text alone: no frame of the test explains it."""
+    """A failed check; pytest shows only its text, without frames."""
 
 
 # What the short summary shows before the first line of the text.
@@ -248,7 +243,7 @@ def _failed(text: str) -> _Failed:
 
 
 def _fault(item: pytest.Item, error: BaseException) -> BaseException:
-    """A fault that no line of the test explains, shown as its text alone."""
+    """A fault that is not in a line of the test; pytest shows only its text."""
     what = error.what if isinstance(error, ReproError) else ""
     shown = str(error) if isinstance(error, ReproError) else f"a check raised {error!r}"
     text = shown if item.nodeid in what else f"{item.nodeid}: {shown}"
@@ -260,7 +255,7 @@ def _fault(item: pytest.Item, error: BaseException) -> BaseException:
 
 
 def report_phase(item: pytest.Item, active: ActiveTest, report: Any) -> None:
-    """Put what a test came to on its report, with which it travels from an xdist worker."""
+    """Put the result of a test on its report, which an xdist worker sends."""
     if report.when == "call":
         active.has_passed = report.passed
         if not report.passed:
@@ -307,14 +302,14 @@ _BETWEEN_PROCESSES = (
 
 
 def _note_isolate(item: pytest.Item, active: ActiveTest) -> None:
-    """Name the option that tells a change of the code from what one process hides."""
+    """Name the option that shows values that change from process to process."""
     demands = active.session.context.fresh.demands
     if not demands and any(one.cause is Cause.CODE for one in active.outcomes):
         state_of(item.config).notes.append(_BETWEEN_PROCESSES)
 
 
 def _write(item: pytest.Item, active: ActiveTest, report: Any) -> bool:
-    """Write what a test recorded; returns whether that has to be taken back."""
+    """Write what a test recorded; returns whether that failed."""
     if not active.recorded or not active.has_passed:
         return False
     if not report.passed:

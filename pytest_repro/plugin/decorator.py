@@ -1,4 +1,4 @@
-"""The decorator for tests that return what is to be checked."""
+"""The decorator for tests that return a value to check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_repro.checking.trial import Trial
 
 TRIAL: ContextVar[Trial | None] = ContextVar("pytest_repro_trial", default=None)
-"""The trial whose body runs; a decorated test, which has no fixtures, finds it here."""
+"""The trial whose body runs, for decorated tests, which have no fixtures."""
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
 _UNCHECKED = "__pytest_repro_unchecked__"
@@ -57,9 +57,9 @@ def repro(*unnamed: object, **arguments: Any) -> Callable[[_Test], _Test]:
 
 
 def _check_method(owner: type, method: str, name: Any, mark: pytest.MarkDecorator) -> None:
-    """Replace a test method of a class, its own or an inherited one, by one that checks."""
+    """Replace a test method of a class, own or inherited, with one that checks."""
     member = inspect.getattr_static(owner, method)
-    # Each is marked, too: pytest ranks a class's own mark behind that of a decorated base class.
+    # Each is marked, too: pytest ranks a class's own mark after that of a decorated base class.
     if isinstance(member, (staticmethod, classmethod)):
         setattr(owner, method, type(member)(mark(_checking(member.__func__, name))))
     elif inspect.isfunction(member):
@@ -94,12 +94,12 @@ def _check(test: Callable[..., Any], name: Any, value: object) -> None:
             )
         trial.check(value, name, called_at=f"{code.co_filename}:{code.co_firstlineno}")
     except ReproError as error:
-        # No line of the test explains it, and our own would bury the message.
+        # No line of the test explains it, and other frames would hide the message.
         raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def _as_written(test: Callable[..., Any]) -> Callable[..., Any]:
-    """The test itself, where a base class was decorated already."""
+    """The test itself, if a base class was already decorated."""
     wrapped: Callable[..., Any] = getattr(test, "__wrapped__", test)
-    # Another decorator's wrapper copies the attribute, and must not be taken away with ours.
+    # Another decorator's wrapper copies the attribute, and must not be removed.
     return wrapped if getattr(test, _UNCHECKED, None) is wrapped else test

@@ -1,4 +1,4 @@
-"""What a test of ours is given: the assertion, and for a ``TestCase`` its attributes."""
+"""What a repro test gets: the assertion, and for a ``TestCase`` its attributes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 
 
 class Check:
-    """The assertion, bound to one test.
-
-    Args:
-        active: The test.
-        item: Its item.
-    """
+    """The assertion, bound to one test."""
 
     __slots__ = ("_active", "_item")
 
@@ -50,10 +45,10 @@ class Check:
             )
         except ReproError as error:
             self._active.refuse(error)
-            # The line of the test says it all; our own frames would bury the message.
+            # The line of the test is enough; other frames would hide the message.
             raise error.with_traceback(None) from None
         except Exception as error:
-            # The value itself raised, in __array__ say: the check was not made.
+            # The value itself raised, e.g. in __array__: the check was not made.
             self._active.refuse(error)
             raise
 
@@ -66,23 +61,22 @@ class Check:
         seeds: Sequence[int] | None = None,
         tolerance: object = None,
     ) -> tuple[BatchImage, ...]:
-        """Demand that image ``i`` of a batch is the image made alone from generator ``i``.
+        """Require that image ``i`` of a batch equals the image made alone from generator ``i``.
 
-        The noise must be bitwise equal; the image may differ as far as kernels round, which is a
-        multiple of the envelope of the batch's own check.
+        The noise must be bitwise equal. The image may differ by rounding: within a multiple of the
+        envelope of the batch's check.
 
         Args:
             images: One array or tensor, the images along its first axis.
             alone: Makes one image alone: ``lambda generator: pipeline(generator=generator)[0]``.
-                Called once an image, with a fresh generator.
-            name: Of the check that was made of the batch before; its envelope is the tolerance.
-                Without a baseline or envelope the fallback tolerance of the dtype holds.
-            seeds: One an image, as given to `repro_generators`; by default the test's seed, that
-                plus 1, ...
+                Called once for each image, with a fresh generator.
+            name: Name of the batch's check, made before; its envelope is the tolerance. Without a
+                baseline or envelope, the fallback tolerance of the dtype holds.
+            seeds: One for each image; by default ``seed, seed + 1, ...``.
             tolerance: Instead of the envelope.
 
         Returns:
-            How far each image is; ``()`` while the noise is disturbed or replayed.
+            How far each image is; ``()`` while the noise is perturbed or replayed.
         """
         __tracebackhide__ = True
         try:
@@ -104,7 +98,7 @@ def is_test_case(item: pytest.Item) -> bool:
 
 
 def equip(item: pytest.Item, active: ActiveTest) -> None:
-    """Give a ``TestCase`` what it cannot ask for: the fixtures as attributes."""
+    """Give a ``TestCase`` the fixtures as attributes."""
     if not is_test_case(item) or not active.spec.marked:
         return
     instance: Any = getattr(item, "instance", None)
@@ -117,7 +111,7 @@ def equip(item: pytest.Item, active: ActiveTest) -> None:
 
 
 def _releasing(active: ActiveTest, set_up: Callable[[], object]) -> Callable[[], object]:
-    """``setUp`` is the first step of a ``TestCase``; before it, global states are given back."""
+    """``setUp`` is the first step of a ``TestCase``; restore global states before it."""
 
     def first_step() -> object:
         active.release_globals()

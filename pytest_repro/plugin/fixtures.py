@@ -36,7 +36,7 @@ def _active(request: pytest.FixtureRequest) -> ActiveTest:
     active = state_of(request.config).active_of(item)
     if active is None:
         raise UsageError(
-            f"{item.nodeid}: a repro fixture was asked for while the test was running",
+            f"{item.nodeid}: a repro fixture was requested while the test was running",
             next_step="mark the test with @pytest.mark.repro, or name the fixture as an argument",
         )
     return active
@@ -44,13 +44,13 @@ def _active(request: pytest.FixtureRequest) -> ActiveTest:
 
 @pytest.fixture
 def repro_check(request: pytest.FixtureRequest) -> Check:
-    """The assertion; ``repro_check.batch(images, alone, name)`` proves a batch by its images."""
+    """The assertion; ``repro_check.batch(images, alone, name)`` checks a batch by its images."""
     return Check(_active(request), request.node)
 
 
 @pytest.fixture
 def repro_disturb(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
-    """Gives a tensor that no generator drew back; recording disturbs it to measure the envelope."""
+    """Returns a tensor that no generator drew; a recording perturbs it to measure the envelope."""
     return _active(request).trial.disturb
 
 
@@ -62,7 +62,7 @@ def repro_generator(request: pytest.FixtureRequest) -> LoggedGenerator:
 
 @pytest.fixture
 def repro_generators(request: pytest.FixtureRequest) -> Callable[..., list[LoggedGenerator]]:
-    """``repro_generators(4)``: one generator an image, seeded ``seed, seed + 1, ...``."""
+    """``repro_generators(4)``: one generator for each image, seeded ``seed, seed + 1, ...``."""
     return _active(request).trial.generators
 
 
@@ -75,16 +75,16 @@ def _pipeline_fixture(row: Row) -> Any:
 
 
 PIPELINES = {f"repro_{row.name}": _pipeline_fixture(row) for row in FAMILIES}
-"""One fixture a family, by name; the plugin puts them where pytest looks for fixtures."""
+"""One fixture for each family, by name; the plugin adds them to pytest's fixtures."""
 
 
 @pytest.fixture(scope="session")
 def repro_environment(request: pytest.FixtureRequest) -> Environment:
-    """Every fact that was seen about this machine, and its key."""
+    """Every fact about this machine, and its key."""
     return session_of(request.config).context.environment
 
 
 @pytest.fixture
 def repro_watch(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """``repro_watch(pipeline)``: record its weights and each denoising step; gives it back."""
+    """``repro_watch(pipeline)``: record its weights and each denoising step; returns it."""
     return _active(request).trial.watch

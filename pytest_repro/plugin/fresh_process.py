@@ -1,4 +1,4 @@
-"""Runs a function of ours in a fresh Python that starts where this one started."""
+"""Runs a function in a fresh Python with the start conditions of this one."""
 
 from __future__ import annotations
 
@@ -67,14 +67,9 @@ def run_in_fresh_process(
 ) -> Ended:
     """Call ``target(job)`` in a fresh Python of the same kind and wait for its end.
 
-    It is stopped at the limit, when this call is interrupted, and when this process dies.
-
-    Args:
-        target: Module and function, which returns the exit code.
-        job: What JSON can carry; ``path``, ``argv`` and ``target`` are added.
-        folder: A private folder; ``job.json`` and ``output`` are written there.
-        origin: Where it starts, and with which variables.
-        limit_s: After how many seconds it is stopped.
+    It is stopped after ``limit_s`` seconds, when this call is interrupted, and when this process
+    dies. ``target`` is a module and a function that returns the exit code; ``job`` is JSON, to
+    which ``path``, ``argv`` and ``target`` are added; ``folder`` gets ``job.json`` and ``output``.
 
     Raises:
         OSError: No process can be started.
@@ -131,7 +126,7 @@ def _tail(path: Path) -> tuple[str, ...]:
 
 
 def end_with_parent() -> None:
-    """In the fresh process: end as soon as the one that started it is gone; tests get no stdin."""
+    """In the fresh process: end when the parent process ends; tests get no stdin."""
     pipe = os.dup(0)
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.hookspec
 def pytest_repro_environment(config: pytest.Config) -> Mapping[str, str] | None:
-    """Add facts about the environment, recorded beside every baseline and shown when they differ.
+    """Add facts about the environment, recorded with every baseline and shown if they differ.
 
     Every name is stored below ``project.``: ``cluster`` becomes ``project.cluster``. A name that
     begins with ``bits.`` (stored as ``project.bits.*``) is a fact that changes bits: it adds to the

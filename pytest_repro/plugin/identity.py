@@ -1,4 +1,4 @@
-"""Which test an item is: its module and name as baselines have them."""
+"""The id of an item in baselines: its module and name."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ _REPEAT_STEP = "__pytest_repeat_step_number"
 
 
 def own_id(item: pytest.Item) -> str:
-    """The node id without what plugins append to it for a single run.
+    """The node id without what plugins append to it.
 
-    xdist appends a group (``--dist loadgroup``) and pytest-repeat a number (``--count``). The same
-    test has the same baselines, however a run is shared out or repeated. The module is the path of
-    the file from pytest's root folder, also where it is outside of it:
-    pytest's own id then names no folder.
+    xdist appends a group (``--dist loadgroup``) and pytest-repeat a number (``--count``); the test
+    keeps its baselines. The module is the path of the file from pytest's root folder, also if it is
+    outside of it, where pytest's own id has no folder.
 
     Raises:
-        UsageError: No relative path leads to the file, for it is on another drive.
+        UsageError: The file is on another drive, so there is no relative path.
     """
     node_id = _without_count(item, _without_group(item))
     if item.path.is_relative_to(item.config.rootpath):

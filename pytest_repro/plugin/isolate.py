@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 _LIMIT_S, _ONLY_TRIED_LIMIT_S = 600.0, 120.0
 _LIMIT_RUNS = 10.0
-"""How long a fresh process may take: as long as that many first runs, and time to import."""
+"""Time limit of a fresh process: that many first runs, plus time to import."""
 
 _WHOLE_RUN: Mapping[str, object] = {
-    # What steers or writes a whole run, here and in plugins that are widely used.
+    # Options that steer or write a whole run, here and in common plugins.
     "maxfail": 0, "usepdb": False, "trace": False, "pyargs": False, "stepwise": False,
     "stepwise_skip": False, "stepwise_reset": False, "lf": False, "failedfirst": False,
     "newfirst": False, "cacheclear": False, "xmlpath": None, "pastebin": None, "report_log": None,
@@ -42,23 +42,17 @@ _WHOLE_RUN: Mapping[str, object] = {
     "repro_option_report": None, "repro_option_summary": None, "repro_option_update": None,
 }  # fmt: skip
 _WRITING_PLUGINS = ("lfplugin", "nfplugin", "stepwiseplugin")
-"""They write into pytest's cache what only the whole run knows."""
+"""They write results of the whole run into pytest's cache."""
 
 
 def run_isolated(
     item: pytest.Item, active: ActiveTest, origin: Origin, first_run_s: float
 ) -> IsolatedTrial:
-    """What a test sees in a fresh process.
-
-    Args:
-        item: The test.
-        active: Its state in this process.
-        origin: How this process was started.
-        first_run_s: How many seconds the first run took.
+    """The result of a test in a fresh process.
 
     Raises:
-        IsolationError: The test did not come to its end there.
-        BaselineError: What it saw cannot be read.
+        IsolationError: The test did not end there.
+        BaselineError: Its observations cannot be read.
     """
     from pytest_repro.checking.isolated import read_trial
 
@@ -87,7 +81,7 @@ def _job(item: pytest.Item, folder: Path) -> dict[str, Any]:
     config = item.config
     arguments = [str(one) for one in config.invocation_params.args]
     if config.getoption("repro_option_devices", None):
-        arguments.append("--repro-devices=")  # it inherits what this process was confined to
+        arguments.append("--repro-devices=")  # it inherits the limits of this process
     if hasattr(config.option, "no_cov"):
         arguments.append("--no-cov")
     return {
@@ -99,7 +93,7 @@ def _job(item: pytest.Item, folder: Path) -> dict[str, Any]:
 
 
 def _reasons(folder: Path, ended: Ended) -> tuple[str, ...]:
-    """What pytest said there about a test that it did not run, or else its last lines."""
+    """The messages of pytest there about a test that it did not run, or its last lines."""
     said = folder / "said"
     lines = said.read_text(encoding="utf-8").splitlines() if said.is_file() else []
     return tuple(lines[-8:]) or ended.said
@@ -120,11 +114,7 @@ def serve(job: Mapping[str, Any]) -> int:
 
 
 class IsolatedRun:
-    """In the fresh process: the plugin that picks the test and keeps what it observed.
-
-    Args:
-        job: What `run_isolated` asked for.
-    """
+    """In the fresh process: the plugin that selects the test and keeps its observations."""
 
     def __init__(self, job: Mapping[str, Any]) -> None:
         self._module = str(job["module"])
@@ -134,7 +124,7 @@ class IsolatedRun:
         self._said: list[str] = []
 
     def keep(self, active: ActiveTest, failure: BaseException | None) -> None:
-        """Write down what the test observed; only its first execution counts."""
+        """Write the observations of the test; only its first execution counts."""
         from pytest_repro.checking.isolated import keep_trial
         from pytest_repro.checking.repeat import raised_by
 

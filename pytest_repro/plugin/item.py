@@ -1,4 +1,4 @@
-"""pytest's hooks for one test: made active, kept undisturbed, judged, written."""
+"""pytest's hooks for one test: activate, isolate, judge, write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_repro.plugin.state import state_of
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note which fixtures the repro tests use, and import what judges them before any fixture."""
+    """Note the fixtures of repro tests, and import what judges them before any fixture."""
     shared = state_of(session.config).shared
     for item in session.items:
         asked = getattr(item, "fixturenames", ())

@@ -30,9 +30,9 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def _add_flag(group: Any, option: str, words: tuple[str, ...], dest: str, text: str) -> None:
-    """Add a flag that may carry a word, ``--repro-update`` and ``--repro-update=all``.
+    """Add a flag that can take a word, ``--repro-update`` and ``--repro-update=all``.
 
-    Each spelling is an option of its own: with ``nargs='?'`` argparse would take the path in
+    Each spelling is an option: with ``nargs='?'`` argparse would take the path in
     ``pytest --repro-update tests/models`` for the word.
     """
     bare = "drifted" if "drifted" in words else words[0]
@@ -44,10 +44,10 @@ def _add_flag(group: Any, option: str, words: tuple[str, ...], dest: str, text: 
 
 
 def prepare(config: pytest.Config) -> None:
-    """Resolve the settings of a run and make ready what they ask for.
+    """Resolve and apply the settings of a run.
 
     Raises:
-        pytest.UsageError: A setting is not allowed, or cannot be followed here.
+        pytest.UsageError: A setting is not allowed, or not possible here.
     """
     try:
         settings = settings_of(config)

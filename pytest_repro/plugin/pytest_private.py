@@ -20,14 +20,14 @@ from _pytest.tmpdir import tmppath_result_key
 
 
 def tear_down(item: Any) -> BaseException | None:
-    """Tear the item's own fixtures down; those of wider scope stay. Returns what that raised."""
-    # `tmp_path` deletes this at its end, and a report puts it back only after the last run.
+    """Tear down the item's own fixtures, not those of wider scope; returns what that raised."""
+    # `tmp_path` deletes this at its end, and a report restores it only after the last run.
     item.stash.setdefault(tmppath_result_key, {})
     return caught(lambda: item.session._setupstate.teardown_exact(item.parent))
 
 
 def set_up(item: Any) -> None:
-    """Set the item's own fixtures up again. A class instance is new, as for each test."""
+    """Set up the item's own fixtures again, with a new class instance."""
     if getattr(item, "cls", None) is not None:
         item.__dict__.pop("_instance", None)
         item._obj = None
@@ -36,7 +36,7 @@ def set_up(item: Any) -> None:
 
 
 def caught(step: Callable[[], object]) -> BaseException | None:
-    """What a step raised; what ends the whole run passes through."""
+    """What a step raised; exceptions that end the run pass through."""
     try:
         step()
     except (KeyboardInterrupt, pytest.exit.Exception):
@@ -47,7 +47,7 @@ def caught(step: Callable[[], object]) -> BaseException | None:
 
 
 def item_failure(item: Any) -> BaseException | None:
-    """What a ``unittest.TestCase`` method raised; pytest keeps it aside instead of raising it."""
+    """What a ``unittest.TestCase`` method raised; pytest stores it instead of raising it."""
     kept = getattr(item, "_excinfo", None)
     if not kept:
         return None
@@ -56,31 +56,31 @@ def item_failure(item: Any) -> BaseException | None:
 
 
 def forget_failure(item: Any) -> list[Any] | None:
-    """Drop what a ``TestCase`` method raised, so that another failure is reported."""
+    """Drop what a ``TestCase`` method raised, so another failure is reported."""
     kept: list[Any] | None = item.__dict__.pop("_excinfo", None)
     return kept
 
 
 def restore_failure(item: Any, kept: list[Any] | None) -> None:
-    """Put back what `forget_failure` dropped."""
+    """Restore what `forget_failure` dropped."""
     item.__dict__.pop("_excinfo", None)
     if kept is not None:
         item._excinfo = kept
 
 
 def is_marked_xfail(item: Any) -> bool:
-    """Whether an ``xfail`` mark is in force, also one that was added while the test ran."""
+    """Whether an ``xfail`` mark applies, also one that was added while the test ran."""
     return not item.config.getoption("runxfail") and evaluate_xfail_marks(item) is not None
 
 
 def asked_names(item: Any) -> tuple[str, ...]:
-    """The fixtures that the test function itself names."""
+    """The fixtures in the arguments of the test function."""
     return tuple(getattr(getattr(item, "_fixtureinfo", None), "argnames", ()))
 
 
 @contextmanager
 def without_traces(item: Any) -> Iterator[None]:
-    """Put back what a further run left in the item: properties, report sections, log records."""
+    """Remove what a further run left in the item: properties, report sections, log records."""
     properties, sections = list(item.user_properties), list(item._report_sections)
     handler = item.stash.get(caplog_handler_key, None)
     records = dict(item.stash.get(caplog_records_key, {}))

@@ -1,4 +1,4 @@
-"""Gathers what the report and the job summary say, from this process and from its workers."""
+"""Collects the report and the job summary, from this process and from its workers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FOLDER = "repro_report"
 
 
 def settings_in_worker(config: pytest.Config, settings: Settings) -> Settings:
-    """The settings of this process: a worker keeps artefacts where the controller sees them."""
+    """The settings of this process; a worker writes artefacts to the controller's folder."""
     workerinput: Mapping[str, Any] | None = getattr(config, "workerinput", None)
     if workerinput is None or not settings.report:
         return settings
@@ -38,7 +38,7 @@ def invocation_of(config: pytest.Config) -> Invocation:
 
 
 def entries_of_test(active: ActiveTest) -> dict[str, Any]:
-    """What a test's report carries to the controller, as primitives."""
+    """What a test's report sends to the controller, as primitives."""
     from pytest_repro.report.entry import entries_from, sites_from
 
     context = active.session.context
@@ -53,12 +53,7 @@ def entries_of_test(active: ActiveTest) -> dict[str, Any]:
 
 
 class Reporting:
-    """What one run reports; lives in the controller, or in the only process.
-
-    Args:
-        config: pytest's; relative paths count from where pytest was called.
-        settings: The run's.
-    """
+    """The report of one run; in the controller, or in the only process."""
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         called_in = config.invocation_params.dir
@@ -83,30 +78,27 @@ class Reporting:
             prepare_folder(self.folder, "--repro-report")
 
     def tell_worker(self, node: Any) -> None:
-        """Say to a worker where artefacts go; nowhere, if it does not share our disk."""
+        """Tell a worker where artefacts go; nowhere, if it does not share the disk."""
         shares_disk = bool(node.gateway.spec.popen)
         node.workerinput[_FOLDER] = str(self.folder) if self.folder and shares_disk else ""
         if self.folder and not shares_disk:
             name = node.gateway.id
-            self._notes.append(f"worker {name} shares no disk with us: its tensors are not here")
+            self._notes.append(f"worker {name} does not share the disk: its tensors are missing")
 
     def take(self, carried: Mapping[str, Any]) -> None:
-        """Take in what a test's report carried; a rerun replaces what came before."""
+        """Add what a test's report sent; a rerun replaces earlier attempts."""
         self._checks.update({str(one["check"]): one for one in carried["checks"]})
         self._sites.update(carried["sites"])
 
     def correct(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Give checks the verdicts of these rows, which were found wrong after they were taken."""
+        """Correct the verdicts of checks to those of these rows."""
         for row in rows:
             self._checks[row["check"]] = {**self._checks[row["check"]], "verdict": row["verdict"]}
 
     def write(self, idle: Iterable[str], made_at: str, notes: Iterable[str] = ()) -> list[str]:
-        """Write everything, and say where, in lines for the terminal.
+        """Write everything, and return lines for the terminal that say where.
 
-        Args:
-            idle: Marked tests that checked nothing.
-            made_at: UTC, ISO 8601.
-            notes: What the report lacks, in sentences, beside what is known here.
+        ``idle`` are marked tests that checked nothing, ``notes`` sentences about what is missing.
 
         Raises:
             StoreError: The folder or the summary cannot be written.

@@ -1,4 +1,4 @@
-"""Runs a pytest item again, so that every run starts alike and only the first one shows."""
+"""Runs a pytest item again, with the same start conditions, and hides the further runs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,7 @@ from pytest_repro.plugin.subtests import unreported
 
 
 class ItemRunner:
-    """The runner of one item, whose fixtures are torn down before and after each run.
-
-    Args:
-        item: The test; its call phase runs.
-        active: Its state.
-    """
+    """The runner of one item; its fixtures are torn down before and after each run."""
 
     def __init__(self, item: pytest.Item, active: ActiveTest) -> None:
         self._item = item
@@ -67,10 +62,10 @@ class ItemRunner:
             item.runtest()
 
     def in_fresh_process(self) -> IsolatedTrial:
-        """One more run in a process of its own.
+        """One more run in a fresh process.
 
         Raises:
-            IsolationError: It did not come to its end there.
+            IsolationError: It did not end there.
         """
         origin = state_of(self._item.config).origin
         if origin is None:
@@ -80,7 +75,7 @@ class ItemRunner:
             return run_isolated(self._item, self._active, origin, self._first_run_s)
 
     def _counted(self, *, is_perturbed: bool) -> AbstractContextManager[None]:
-        """Show a further run before it begins, and count it."""
+        """Show a further run before it starts, and count it."""
         active = self._active
         active.runs += 1
         run = FurtherRun(active.spec.place, active.runs, is_perturbed, active.age_s)
@@ -89,7 +84,7 @@ class ItemRunner:
 
 
 def _show(config: pytest.Config, run: FurtherRun) -> None:
-    """Say on a terminal which run begins; each line replaces the one before."""
+    """Show on a terminal which run starts; each line replaces the previous one."""
     terminal = config.pluginmanager.getplugin("terminalreporter")
     if terminal is None or not terminal.isatty or hasattr(config, "workerinput"):
         return
@@ -102,7 +97,7 @@ def _show(config: pytest.Config, run: FurtherRun) -> None:
 
 @contextmanager
 def _unnoticed(item: pytest.Item) -> Iterator[None]:
-    """Let a further run leave nothing behind in pytest and in plugins that are widely used."""
+    """Remove every trace of a further run in pytest and in common plugins."""
     with ExitStack() as stack:
         stack.enter_context(_own_output(item))  # left last: it adds a section to the report
         stack.enter_context(private.without_traces(item))
@@ -113,7 +108,7 @@ def _unnoticed(item: pytest.Item) -> Iterator[None]:
 
 @contextmanager
 def _own_output(item: pytest.Item) -> Iterator[None]:
-    """Keep the output of a further run out of the report; that of the first run stays."""
+    """Keep the output of a further run out of the report, but not that of the first run."""
     capture = item.config.pluginmanager.getplugin("capturemanager")
     if capture is None or not capture.is_globally_capturing():
         yield
@@ -129,7 +124,7 @@ def _own_output(item: pytest.Item) -> Iterator[None]:
 
 @contextmanager
 def _own_timer(item: Any) -> Iterator[None]:
-    """Give a further run a timer of its own, by the hooks of pytest-timeout."""
+    """Give a further run its own timer, by the hooks of pytest-timeout."""
     settings = _timer_settings(item)
     if settings is None:
         yield
@@ -148,9 +143,9 @@ def _stop_timer(item: Any) -> None:
 
 
 def _timer_settings(item: Any) -> Any:
-    """What pytest-timeout says of a test; ``None`` where it sets no timer."""
+    """pytest-timeout's settings of a test; ``None`` if it sets no timer."""
     manager = item.config.pluginmanager
-    # Its name is another one where `-p pytest_timeout` loads it.
+    # Its name differs if `-p pytest_timeout` loads it.
     plugin = manager.getplugin("timeout") or manager.getplugin("pytest_timeout")
     settings = None if plugin is None else plugin._get_item_settings(item)  # noqa: SLF001
     return settings if settings and settings.timeout and settings.timeout > 0 else None

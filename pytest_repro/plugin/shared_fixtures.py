@@ -1,8 +1,7 @@
-"""Fixtures that several tests share: the same global random states, whichever test comes first.
+"""Gives shared fixtures the same global random states, no matter which test comes first.
 
-A fixture of wider scope than a function is made once, by the first test that needs it, which may
-be a test that asks for nothing of ours. ``setup_module``, ``setup_class`` and ``setUpClass`` are
-such fixtures too.
+A fixture of wider scope than a function is made once, by the first test that needs it, which may be
+an unmarked test. ``setup_module``, ``setup_class`` and ``setUpClass`` are such fixtures, too.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def isolated_if_shared(fixturedef: Any, request: Any) -> Iterator[None]:
-    """Make a shared fixture of repro tests from global states of its own.
+    """Make a shared fixture of repro tests with its own global states.
 
-    What it draws without a seed while another test runs is kept for `refuse_unseeded`.
+    Unseeded draws for another test are kept for `refuse_unseeded`.
     """
     state = state_of(request.config)
     name = fixturedef.argname
@@ -49,7 +48,7 @@ def isolated_if_shared(fixturedef: Any, request: Any) -> Iterator[None]:
 
 
 def refuse_unseeded(item: pytest.Item) -> None:
-    """Stop a test whose shared fixture was made without a seed while another test ran.
+    """Stop a test whose shared fixture made unseeded draws while another test ran.
 
     Raises:
         RandomnessError: With the line that drew.
@@ -63,5 +62,5 @@ def refuse_unseeded(item: pytest.Item) -> None:
 
 
 def _seed_of(name: str, index: int) -> int:
-    """Another seed for each fixture, or two of them would hold equal numbers."""
+    """A different seed for each fixture, or two of them would have equal numbers."""
     return int.from_bytes(hashlib.sha256(f"{name}[{index}]".encode()).digest()[:4], "big")

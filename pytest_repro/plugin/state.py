@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Keeper(Protocol):
-    """Keeps what a test observed for the process that judges it."""
+    """Keeps the observations of a test for the process that judges it."""
 
     def keep(self, active: ActiveTest, failure: BaseException | None) -> None:
-        """Write it down; only the first execution counts."""
+        """Write them; only the first execution counts."""
 
 
 @dataclass(slots=True)
 class Workers:
-    """What xdist's workers said and how they ended; empty in a run of one process.
+    """The results of xdist's workers and how they ended; empty without workers.
 
     Attributes:
         lost: Names of workers that died.
@@ -43,15 +43,15 @@ class PluginState:
     """One run.
 
     Attributes:
-        given: What the command line and the ini file say.
-        settings: Made of it when they are first asked for.
-        session: The tests of ours; made at the first of them.
-        active: The test that runs now, where it is one of ours.
+        given: The values of the command line and the ini file.
+        settings: Made from them on first use.
+        session: The session; made at the first repro test.
+        active: The current test, if it is a repro test.
         item: Its item.
         conclusion: The module that judges it.
-        reporting: Where a report or a summary was asked for.
-        origin: How this process was started, where tests run again in fresh ones.
-        keeper: In a fresh process: keeps what its one test observed.
+        reporting: The report or summary, if there is one.
+        origin: How this process was started, if tests run again in fresh ones.
+        keeper: In a fresh process: keeps the observations of its test.
         rows: Every check of the run.
         passed: Ids of the repro tests that passed.
         faults: Sentences that fail the run.
@@ -59,11 +59,11 @@ class PluginState:
         lines: Where reports were written.
         costs: By test, its runs, and the seconds of the first and of all of them.
         keys: The environment keys of the run.
-        has_occupied: Whether this process was confined to its device, or left as it is.
+        has_occupied: Whether the process got its device, if it needs one.
         devices: The device of each worker, ``""`` for this process.
         workers: xdist's.
-        shared: Names of the fixtures that tests of ours use.
-        unseeded: Randomness without a seed in such fixtures, made for another test, by name.
+        shared: Names of the fixtures of repro tests.
+        unseeded: Unseeded draws of such fixtures, made for another test, by name.
     """
 
     given: tuple[dict[str, object], dict[str, object]] = ({}, {})
@@ -89,7 +89,7 @@ class PluginState:
     unseeded: dict[str, RandomnessEvent] = field(default_factory=dict)
 
     def active_of(self, item: pytest.Item) -> ActiveTest | None:
-        """The state of ``item``; ``None`` where it is no test of ours."""
+        """The state of ``item``; ``None`` if it is not a repro test."""
         return self.active if self.item is item else None
 
 
@@ -105,7 +105,7 @@ def settings_of(config: pytest.Config) -> Settings:
     """The run's settings.
 
     Raises:
-        SettingError: What the command line or the ini file says is not allowed.
+        SettingError: A value of the command line or the ini file is not allowed.
     """
     state = state_of(config)
     if state.settings is None:
@@ -116,7 +116,7 @@ def settings_of(config: pytest.Config) -> Settings:
 
 
 def session_of(config: pytest.Config) -> Session:
-    """The run's session, made at the first test of ours; the heavy imports happen here.
+    """The run's session, made at the first repro test, with the heavy imports.
 
     Everything that judges and records is imported now: a test may replace modules.
 

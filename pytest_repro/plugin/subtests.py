@@ -1,7 +1,7 @@
-"""Subtests, of unittest and of the fixture: a failing one is noted, a repeated one is not reported.
+"""Subtests of unittest and of the fixture: notes failing ones, and hides those of further runs.
 
-pytest reports each subtest at once, while the test's body still runs, and lets the body go on. So a
-test that failed in a subtest raises nothing, and a repeated run would report its subtests again.
+pytest reports each subtest at once while the test's body continues. So a test with a failed subtest
+raises nothing, and a further run would report its subtests again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pytest_repro.plugin.state import state_of
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
-    """Note a subtest that failed: while a body runs pytest asks for no other report."""
+    """Note a failed subtest: while a body runs, pytest makes no other report."""
     if call.excinfo is not None:
         _note(item, call.excinfo.value)
 
 
 @contextmanager
 def unreported(item: Any) -> Iterator[None]:
-    """Keep the subtests of a repeated run from pytest's reports; a failing one is noted."""
+    """Hide the subtests of a further run from pytest's reports, and note a failing one."""
     asked = getattr(item, "funcargs", None) or {}
     kept = asked.get("subtests")
     if kept is not None:
@@ -40,7 +40,7 @@ def unreported(item: Any) -> Iterator[None]:
 
 
 def _take(item: Any, raised: Any) -> None:
-    """Take what a subtest of a ``TestCase`` raised, in the place of pytest's report of it."""
+    """Take what a subtest of a ``TestCase`` raised, instead of pytest's report."""
     if isinstance(raised, tuple):
         _note(item, raised[1])
     elif raised is not None:  # a skip, which pytest keeps on the item until it reports the subtest
@@ -48,14 +48,14 @@ def _take(item: Any, raised: Any) -> None:
 
 
 class _Unreported:
-    """Takes the place of the fixture ``subtests``."""
+    """Replaces the fixture ``subtests``."""
 
     def __init__(self, item: pytest.Item) -> None:
         self._item = item
 
     @contextmanager
     def test(self, msg: str | None = None, **parameters: object) -> Iterator[None]:
-        """Run the block; go on when it fails, as the fixture's own does."""
+        """Run the block; continue if it fails, like the fixture's own method."""
         try:
             yield
         except pytest.exit.Exception:

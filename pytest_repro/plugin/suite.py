@@ -12,9 +12,9 @@ import pytest
 
 KEY = "repro_suite"
 HELP = (
-    "Put every test below these folders or files (globs, one a line) under the harness without "
-    "editing it: each call of a mindone pipeline is watched and its output checked. Arguments of "
-    "the marker may follow: tests/pipelines trace=cells runs=3"
+    "Put every test below these folders or files (one glob on each line) under the harness "
+    "without editing it: each call of a mindone pipeline is watched and its output checked. "
+    "Arguments of the marker may follow: tests/pipelines trace=cells runs=3"
 )
 _MARK: pytest.StashKey[pytest.Mark] = pytest.StashKey()
 
@@ -79,12 +79,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
         rule = next((one for one in rules if one.covers(path)), None)
         if rule is not None:
             decorator = pytest.mark.repro(**rule.arguments)
-            # Behind the module's own marks: what a test says for itself is nearer.
+            # After the module's own marks: a test's own mark wins.
             module.add_marker(decorator)
             module.stash[_MARK] = decorator.mark
 
 
 def suite_mark(item: pytest.Item) -> pytest.Mark | None:
-    """The mark that a test has from ``repro_suite`` and not from its source."""
+    """The mark of a test that comes from ``repro_suite``."""
     module = item.getparent(pytest.Module)
     return None if module is None else module.stash.get(_MARK, None)

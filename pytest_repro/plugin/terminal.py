@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pytest_repro.model.outcome import Outcome
 
 _FOLDED_FROM = 4
-"""So many tests that failed alike become one block."""
+"""From this many on, tests that failed in the same way become one block."""
 _COLOURS = {"cause": "yellow", "because": "yellow", "began": "yellow", "next": "green"}
 
 
 def describe_failure(report: Any, outcomes: Sequence[Outcome]) -> None:
-    """Put on a test's report, as primitives, what its failed checks have in short."""
+    """Put a short form of the failed checks on a test's report, as primitives."""
     from pytest_repro.report.failure import alike, brief
 
     failing = [one for one in outcomes if not one.verdict.passes]
@@ -84,7 +84,7 @@ def _escaped(text: str, also: str = "") -> str:
 
 
 def _groups(failed: Sequence[Any]) -> list[list[Any]]:
-    """The reports in their order; those that failed alike, where there are many, together."""
+    """The reports in order; many that failed in the same way are grouped."""
     groups: dict[str, list[Any]] = {}
     for number, report in enumerate(failed):
         name = getattr(report, "repro_failed", {}).get("alike") or f"alone {number}"
@@ -96,7 +96,7 @@ def _groups(failed: Sequence[Any]) -> list[list[Any]]:
 
 
 def _shown(group: Sequence[Any], *, in_colour: bool) -> Any:
-    """The report that is printed for a group: the first one's text, and the names of the others."""
+    """The printed report of a group: the text of the first, and the names of the others."""
     first = group[0]
     if not getattr(first, "repro_failed", {}).get("alike"):
         return first
@@ -118,7 +118,7 @@ class _Text:
         self._in_colour = in_colour
 
     def toterminal(self, writer: Any) -> None:
-        """Print the lines; the first two say what failed, and some labels are coloured."""
+        """Print the lines; the first two and some labels are coloured."""
         for number, line in enumerate(self._lines):
             label = line.split(maxsplit=1)[0] if line.startswith("  ") and line.strip() else ""
             if self._in_colour and number < len(("place", "headline")):

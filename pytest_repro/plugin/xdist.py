@@ -1,6 +1,6 @@
-"""Hands `--repro-devices` out: to the workers of a distributed run, or to the only process.
+"""Assigns `--repro-devices` to the workers of a distributed run, or to the only process.
 
-xdist restarts a lost worker from the same specification, so that it gets the same device.
+xdist restarts a crashed worker from the same specification, so it gets the same device.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _VARIABLE = "PYTEST_REPRO_DEVICE"
-"""Carries a worker's share to it before it imports anything; taken out as soon as it is read."""
+"""Tells a worker its share before it imports anything; removed when it is read."""
 
 
 def is_distributed(options: Any) -> bool:
-    """Whether workers run the tests, by the options as pytest parsed them."""
+    """Whether workers run the tests, by pytest's parsed options."""
     return bool(getattr(options, "numprocesses", None) or getattr(options, "tx", None))
 
 
 def occupy_own(options: Any) -> str:
-    """Confine this process where it runs tests, and say to what; ``""`` where it is left as it is.
+    """Limit this process to its device or cores if it runs tests; returns which, or ``""``.
 
     Raises:
-        UsageError: It cannot be.
+        UsageError: That is not possible.
     """
     carried = os.environ.pop(_VARIABLE, "")
     asked = getattr(options, "repro_option_devices", None) or ""
@@ -38,7 +38,7 @@ def occupy_own(options: Any) -> str:
 
 
 def assign(devices: Sequence[int], specs: Sequence[Any]) -> None:
-    """Give every worker its device, by the environment that execnet starts it with.
+    """Give every worker its device, through the environment that execnet starts it with.
 
     Raises:
         UsageError: There are more workers than devices, or more devices than cores to divide.
@@ -48,7 +48,7 @@ def assign(devices: Sequence[int], specs: Sequence[Any]) -> None:
     shares = shares_of_workers(devices, [_host(spec) for spec in specs])
     for spec, share in zip(specs, shares, strict=True):
         if spec.popen and not has_ascend():
-            # The worker would find out as well, but xdist shows what a worker says as a crash.
+            # The worker would notice, too, but xdist shows a worker's error as a crash.
             share_of_cores(share)
         spec.env[_VARIABLE] = str(share)
 
@@ -58,7 +58,7 @@ def _host(spec: Any) -> str:
 
 
 def device_lines(devices: Mapping[str, str], keys: Sequence[str]) -> list[str]:
-    """What the closing lines say about who ran where and which keys that made."""
+    """The closing lines about the device and key of each worker."""
     if not devices:
         return []
     named = sorted(devices.items())

@@ -1,4 +1,4 @@
-"""What a report says of each check: entries made of outcomes, as primitives that travel."""
+"""The entries of a report: outcomes as primitives."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Entry:
         key: Key of the environment that computed it.
         reference: Key of the baseline it was compared with, or ``""``.
         share: Largest used share of the tolerance; infinity where it allows nothing.
-        value, ledger: Digests of what was seen, also where it was exact and not kept.
-        runs: How many runs saw it bitwise alike; 0 where nothing was kept.
+        value, ledger: Digests of value and draw log, also if it was exact and not kept.
+        runs: How many runs agree bit for bit; 0 if nothing was kept.
         site, baseline_site: Ids of environments, or ``""``.
         differences: Path and figures of every tensor that differs (`model.Difference`).
         draws: The draw log's generators and draws, a line each.

@@ -183,7 +183,7 @@ def test_prune_refuses_a_shard_whose_plugin_drops_tests_without_a_word(tmp_path,
     before = _snapshot(tmp_path)
     code, _, error = _prune(tmp_path, capsys, "--yes")
     assert code == 2
-    assert "1 collected tests were taken away by a plugin" in error
+    assert "1 collected tests were removed by a plugin" in error
     assert _snapshot(tmp_path) == before
 
 

@@ -9,7 +9,10 @@ import pytest
 
 from tests.docs.pages import PAGES, ROOT
 
-WORDS = "stands|lies|anew|nobody|somebody|foreign|wherever|thereof|whoever"
+WORDS = (
+    "stands|lies|anew|nobody|somebody|foreign|wherever|thereof|whoever|whence|hitherto|thereupon|"
+    "whereof|shall|of ours|of its own accord|says nothing of|makes good|passed over"
+)
 _WORD = re.compile(rf"\b({WORDS})\b", re.IGNORECASE)
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 

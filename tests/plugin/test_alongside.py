@@ -132,7 +132,7 @@ def test_a_rerun_after_a_fixture_failed_never_records(project):
     project.write(FIRST_FIXTURE_FAILS.format(failing=1))
     ran = project.run_apart("--reruns", "3", "--repro-update")
     assert ran.exit_code == 1
-    assert "not recorded: this is a further attempt at the test" in ran.text
+    assert "not recorded: this is a rerun of the test" in ran.text
     assert project.files() == {}
     project.write(FIRST_FIXTURE_FAILS.format(failing=0))
     assert project.run_apart("--reruns", "3", "--repro-update").exit_code == 0
@@ -166,7 +166,7 @@ def test_a_plugin_that_runs_tests_again_by_itself_never_records(project):
     project.write(FLAKY.format(failing=1))
     ran = project.run("--repro-update")
     assert ran.verdicts == {"test_flaky::noise": "missing"}
-    assert "not recorded: this is a further attempt at the test" in ran.failure
+    assert "not recorded: this is a rerun of the test" in ran.failure
     assert project.files() == {}
     project.write(FLAKY.format(failing=0))
     assert project.run("--repro-update").exit_code == 0

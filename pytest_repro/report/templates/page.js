@@ -129,7 +129,7 @@ function facts(check) {
     ["called at", check.called_at],
     ["tolerance", check.tolerance && `${check.tolerance}, from ${check.tolerance_origin ?? "nowhere"}`],
     ["would pass", check.passing_tolerance && `tolerance=${check.passing_tolerance}`],
-    ["runs", check.runs && `${check.runs} bitwise alike`],
+    ["runs", check.runs && `${check.runs} bitwise equal`],
   ].filter(([, value]) => value);
   return [el("table", {}, ...rows.map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, value))))];
 }
@@ -265,7 +265,7 @@ function environments(check) {
 
 function accept(check) {
   if (!(check.runs >= 2) || check.verdict === "nondeterministic" || check.verdict === "corrupt") {
-    return check.runs ? [el("p", { class: "quiet" }, "Cannot be accepted: it was not seen bitwise alike twice.")] : [];
+    return check.runs ? [el("p", { class: "quiet" }, "Cannot be accepted: it was not bitwise equal in two runs.")] : [];
   }
   const command = `pytest-repro accept ${FOLDER ? quoted(FOLDER) : "DIR"} --check ${quoted(check.check)} --yes`;
   const button = el("button", { type: "button" }, "Copy");
