@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_repro.checking.progress import Tally
 from pytest_repro.checking.references import References
-from pytest_repro.checking.repeat import FreshRuns, RepeatBudget
+from pytest_repro.checking.repeat import FreshRuns, RepeatBudget, Tally
 from pytest_repro.environment.kernels import Kernels, kernels_here
 from pytest_repro.frameworks.framework import FrameworkAdapter
 from pytest_repro.frameworks.installed import package_version

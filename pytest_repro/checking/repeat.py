@@ -1,9 +1,12 @@
-"""The repeatable gate: whether two runs of a test are equal, and their first difference."""
+"""Further runs of a test: which are made, what they cost, and where they differ from the first."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 
 from pytest_repro.model.baseline import Difference
 from pytest_repro.model.ids import TensorRecord
@@ -12,6 +15,10 @@ from pytest_repro.model.words import Isolate, Repeat
 from pytest_repro.noise.draw_log import compare_draw_logs
 from pytest_repro.tensors.compare import compare_records
 from pytest_repro.trace.divergence import first_divergence
+
+_now_s = monotonic
+"""Taken before a test can replace it."""
+_WORTH_SAYING_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,57 @@ class FreshRuns:
         """Its first test cannot be compared there."""
         self._done.add(module)
         self.skipped.append(f"{module} was not compared with a fresh process: {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherRun:
+    """A further run of a test that begins now.
+
+    Attributes:
+        test: Its id.
+        number: Which run of the test it is; the first run is 1.
+        is_perturbed: Whether it measures an envelope.
+        spent_s: Seconds that its runs took so far.
+    """
+
+    test: str
+    number: int
+    is_perturbed: bool
+    spent_s: float
+
+    @property
+    def sentence(self) -> str:
+        """The progress line."""
+        why = "for its envelope" if self.is_perturbed else "to check that it is deterministic"
+        return f"{self.test}: run {self.number} {why}, {self.spent_s:.0f} s so far"
+
+
+class Tally:
+    """Counts the further runs of all tests and the seconds they take."""
+
+    def __init__(self) -> None:
+        self._counts = {False: 0, True: 0}
+        self._spent_s = {False: 0.0, True: 0.0}
+
+    @contextmanager
+    def further_run(self, run: FurtherRun) -> Iterator[None]:
+        """What surrounds a further run."""
+        began_s = _now_s()
+        try:
+            yield
+        finally:
+            self._counts[run.is_perturbed] += 1
+            self._spent_s[run.is_perturbed] += _now_s() - began_s
+
+    def sentence(self) -> str:
+        """The line for the end of the run; ``""`` if further runs took hardly any time."""
+        count, spent_s = sum(self._counts.values()), sum(self._spent_s.values())
+        if spent_s < _WORTH_SAYING_S:
+            return ""
+        text = f"{'1 further run' if count == 1 else f'{count} further runs'} took {spent_s:.1f} s"
+        if self._counts[True]:
+            text += f"; {self._counts[True]} of them, {self._spent_s[True]:.1f} s, for envelopes"
+        return text
 
 
 def raised_by(error: BaseException | None) -> Raised | None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_repro.checking.isolated import IsolatedTrial
-from pytest_repro.checking.progress import FurtherRun
+from pytest_repro.checking.repeat import FurtherRun
 from pytest_repro.checking.trial import Trial
 from pytest_repro.errors import IsolationError, printable
 from pytest_repro.model.words import TraceLevel

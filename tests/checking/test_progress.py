@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_repro.checking import progress
-from pytest_repro.checking.progress import FurtherRun, Tally
+from pytest_repro.checking import repeat
+from pytest_repro.checking.repeat import FurtherRun, Tally
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """Seconds, one entry, moved by hand."""
     now_s = [100.0]
-    monkeypatch.setattr(progress, "_now_s", lambda: now_s[0])
+    monkeypatch.setattr(repeat, "_now_s", lambda: now_s[0])
     return now_s
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_repro.checking.repeat import RepeatBudget
-from pytest_repro.model.words import Repeat
+from pytest_repro.checking.repeat import FreshRuns, RepeatBudget
+from pytest_repro.model.words import Isolate, Repeat
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,31 @@ def test_why_not_says_how_it_does():
         "pytest --repro-repeat=all repeats every drifted test"
     )
     assert RepeatBudget(Repeat.OFF).why_not().startswith("not repeated (--repro-repeat=off)")
+
+
+def test_recording_runs_a_module_afresh_until_a_test_agrees():
+    fresh = FreshRuns(Isolate.AUTO, is_cheap=True)
+    assert fresh.grants("one.py", is_recorded=True)
+    assert fresh.grants("one.py", is_recorded=True)  # the first one differed
+    fresh.agreed("one.py")
+    assert not fresh.grants("one.py", is_recorded=True)
+    assert fresh.grants("two.py", is_recorded=True)
+    fresh.skip("two.py", "it raised OSError there")
+    assert not fresh.grants("two.py", is_recorded=True)
+    assert fresh.skipped == [
+        "two.py was not compared with a fresh process: it raised OSError there"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("which", "is_cheap", "is_recorded", "granted"),
+    [
+        (Isolate.AUTO, True, False, False),
+        (Isolate.AUTO, False, True, False),
+        (Isolate.OFF, True, True, False),
+        (Isolate.ON, False, False, True),
+    ],
+)
+def test_only_a_recording_on_a_cpu_runs_afresh_unless_asked(which, is_cheap, is_recorded, granted):
+    fresh = FreshRuns(which, is_cheap=is_cheap)
+    assert fresh.grants("one.py", is_recorded=is_recorded) is granted
