@@ -70,7 +70,7 @@ def _cpu_s(call: Callable[[], None]) -> float:
 
 def main() -> None:
     short = "--short" in sys.argv
-    loads = [Load(100, 1024)] if short else [Load(1000, 1024), Load(5000, 4)]
+    loads = [Load(300, 1024), Load(600, 4)] if short else [Load(1000, 1024), Load(5000, 4)]
     goals, costs = [], []
     for load in loads:
         found = recording_s(load, 3)

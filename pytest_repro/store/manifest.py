@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any, cast
@@ -57,11 +57,16 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The first document: key, module, and a line for each check."""
+    """The first document: key, module, and a line for each check.
+
+    Attributes:
+        blocks: The digest of each check's block, where the text is in its plainest form.
+    """
 
     key: EnvironmentKey
     module: str
     entries: Mapping[str, IndexEntry]
+    blocks: tuple[str, ...] = field(default=(), compare=False)
 
 
 def text_from(data: bytes, *, where: str) -> str:
@@ -117,7 +122,10 @@ def decode_index(text: str, *, where: str) -> Index:
     index = scan_index(f"{head}\n")
     if index is None:
         index = _index(load_yaml(head, where=where), where)
-    if not _blocks_agree(head, tail):
+        agrees = _blocks_agree(head, tail)
+    else:
+        agrees = _is_as_written(index, _pieces(_checks_of(tail)), tail)
+    if not agrees:
         decode_manifest(text, where=where)  # accepts a formatter's changes, refuses a fault
     return index
 
@@ -198,9 +206,10 @@ def slice_blocks(text: str, *, where: str) -> Blocks | None:
     """
     head, tail = halves(text, where)
     index = scan_index(f"{head}\n")
-    if index is None or not _blocks_agree(head, tail):
+    pieces = _pieces(_checks_of(tail))
+    if index is None or not _is_as_written(index, pieces, tail):
         return None
-    texts = dict(zip(index.entries, _pieces(_checks_of(tail)), strict=True))
+    texts = dict(zip(index.entries, pieces, strict=True))
     stored = load_yaml(tail.partition("\nenvironments:")[2].removesuffix(_END), where=where)
     try:
         environments = {
@@ -300,11 +309,25 @@ def _block_digest(block: str) -> str:
 def _blocks_agree(head: str, tail: str) -> bool:
     """Whether every line has its block and the text has its end."""
     lines, blocks = _pieces(_checks_of(head)), _pieces(_checks_of(tail))
-    if _SECTIONS.findall(f"\n{tail}") != ["checks:", "environments:", "..."] or not tail.endswith(
-        _END
-    ):
-        return False
-    return len(lines) == len(blocks) and all(map(_agrees, lines, blocks))
+    return _is_whole(tail) and len(lines) == len(blocks) and all(map(_agrees, lines, blocks))
+
+
+def _is_whole(tail: str) -> bool:
+    sections = _SECTIONS.findall(f"\n{tail}")
+    return sections == ["checks:", "environments:", "..."] and tail.endswith(_END)
+
+
+def _is_as_written(index: Index, blocks: Sequence[str], tail: str) -> bool:
+    """The same as `_blocks_agree` for an index in its plainest form."""
+    lines = zip(index.entries, index.blocks, blocks, strict=False)
+    return (
+        _is_whole(tail)
+        and len(index.entries) == len(blocks)
+        and all(
+            block.startswith(f"  {name}:\n") and _block_digest(block) == digest
+            for name, digest, block in lines
+        )
+    )
 
 
 def _agrees(line: str, block: str) -> bool:
@@ -545,7 +568,7 @@ _INDEX_DIGEST = r"(?:'[0-9a-f]{64}'|(?![0-9]{64}|0b[01]{62})[0-9a-f]{64})"
 _LINE = re.compile(
     r"^  ([A-Za-z_][\w.\-\[\]/:+=]{0,400}::[\w.\-\[\]/+=]{1,400}): "
     rf"\{{value: ({_INDEX_DIGEST}), noise: ({_INDEX_DIGEST}), inputs: ({_INDEX_DIGEST}), "
-    rf"block: '?[0-9a-f]{{{_BLOCK_DIGITS}}}'?\}}$",
+    rf"block: '?([0-9a-f]{{{_BLOCK_DIGITS}}})'?\}}$",
     re.ASCII | re.MULTILINE,
 )
 
@@ -566,10 +589,11 @@ def scan_index(head: str) -> Index | None:
         name: IndexEntry(
             Digest(value.strip("'")), Digest(noise.strip("'")), Digest(inputs.strip("'"))
         )
-        for name, value, noise, inputs in rows
+        for name, value, noise, inputs, _ in rows
     }
     key = EnvironmentKey(header[1], header[2])
-    return Index(key, header[3], entries) if len(entries) == len(rows) else None
+    blocks = tuple(block for *_, block in rows)
+    return Index(key, header[3], entries, blocks) if len(entries) == len(rows) else None
 
 
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
