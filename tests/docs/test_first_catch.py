@@ -27,7 +27,9 @@ def test_which_versions_agree_bitwise(matrix):
         if hardware != other:
             continue
         together = {version, newer} in ({*OLDER}, {*NEWER})
-        assert (pair["exact"] == pair["shared"]) is together, pair
+        agree = pair["exact"] == pair["shared"]
+        # With 512 KiB of L2 cache per core, SSE41 agrees over all releases.
+        assert agree is (together or hardware == "cpu-x86_64-sse41-2c-l2_512k"), pair
         assert pair["shared"] > 0
 
 
