@@ -161,7 +161,7 @@ def test_prune_shows_orphans_first_and_deletes_them_only_when_told(tmp_path, cap
         ("addopts = --deselect tests/models/test_ddim.py::test_ddim", SUITE, "deselected"),
         ("addopts = tests/models", SUITE, "path arguments narrow it"),
         ("", "import no_such_module_anywhere", "test_ddim.py cannot be collected"),
-        ("", "", "no test at all"),
+        ("", "", "pytest collected no tests"),
     ],
 )
 def test_prune_refuses_a_collection_that_is_not_whole(tmp_path, capsys, ini, text, why):

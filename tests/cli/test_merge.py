@@ -95,7 +95,7 @@ def test_a_report_that_was_changed_is_refused(folder, capsys):
     document["digest"] = seal(document)
     path.write_text(json.dumps(document))
     assert main(["merge", TWO, THREE, "-o", "joined"]) == 3
-    assert "added to it or taken away" in capsys.readouterr().err
+    assert "was added or removed" in capsys.readouterr().err
 
 
 def test_the_output_is_no_report_to_merge_and_no_folder_with_other_things(folder, capsys):

@@ -88,7 +88,7 @@ def test_only_the_selected_keys_are_renamed(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("tests/mod", "tests/m", "no stored check is 'tests/mod' or below it"),
+        ("tests/mod", "tests/m", "no stored check has the id 'tests/mod' or begins with it"),
         ("test_ddim", "test_image", "test_ddim.py::test_ddim::image contains it"),
         (f"{IMAGE.module}::test_ddim", MOVED, "is not the id of a check"),
         (IMAGE.module, "tests/pipelines", "is not the id of a check"),

@@ -237,7 +237,7 @@ def test_a_worker_without_our_disk_is_told_to_keep_nothing_and_named(project, re
     reporting.prepare()
     reporting.write([], "2026-01-02T03:04:05Z")
     (note,) = read(report)["notes"]
-    assert "worker gw3 shares no disk" in note
+    assert "worker gw3 does not share the disk" in note
 
 
 def test_a_value_of_a_lost_worker_is_not_claimed(project, report):
