@@ -120,7 +120,7 @@ def in_plain_runs(folder: Path, rounds: int, *arguments: str) -> float:
         kind: statistics.median(spent[f"test_{kind}[{number}]"] for number in range(1, rounds))
         for kind in ("plain", "ours")
     }
-    return costs["ours"] / costs["plain"]
+    return float(costs["ours"] / costs["plain"])
 
 
 def to_other_release(folder: Path) -> None:
@@ -152,7 +152,7 @@ def measure(subject: Subject, framework: str) -> list[tuple[str, ...]]:
         to_other_release(folder)
         shutil.copytree(stored, kept)
         further = in_plain_runs(folder, subject.rounds, "--repro-update", *without)
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (f"{subject.name}: recorded for the first time", *mark(first, 6.5)),
             (f"{subject.name}: recorded for another release", *mark(further, 2.2)),
             (f"{subject.name}: a passing run", "", f"{passing:.3g}", ""),
