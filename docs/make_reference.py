@@ -116,7 +116,7 @@ def _policy() -> str:
     fields = {
         "check": "which checks: a glob over whole ids, `*` matches anything",
         "tolerance": "as above",
-        "reference": "how far away a reference may be: own, release or any",
+        "reference": "how far away a reference may be: own, variant, release or any",
         "factor": "how many envelopes a measured tolerance allows (4)",
         "ceiling": "the rel_l2 above which a fallback proves nothing",
         "inputs": "`noise`, `weights` or `settings`, or a list of them: they may differ, and the "
