@@ -11,8 +11,7 @@ from benchmarks.fault_rules import Reference, Rule, Ruling, make_reference, rule
 from benchmarks.fault_runs import LEAVES, Kept, Run, disturbed_runs, kept_in, load_kept
 from pytest_repro.model.words import Distance
 from pytest_repro.tensors.compare import compare_records
-from pytest_repro.tensors.digest import digest_leaves
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.record import digest_leaves, make_record
 from pytest_repro.tolerance.bounds import DEFAULT_FACTOR
 from tests.faults.fault import Fault
 

@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from pytest_repro.analysis.kernels import KernelTable, kernel_table
+from pytest_repro.analysis.agreement import KernelTable, kernel_table
 from pytest_repro.environment.kernels import Kernels, differing
 from pytest_repro.environment.key import parse_hardware, parse_key
 from pytest_repro.frameworks.kernels import used_by
+from pytest_repro.model.baseline import CellRecord, Trace
 from pytest_repro.model.ids import CheckId, EnvironmentKey
-from pytest_repro.model.trace import CellRecord, Trace
 from pytest_repro.report.matrix import letters
 from pytest_repro.store.select import entries_by_check
 from pytest_repro.store.store import Store
-from pytest_repro.trace.rows import trace_from_rows
+from pytest_repro.trace.records import trace_from_rows
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "evidence" / "kernels.md"

@@ -42,7 +42,7 @@ OWNERS = {
     "ml_dtypes": {"tensors/dtypes.py", "frameworks/mindspore.py", "pipelines/weights.py"},
     "yaml": {"store/manifest.py", "store/policy_file.py"},
     "safetensors": {"store/files.py", "pipelines/"},
-    "xxhash": {"tensors/memo.py"},
+    "xxhash": {"tensors/record.py"},
     "huggingface_hub": {"pipelines/hub.py"},
     "requests": {"pipelines/hub.py"},
     "mindspore": {"frameworks/", "guard/", "pipelines/"},
@@ -191,8 +191,8 @@ def test_only_its_owner_imports_a_third_party():
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("tensors/digest.py", "import mindspore"),
-        ("tensors/digest.py", "def f():\n    import yaml"),
+        ("tensors/record.py", "import mindspore"),
+        ("tensors/record.py", "def f():\n    import yaml"),
         ("checking/session.py", "import pytest"),
         ("plugin/__init__.py", "import numpy as np"),
         ("store/store.py", "from huggingface_hub import snapshot_download"),

@@ -52,7 +52,7 @@ from pytest_repro.tolerance.measured import ALIKE, FEWEST_RUNS, MOST_RUNS, runs_
 from pytest_repro.tolerance.policy import Policy, Resolved
 from pytest_repro.trace.divergence import first_divergence, how_far
 from pytest_repro.trace.envelope import StepBounds, step_envelope_from_rows, within_steps
-from pytest_repro.trace.rows import trace_from_rows
+from pytest_repro.trace.records import trace_from_rows
 from tests.models.latents import watch_latents
 
 LEVELS = ("SSE41", "AVX", "AVX2")

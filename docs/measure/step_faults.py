@@ -19,7 +19,7 @@ from typing import Any
 
 from pytest_repro.checking.trial import Watching
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
-from pytest_repro.model.trace import Trace
+from pytest_repro.model.baseline import Trace
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.noise.generator import NoiseBook
 from pytest_repro.noise.sources import Disturbed, Fresh, NoiseSource
@@ -29,7 +29,7 @@ from pytest_repro.settings import DISTURBANCE_SEED
 from pytest_repro.tolerance.bounds import DEFAULT_FACTOR
 from pytest_repro.trace.divergence import first_divergence, how_far
 from pytest_repro.trace.envelope import StepBounds, StepEnvelope, measure_steps, within_steps
-from pytest_repro.trace.rows import trace_from_rows, trace_rows
+from pytest_repro.trace.records import trace_from_rows, trace_rows
 
 RECORDED, OBSERVED = "AVX2", "SSE41"
 STEPS = 10

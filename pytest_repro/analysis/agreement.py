@@ -1,4 +1,4 @@
-"""Which keys hold equal bits for a check, and how far apart the others are."""
+"""Which keys hold equal bits for a check, how far apart others are, and which kernels differ."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from itertools import product
 
 import numpy as np
 
-from pytest_repro.model.baseline import Difference, TensorSummary
+from pytest_repro.environment.kernels import Kernels, kernels_from_rows, named_kernels
+from pytest_repro.model.baseline import Difference, Environment, TensorSummary
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, TensorRecord
 from pytest_repro.model.words import Verdict
+from pytest_repro.store.store import Store
 from pytest_repro.tensors.compare import compare_records, compare_summaries
 from pytest_repro.tolerance.bounds import Tolerance
 from pytest_repro.tolerance.choose import Chosen
@@ -287,3 +289,70 @@ def _share(
     assert one is not None  # else their distance is an estimate
     assert two is not None
     return elementwise_share(tolerance, one.array, two.array)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRow:
+    """One kernel; ``groups`` are the keys whose bits are equal, in the order of the columns."""
+
+    name: str
+    groups: tuple[tuple[str, ...], ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether two keys compute different bits."""
+        return len(self.groups) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTable:
+    """Kernels against keys; keys without recorded kernels are left out."""
+
+    keys: tuple[str, ...]
+    rows: tuple[KernelRow, ...]
+
+
+def recorded_environment(store: Store, key: EnvironmentKey) -> Environment | None:
+    """The environment of the newest baseline under ``key``; one with kernels, if there is any.
+
+    Raises:
+        BaselineError: A manifest cannot be used.
+    """
+    made = [one.provenance for module in store.modules(key) for one in store.manifest(key, module)]
+    newest = max(
+        made,
+        key=lambda one: (named_kernels(one.environment) is not None, one.recorded_at),
+        default=None,
+    )
+    return None if newest is None else newest.environment
+
+
+def recorded_kernels(store: Store, key: EnvironmentKey) -> Kernels | None:
+    """The kernels recorded under ``key``; ``None`` if there are none."""
+    environment = recorded_environment(store, key)
+    digest = None if environment is None else named_kernels(environment)
+    rows = None if digest is None else store.rows(digest)
+    return None if rows is None else kernels_from_rows(rows)
+
+
+def kernel_table(found: Mapping[str, Kernels]) -> KernelTable:
+    """The table of ``found``, by the names of the columns."""
+    names = sorted({name for kernels in found.values() for name in kernels})
+    return KernelTable(tuple(found), tuple(KernelRow(name, _groups(name, found)) for name in names))
+
+
+def _groups(name: str, found: Mapping[str, Kernels]) -> tuple[tuple[str, ...], ...]:
+    by_digest: dict[str, list[str]] = {}
+    for key, kernels in found.items():
+        if name in kernels:
+            by_digest.setdefault(kernels[name], []).append(key)
+    return tuple(map(tuple, by_digest.values()))
+
+
+def kernels_of(
+    store: Store, keys: Iterable[EnvironmentKey]
+) -> tuple[dict[str, Kernels], Sequence[str]]:
+    """The recorded kernels by key, and the keys without any."""
+    found = {str(key): recorded_kernels(store, key) for key in keys}
+    missing = [key for key, kernels in found.items() if kernels is None]
+    return {key: kernels for key, kernels in found.items() if kernels is not None}, missing

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pytest_repro.analysis.kernels import recorded_environment, recorded_kernels
+from pytest_repro.analysis.agreement import recorded_environment, recorded_kernels
 from pytest_repro.environment.facts import unread_facts
 from pytest_repro.environment.kernels import Kernels, differing
 from pytest_repro.environment.key import order_references

@@ -20,9 +20,9 @@ from pytest_repro.analysis.agreement import (
     simulate_verdict,
 )
 from pytest_repro.analysis.sensitivity import Sensitivity, sensitivity_of
-from pytest_repro.model.artefact import Judged
 from pytest_repro.model.baseline import Baseline, TensorSummary
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, IndexEntry, TensorRecord
+from pytest_repro.model.outcome import Judged
 from pytest_repro.model.words import Distance, Word
 from pytest_repro.store.select import Entry, check_id, entries, entries_by_check
 from pytest_repro.store.store import Store

@@ -10,9 +10,9 @@ from pathlib import Path
 from pytest_repro.environment.kernels import digest_kernels, kernels_from_rows, named_kernels
 from pytest_repro.environment.key import parse_key
 from pytest_repro.errors import CorruptBaseline, EnvironmentFault, StoreError
-from pytest_repro.model.artefact import Candidate, Change, Claim
 from pytest_repro.model.baseline import Baseline, Envelope, TensorSummary, WeightsDigest
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, TensorRecord
+from pytest_repro.model.outcome import Candidate, Change, Claim
 from pytest_repro.model.words import Verdict
 from pytest_repro.store.files import Row
 from pytest_repro.store.store import Store
@@ -26,7 +26,7 @@ from pytest_repro.trace.components import (
     weights_from_rows,
 )
 from pytest_repro.trace.envelope import digest_step_envelope, step_envelope_from_rows
-from pytest_repro.trace.rows import trace_from_rows
+from pytest_repro.trace.records import trace_from_rows
 
 Tensors = Callable[[Digest], TensorRecord | None]
 

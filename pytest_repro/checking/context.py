@@ -9,11 +9,10 @@ from pathlib import Path
 from pytest_repro.checking.references import References
 from pytest_repro.checking.repeat import FreshRuns, RepeatBudget, Tally
 from pytest_repro.environment.kernels import Kernels, kernels_here
-from pytest_repro.frameworks.framework import FrameworkAdapter
-from pytest_repro.frameworks.installed import package_version
-from pytest_repro.model.artefact import Candidate
+from pytest_repro.frameworks.framework import FrameworkAdapter, package_version
 from pytest_repro.model.baseline import Environment
 from pytest_repro.model.ids import CheckId, EnvironmentKey
+from pytest_repro.model.outcome import Candidate
 from pytest_repro.model.words import Isolate, Repeat
 from pytest_repro.settings import Settings
 from pytest_repro.store.store import Store

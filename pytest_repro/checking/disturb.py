@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_repro.checking.trial import Trial
-from pytest_repro.model.baseline import Envelope
+from pytest_repro.model.baseline import Envelope, Trace
 from pytest_repro.model.ids import TensorRecord
-from pytest_repro.model.trace import Trace
 from pytest_repro.noise.sources import Disturbed
 from pytest_repro.settings import Settings
 from pytest_repro.tensors.compare import compare_records

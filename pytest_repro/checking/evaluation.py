@@ -16,9 +16,8 @@ from pytest_repro.checking.repeat import Raised, first_difference, name_run, rai
 from pytest_repro.checking.spec import TestSpec
 from pytest_repro.checking.trial import CheckCall, Trial
 from pytest_repro.errors import BaselineError, WatchError
-from pytest_repro.model.artefact import Candidate
 from pytest_repro.model.baseline import Baseline
-from pytest_repro.model.outcome import Observation, Outcome
+from pytest_repro.model.outcome import Candidate, Observation, Outcome
 from pytest_repro.model.words import Cause, Gate, NoiseMode, TraceLevel, UpdateMode, Verdict
 from pytest_repro.noise.sources import Fresh, NoiseSource
 from pytest_repro.tensors.dtypes import DTYPES

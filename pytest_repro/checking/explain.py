@@ -11,13 +11,15 @@ from pytest_repro.errors import BaselineError
 from pytest_repro.frameworks.kernels import used_by
 from pytest_repro.model.baseline import (
     Baseline,
+    CellRecord,
     Configuration,
     DrawLogDifference,
     Environment,
+    SignalRecord,
+    Trace,
     WeightsDigest,
 )
 from pytest_repro.model.ids import FactDifference
-from pytest_repro.model.trace import CellRecord, SignalRecord, Trace
 from pytest_repro.model.words import Cause
 from pytest_repro.store.store import Store
 from pytest_repro.trace.components import (
@@ -40,9 +42,8 @@ from pytest_repro.trace.divergence import (
     unpaired_sentences,
 )
 from pytest_repro.trace.envelope import StepBounds, step_envelope_from_rows, within_steps
-from pytest_repro.trace.msprobe import dump_lines
-from pytest_repro.trace.rows import trace_from_rows
-from pytest_repro.trace.wording import all_within_sentence, divergence_sentences
+from pytest_repro.trace.records import trace_from_rows
+from pytest_repro.trace.wording import all_within_sentence, divergence_sentences, dump_lines
 
 
 @dataclass(frozen=True, slots=True)

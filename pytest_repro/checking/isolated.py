@@ -24,7 +24,7 @@ from pytest_repro.trace.components import (
     configurations_rows,
     digest_settings,
 )
-from pytest_repro.trace.rows import trace_from_rows, trace_rows
+from pytest_repro.trace.records import trace_from_rows, trace_rows
 
 _END = "end.json"
 """Written last: if it exists, the test came to an end."""

@@ -12,10 +12,9 @@ from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.disturb import Disturbing
 from pytest_repro.checking.trial import Trial
 from pytest_repro.environment.kernels import digest_kernels, kernel_rows, with_kernels
-from pytest_repro.model.baseline import Baseline, Envelope, Provenance, TensorSummary
+from pytest_repro.model.baseline import Baseline, Envelope, Provenance, TensorSummary, Trace
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, TensorRecord
 from pytest_repro.model.outcome import Observation
-from pytest_repro.model.trace import Trace
 from pytest_repro.model.words import NoiseMode, UpdateMode, Verdict
 from pytest_repro.store.files import Row
 from pytest_repro.store.store import Store
@@ -29,7 +28,7 @@ from pytest_repro.trace.components import (
     weights_rows,
 )
 from pytest_repro.trace.envelope import StepEnvelope, digest_step_envelope, step_envelope_rows
-from pytest_repro.trace.rows import trace_rows
+from pytest_repro.trace.records import trace_rows
 
 _now_s = monotonic
 """Taken before a test can replace it."""

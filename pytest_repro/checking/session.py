@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pytest_repro.checking.artefacts import Artefacts
+from pytest_repro.checking.accept import OBSERVED
 from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.evaluation import Evaluation, clean_source
 from pytest_repro.checking.recording import Pace, Writing
@@ -25,19 +26,84 @@ from pytest_repro.errors import BaselineError
 from pytest_repro.frameworks.framework import default_framework
 from pytest_repro.frameworks.torch import TorchState
 from pytest_repro.guard.guard import Isolation, guard_randomness
-from pytest_repro.model.artefact import Artefact, Candidate
+from pytest_repro.model.baseline import Baseline
 from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
-from pytest_repro.model.outcome import Reference
-from pytest_repro.model.words import Distance, Framework, NoiseMode, TraceLevel, UpdateMode
+from pytest_repro.model.outcome import Artefact, Candidate, GrowthPoint, Outcome, Reference
+from pytest_repro.model.words import Distance, Framework, NoiseMode, TraceLevel, UpdateMode, Verdict
 from pytest_repro.noise.canary import noise_canary
 from pytest_repro.noise.generator import NoiseBook
 from pytest_repro.noise.sources import NoiseSource
 from pytest_repro.pipelines.registry import Pipelines
 from pytest_repro.settings import Settings
 from pytest_repro.store.policy_file import load_policy
-from pytest_repro.store.store import Store
-from pytest_repro.store.stream import RecordedStream, read_streams
+from pytest_repro.store.store import RecordedStream, Store, read_streams
 from pytest_repro.tolerance.policy import Policy
+from pytest_repro.trace.divergence import growth_of
+from pytest_repro.trace.records import trace_from_rows
+
+_EQUAL = frozenset({Verdict.EXACT, Verdict.UNCHANGED})
+
+
+class Artefacts:
+    """Keeps the observed values of one run below a report's folder.
+
+    Several processes may share the folder: digests name tensors, and manifests are merged under a
+    lock.
+    """
+
+    def __init__(self, context: RunContext, folder: Path) -> None:
+        self._context = context
+        self._folder = folder
+        self._store = Store(folder / OBSERVED, root=folder)
+        self._waiting: dict[str, list[Baseline]] = {}
+        self._pace = Pace()
+
+    def keep(self, evaluation: Evaluation) -> tuple[Artefact, ...]:
+        """Keep every outcome that is not exact and not unchanged.
+
+        Raises:
+            StoreError: The report's folder cannot be written.
+        """
+        unequal = (one for one in evaluation.outcomes if one.verdict not in _EQUAL)
+        kept = tuple(self._keep(evaluation, one) for one in unequal)
+        for artefact in kept:
+            module = artefact.observed.check.module
+            self._waiting.setdefault(module, []).append(artefact.observed)
+        if self._pace.is_due():
+            self.flush()
+        return kept
+
+    def flush(self) -> None:
+        """Write the manifests of the kept values.
+
+        Raises:
+            StoreError: The report's folder cannot be written.
+        """
+        with self._pace.timed():
+            for module in list(self._waiting):
+                self._store.write(self._context.key, module, self._waiting[module], ())
+                del self._waiting[module]
+
+    def _keep(self, evaluation: Evaluation, outcome: Outcome) -> Artefact:
+        name = outcome.check.name
+        runs = evaluation.agreed_runs(name)
+        recording = evaluation.recording(self._context, name)
+        observed = recording.baseline(name)
+        observed = replace(observed, provenance=replace(observed.provenance, runs=runs))
+        assert outcome.observation is not None  # only an exact outcome lets it go
+        self._store.write_tensors(record for _, record in outcome.observation.tensors)
+        self._store.write_rows(recording.records(name))
+        return Artefact(observed, self._growth(outcome))
+
+    def _growth(self, outcome: Outcome) -> tuple[GrowthPoint, ...]:
+        baseline, seen = outcome.baseline, outcome.observation
+        if baseline is None or baseline.trace is None or seen is None or seen.trace is None:
+            return ()
+        try:
+            rows = self._context.store.rows(baseline.trace)
+            return () if rows is None else growth_of(trace_from_rows(rows), seen.trace)
+        except BaselineError:
+            return ()  # the outcome says already that the baseline's trace cannot be read
 
 
 class Session:

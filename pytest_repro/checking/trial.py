@@ -17,17 +17,15 @@ from pytest_repro.frameworks.torch import TorchRecorder
 from pytest_repro.frameworks.values import value_from
 from pytest_repro.frameworks.watch import Watch, watch
 from pytest_repro.guard.pipeline_calls import watch_pipeline_calls
-from pytest_repro.model.baseline import Configuration, WeightsDigest
+from pytest_repro.model.baseline import CellRecord, Configuration, Trace, WeightsDigest
 from pytest_repro.model.ids import CheckId, DrawLog, IndexEntry
 from pytest_repro.model.outcome import Observation, Reference
-from pytest_repro.model.trace import CellRecord, Trace
 from pytest_repro.model.words import Distance, TraceLevel
 from pytest_repro.noise.draw_log import EMPTY_DRAW_LOG
 from pytest_repro.noise.sources import NamedTensors, can_move
 from pytest_repro.settings import parse_choice, parse_count
-from pytest_repro.tensors.digest import digest_leaves
 from pytest_repro.tensors.dtypes import DTYPES, coarsest
-from pytest_repro.tensors.record import owned
+from pytest_repro.tensors.record import digest_leaves, owned
 from pytest_repro.tolerance.bounds import Tolerance, tolerance_from
 from pytest_repro.trace.components import ComponentWeights, digest_inputs, digest_settings
 from pytest_repro.trace.records import make_trace

@@ -27,29 +27,32 @@ from pytest_repro.cli.options import (
     command,
     json_option,
     key_option,
+    read_folder,
     with_place,
     yes_option,
 )
-from pytest_repro.cli.output import Output
-from pytest_repro.cli.reports import read_folder
-from pytest_repro.cli.showing import explanation_lines
+from pytest_repro.cli.output import Output, explanation_lines
 from pytest_repro.environment.key import is_of_kind
 from pytest_repro.environment.observe import own_kind
 from pytest_repro.errors import ExitCode, UsageError
 from pytest_repro.frameworks.framework import default_framework
-from pytest_repro.model.artefact import Candidate, Claim
 from pytest_repro.model.ids import EnvironmentKey
-from pytest_repro.pipelines.cache import cache_folder
+from pytest_repro.model.outcome import Candidate, Claim
+from pytest_repro.pipelines.family import cache_folder
 from pytest_repro.report.changes import Questions, candidate_lines
 from pytest_repro.report.document import ReadReport
 from pytest_repro.report.folder import counted, join_contents, prepare_folder, write_folder
 from pytest_repro.report.tables import Column, Table, count_text, json_text
 from pytest_repro.store.inventory import delete_files
-from pytest_repro.store.memory import Memory, load_memory
-from pytest_repro.store.migrate import migrate, plan_migration
-from pytest_repro.store.prune import collect_tests, find_garbage, find_prunable, prune
-from pytest_repro.store.rename import find_renamings, rename
-from pytest_repro.store.repack import find_older, repack
+from pytest_repro.store.migrate import find_older, migrate, plan_migration, repack
+from pytest_repro.store.prune import (
+    collect_tests,
+    find_garbage,
+    find_prunable,
+    find_renamings,
+    prune,
+    rename,
+)
 from pytest_repro.store.select import (
     Entry,
     entries,
@@ -59,7 +62,7 @@ from pytest_repro.store.select import (
     selects,
 )
 from pytest_repro.store.store import Store
-from pytest_repro.store.verify import Finding, verify
+from pytest_repro.store.verify import Finding, Memory, load_memory, verify
 from pytest_repro.tolerance.policy import Policy, explain, matches, unmatched
 
 _LISTED = 20

@@ -19,12 +19,13 @@ from pytest_repro.cli.options import (
     check_option,
     command,
     json_option,
+    judged_checks,
+    judged_table,
     key_option,
+    side_of,
     with_place,
 )
-from pytest_repro.cli.output import Output
-from pytest_repro.cli.reports import judged_checks, judged_table, side_of
-from pytest_repro.cli.showing import baseline_lines
+from pytest_repro.cli.output import Output, baseline_lines
 from pytest_repro.errors import ExitCode, StoreError, UsageError
 from pytest_repro.model.words import Verdict
 from pytest_repro.report.matrix import matrix_html, matrix_json, matrix_lines, matrix_tables

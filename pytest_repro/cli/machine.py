@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
+from pytest_repro.analysis.agreement import KernelTable, kernel_table, kernels_of
 from pytest_repro.analysis.doctor import MEANINGS, Diagnosis, can_connect, diagnose
-from pytest_repro.analysis.kernels import KernelTable, kernel_table, kernels_of
 from pytest_repro.cli.options import (
     DONE,
     UNREADABLE,
@@ -26,8 +26,7 @@ from pytest_repro.cli.options import (
     setting_option,
     with_place,
 )
-from pytest_repro.cli.output import Output
-from pytest_repro.cli.showing import environment_table, suffix_lines
+from pytest_repro.cli.output import Output, environment_table, suffix_lines
 from pytest_repro.environment.kernels import Kernels, Probe, kernels_from_rows, probe_of
 from pytest_repro.environment.observe import observe_environment
 from pytest_repro.errors import EnvironmentFault, ExitCode, UsageError

@@ -1,21 +1,94 @@
-"""What commands share: their help, their common options, and the place of the baselines."""
+"""What commands share: help, common options, the place of the baselines, folders of reports."""
 
 from __future__ import annotations
 
+import configparser
 import functools
-from collections.abc import Callable, Sequence
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pytest_repro.cli.pytest_ini import find_root, ini_values
-from pytest_repro.errors import ExitCode, UsageError
+from pytest_repro.analysis.sides import ReportSide, Side, StoreSide
+from pytest_repro.checking.accept import open_observed
+from pytest_repro.errors import ExitCode, StoreError, UsageError
+from pytest_repro.model.outcome import Judged
+from pytest_repro.report.document import ReadReport, read_report
+from pytest_repro.report.tables import Column, Table, number_text
 from pytest_repro.settings import TABLE
 from pytest_repro.store.policy_file import load_policy
+from pytest_repro.store.select import one_key, selects
 from pytest_repro.store.store import Store
+from pytest_repro.store.system import read_regular
 from pytest_repro.tolerance.policy import Policy
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pytest brings it there
+    import tomli as tomllib
+
+
+_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("pytest.toml", ("pytest",)),
+    (".pytest.toml", ("pytest",)),
+    ("pytest.ini", ("pytest",)),
+    (".pytest.ini", ("pytest",)),
+    ("pyproject.toml", ("tool", "pytest")),
+    ("tox.ini", ("pytest",)),
+    ("setup.cfg", ("tool:pytest",)),
+)
+"""In pytest's order, each with the section that makes it pytest's."""
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder at or above ``start`` with an ini file of pytest; else ``start``."""
+    return next((one for one in (start, *start.parents) if _section(one) is not None), start)
+
+
+def ini_values(root: Path) -> Mapping[str, str]:
+    """The keys of the root folder's ini file, as text; empty without one."""
+    return {str(key): str(value) for key, value in (_section(root) or {}).items()}
+
+
+def _section(folder: Path) -> Mapping[str, Any] | None:
+    for name, section in _FILES:
+        path = folder / name
+        if path.is_file():
+            found = _read(path, section)
+            if found is not None:
+                return found
+    return None
+
+
+def _read(path: Path, section: tuple[str, ...]) -> Mapping[str, Any] | None:
+    """The section; ``pytest.ini`` counts even without it; pytest reports unreadable files."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = _of_toml(text, section) if path.suffix == ".toml" else _of_ini(text, section[0])
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, configparser.Error):
+        return None
+    return {} if found is None and "pytest" in path.name else found
+
+
+def _of_toml(text: str, section: tuple[str, ...]) -> Mapping[str, Any] | None:
+    table: Any = tomllib.loads(text)
+    for name in section:
+        table = table.get(name) if isinstance(table, dict) else None
+    if not isinstance(table, dict):
+        return None
+    options = table.get("ini_options", {})
+    return {**table, **options} if isinstance(options, dict) else table
+
+
+def _of_ini(text: str, section: str) -> Mapping[str, Any] | None:
+    parser = configparser.RawConfigParser()
+    parser.read_string(text)
+    return dict(parser[section]) if parser.has_section(section) else None
+
 
 Function = Callable[..., Any]
 Codes = Sequence[tuple[int, str]]
@@ -197,3 +270,84 @@ key_option = click.option(
     "without '*' every key that contains it.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON instead of tables.")
+
+
+_REPORT = "report.json"
+
+
+def read_folder(folder: Path) -> ReadReport:
+    """The report in ``folder``.
+
+    Raises:
+        UsageError: There is none.
+        BaselineError: It cannot be read, or was changed after the run.
+    """
+    path = folder / _REPORT
+    if not os.path.lexists(path):
+        raise UsageError(
+            f"there is no report in {folder}",
+            facts=(f"{path} is absent",),
+            next_step="make one: pytest --repro-report DIR",
+        )
+    try:
+        text = read_regular(path).decode("utf-8", "replace")
+    except OSError as error:
+        raise StoreError(
+            "cannot read a report",
+            facts=(error.strerror or str(error),),
+            where=str(path),
+            next_step="fetch the report again, or make it again: pytest --repro-report DIR",
+        ) from error
+    return read_report(text, where=str(path))
+
+
+def side_of(place: Place, text: str, pattern: str) -> Side:
+    """What ``text`` names as a side of a diff: a report folder, or else a key of the baselines.
+
+    Raises:
+        ReproError: It names neither, or what it names cannot be used.
+    """
+    folder = Path(text)
+    if not os.path.lexists(folder / _REPORT):
+        store = place.store()
+        return StoreSide(store, one_key(store, text), pattern)
+    report = read_folder(folder)
+    if report.judged and not any(one.index for one in report.judged):
+        raise UsageError(
+            f"the report in {folder} holds no digests of its values",
+            facts=(f"{report.tool} wrote it, before schema 2",),
+            next_step="make it again: pytest --repro-report DIR",
+        )
+    observed = open_observed(folder, report.files)
+    chosen = [one for one in report.judged if selects(pattern, one.check)]
+    return ReportSide(str(folder), chosen, observed, place.target())
+
+
+def judged_checks(folder: Path, glob: str, key: str, verdicts: Sequence[str]) -> tuple[Judged, ...]:
+    """The checks of a report, by glob, key and verdict (all of them where none is named)."""
+    return tuple(
+        one
+        for one in read_folder(folder).judged
+        if selects(glob, one.check)
+        and selects(key, one.key)
+        and (not verdicts or str(one.verdict) in verdicts)
+    )
+
+
+def judged_table(judged: Sequence[Judged]) -> Table:
+    """A row a check: how it was judged, and against what."""
+    columns = (
+        *map(Column, ("check", "verdict", "cause", "reference")),
+        Column("used", right=True),
+    )
+    rows = tuple(
+        (
+            one.check,
+            str(one.verdict),
+            one.cause or "-",
+            f"{one.distance}: {one.reference}" if one.reference else "-",
+            number_text(one.share) if one.share else "-",
+        )
+        for one in judged
+    )
+    return Table(columns, rows)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from pytest_repro.errors import EnvironmentFault
 from pytest_repro.model.baseline import Fact
 from pytest_repro.model.ids import EnvironmentKey
-from pytest_repro.tensors.digest import digest_text
+from pytest_repro.tensors.record import digest_text
 
 KERNELS = "kernels"
 """The fact of a recorded environment that names the record of its kernel probe."""

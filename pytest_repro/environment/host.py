@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_repro.environment.simd import CpuFeatures, normal_arch
-from pytest_repro.tensors.digest import digest_text
+from pytest_repro.tensors.record import digest_text
 
 _PREFIXES = (
     *("ONEDNN_", "DNNL_", "OMP_", "KMP_", "GOMP_", "OPENBLAS_", "MKL_", "NPY_", "GLIBC_TUNABLES"),

@@ -21,9 +21,8 @@ from pytest_repro.frameworks.framework import FrameworkAdapter, default_framewor
 from pytest_repro.frameworks.kernels import Kernel, Shape, mindspore_kernels, numpy_kernels
 from pytest_repro.model.baseline import Environment, Fact
 from pytest_repro.model.ids import Digest
-from pytest_repro.tensors.digest import digest_text
 from pytest_repro.tensors.dtypes import DTYPES
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.record import digest_text, make_record
 
 _CPU_DTYPES = ("float32", "float16")
 _UNSUPPORTED = (RuntimeError, TypeError, ValueError, AttributeError)

@@ -23,7 +23,7 @@ from pytest_repro.environment.facts import (
     unread_facts,
 )
 from pytest_repro.errors import EnvironmentFault
-from pytest_repro.frameworks import installed
+from pytest_repro.frameworks import framework as installed
 from pytest_repro.frameworks.framework import FrameworkAdapter, default_framework
 from pytest_repro.model.baseline import Environment, Fact
 from pytest_repro.model.ids import EnvironmentKey

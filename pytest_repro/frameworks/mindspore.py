@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_repro.errors import EnvironmentFault
-from pytest_repro.frameworks.framework import CallListener
-from pytest_repro.frameworks.installed import package_version
+from pytest_repro.frameworks.framework import CallListener, package_version
 
 _PRIVATE_IS_GONE = (ImportError, AttributeError, TypeError)
 _SEED_BOUND = 2**32

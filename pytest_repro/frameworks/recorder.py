@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pytest_repro.errors import ReproError, ValueRefused, WatchError
 from pytest_repro.frameworks.values import TensorFramework
+from pytest_repro.model.baseline import CellRecord, SignalRecord, StepRecord, Trace
 from pytest_repro.model.ids import Digest, TensorRecord
-from pytest_repro.model.trace import CellRecord, SignalRecord, StepRecord, Trace
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.tensors.dtypes import dtype_of
 from pytest_repro.tensors.record import make_record, owned

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from pytest_repro.guard.events import EventKind, calling_frame, is_constructing
 from pytest_repro.guard.guard import announce_draw
 from pytest_repro.guard.patches import ABSENT, Patch, Patches
-from pytest_repro.tensors.digest import digest_text
 from pytest_repro.tensors.dtypes import DTYPES
+from pytest_repro.tensors.record import digest_text
 
 if TYPE_CHECKING:
     from pytest_repro.noise.generator import NoiseBook

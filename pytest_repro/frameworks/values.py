@@ -13,8 +13,7 @@ import numpy as np
 
 from pytest_repro.errors import ReproError, ValueRefused
 from pytest_repro.model.ids import CheckId, TensorRecord
-from pytest_repro.tensors.digest import digest_text
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.record import digest_text, make_record
 
 _sorted = sorted
 """Taken before a test can replace it: an empty value would equal any other."""

@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from pytest_repro.errors import UsageError
 from pytest_repro.frameworks.framework import FrameworkAdapter, default_framework
 from pytest_repro.frameworks.recorder import Recorder, own_fault
-from pytest_repro.model.baseline import Configuration, WeightsDigest
+from pytest_repro.model.baseline import Configuration, SignalRecord, Trace, WeightsDigest
 from pytest_repro.model.ids import Digest
-from pytest_repro.model.trace import SignalRecord, Trace
 from pytest_repro.model.words import TraceLevel
-from pytest_repro.tensors.memo import ContentMemo
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.record import ContentMemo, make_record
 from pytest_repro.trace.components import ComponentWeights, digest_weights
 from pytest_repro.trace.records import measure_signal
 

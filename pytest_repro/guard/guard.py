@@ -23,10 +23,16 @@ from pytest_repro.guard.events import (
     find_place,
     hide_internal_frames,
     may_draw,
+    wrongly_handed,
 )
-from pytest_repro.guard.global_state import OWNERS, read_state, seed_state, write_state
-from pytest_repro.guard.kept import KeptGenerator, kept_generators
-from pytest_repro.guard.misuse import wrongly_handed
+from pytest_repro.guard.global_state import (
+    OWNERS,
+    KeptGenerator,
+    kept_generators,
+    read_state,
+    seed_state,
+    write_state,
+)
 from pytest_repro.guard.patches import Patches, guard_patches
 from pytest_repro.model.words import RngMode
 

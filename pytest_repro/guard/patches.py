@@ -20,7 +20,7 @@ import numpy.random.bit_generator as numpy_entropy
 
 from pytest_repro.errors import UsageError
 from pytest_repro.guard.events import EventKind, calling_frame, makes_legacy_state, place_of
-from pytest_repro.guard.kept import LoadedModules
+from pytest_repro.guard.global_state import LoadedModules
 
 
 class Observer(Protocol):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_repro.model.baseline import Fact
-from pytest_repro.tensors.digest import digest_array
+from pytest_repro.tensors.record import digest_array
 
 _SEED = 0
 

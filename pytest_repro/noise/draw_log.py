@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_repro.model.baseline import DrawLogDifference
 from pytest_repro.model.ids import Digest, Draw, DrawLog, FactDifference
-from pytest_repro.tensors.digest import digest_text
+from pytest_repro.tensors.record import digest_text
 
 if TYPE_CHECKING:
     from pytest_repro.model.ids import Draw

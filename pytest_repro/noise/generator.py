@@ -18,8 +18,7 @@ from pytest_repro.errors import RandomnessError, UsageError, ValueRefused
 from pytest_repro.model.ids import Digest, Draw, DrawLog
 from pytest_repro.noise.draw_log import RAW_MOVE, DrawLogHasher
 from pytest_repro.noise.sources import Fresh, NoiseSource, Replay, open_feed
-from pytest_repro.tensors.digest import digest_text
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.record import digest_text, make_record
 
 DRAWING_METHODS: tuple[str, ...] = tuple(
     name

@@ -18,8 +18,7 @@ from pytest_repro.checking.spec import TestSpec
 from pytest_repro.checking.trial import CheckCall, Trial
 from pytest_repro.errors import UsageError
 from pytest_repro.guard.guard import Isolation
-from pytest_repro.model.artefact import Artefact
-from pytest_repro.model.outcome import Outcome
+from pytest_repro.model.outcome import Artefact, Outcome
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.noise.sources import NoiseSource
 from pytest_repro.plugin.decorator import TRIAL

@@ -11,7 +11,7 @@ from pytest_repro.errors import UsageError
 from pytest_repro.plugin.xdist import is_distributed
 
 if TYPE_CHECKING:
-    from pytest_repro.model.artefact import Candidate
+    from pytest_repro.model.outcome import Candidate
 
 _NEXT = "pytest --repro-report DIR, then pytest-repro accept DIR --interactive"
 

@@ -12,19 +12,16 @@ import pytest
 
 from pytest_repro.checking.evaluation import Ending
 from pytest_repro.errors import CheckFailed, ReproError, UsageError, printable
-from pytest_repro.guard.misuse import explain_misuse
+from pytest_repro.guard.events import explain_misuse
 from pytest_repro.model.words import Cause, RngMode, Verdict
 from pytest_repro.pipelines.calls import import_pipelines
 from pytest_repro.plugin import pytest_private as private
 from pytest_repro.plugin.active import ActiveTest
 from pytest_repro.plugin.ask import without_capture
-from pytest_repro.plugin.equipment import is_test_case
-from pytest_repro.plugin.fixtures import GENERATORS
-from pytest_repro.plugin.identity import own_id
+from pytest_repro.plugin.fixtures import GENERATORS, is_test_case, refuse_unseeded
 from pytest_repro.plugin.reporting import entries_of_test, invocation_of
 from pytest_repro.plugin.rerunning import ItemRunner
-from pytest_repro.plugin.shared_fixtures import refuse_unseeded
-from pytest_repro.plugin.state import session_of, state_of
+from pytest_repro.plugin.state import own_id, session_of, state_of
 from pytest_repro.plugin.suite import suite_mark
 from pytest_repro.plugin.terminal import describe_failure
 from pytest_repro.report.failure import failure_text, nothing_checked

@@ -18,8 +18,7 @@ import pytest
 
 from pytest_repro.errors import IsolationError
 from pytest_repro.plugin.fresh_process import Ended, Origin, end_with_parent, run_in_fresh_process
-from pytest_repro.plugin.identity import own_id
-from pytest_repro.plugin.state import state_of
+from pytest_repro.plugin.state import own_id, state_of
 
 if TYPE_CHECKING:
     from pytest_repro.checking.isolated import IsolatedTrial

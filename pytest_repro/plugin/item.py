@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_repro.plugin.equipment import equip
-from pytest_repro.plugin.fixtures import FIXTURES
-from pytest_repro.plugin.shared_fixtures import isolated_if_shared
+from pytest_repro.plugin.fixtures import FIXTURES, equip, isolated_if_shared
 from pytest_repro.plugin.state import state_of
 
 

@@ -10,7 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_repro.plugin.active import ActiveTest
-    from pytest_repro.report.invocation import Invocation
+    from pytest_repro.report.failure import Invocation
     from pytest_repro.settings import Settings
 
 
@@ -27,7 +27,7 @@ def settings_in_worker(config: pytest.Config, settings: Settings) -> Settings:
 
 def invocation_of(config: pytest.Config) -> Invocation:
     """How this run was called; in a worker, how its controller was."""
-    from pytest_repro.report.invocation import Invocation, kept_options
+    from pytest_repro.report.failure import Invocation, kept_options
 
     workerinput: Mapping[str, Any] | None = getattr(config, "workerinput", None)
     called_with = config.invocation_params.args
@@ -39,7 +39,7 @@ def invocation_of(config: pytest.Config) -> Invocation:
 
 def entries_of_test(active: ActiveTest) -> dict[str, Any]:
     """What a test's report sends to the controller, as primitives."""
-    from pytest_repro.report.entry import entries_from, sites_from
+    from pytest_repro.report.document import entries_from, sites_from
 
     context = active.session.context
     entries = entries_from(active.outcomes, active.artefacts, str(context.key))

@@ -18,7 +18,7 @@ from pytest_repro.noise.sources import Disturbed, NoiseSource
 from pytest_repro.plugin import pytest_private as private
 from pytest_repro.plugin.active import ActiveTest
 from pytest_repro.plugin.ask import without_capture
-from pytest_repro.plugin.equipment import equip
+from pytest_repro.plugin.fixtures import equip
 from pytest_repro.plugin.isolate import run_isolated
 from pytest_repro.plugin.state import state_of
 from pytest_repro.plugin.subtests import unreported

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 
-from pytest_repro.model.artefact import Candidate, Change
 from pytest_repro.model.baseline import Baseline, Difference, Statistics
+from pytest_repro.model.outcome import Candidate, Change
 from pytest_repro.report.tables import count_text
 from pytest_repro.tolerance.bounds import DEFAULT_FACTOR
 

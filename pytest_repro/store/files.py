@@ -18,9 +18,8 @@ from safetensors.numpy import save
 from pytest_repro.errors import CorruptBaseline
 from pytest_repro.model.ids import Digest, TensorRecord
 from pytest_repro.store.system import remove_file
-from pytest_repro.tensors.digest import digest_array
 from pytest_repro.tensors.dtypes import DTYPES
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.record import digest_array, make_record
 
 Row = tuple[Any, ...]
 _MAX_ROWS_BYTES = 1 << 28

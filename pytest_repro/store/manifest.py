@@ -37,8 +37,8 @@ from pytest_repro.store.files import (
     is_lfs_pointer,
 )
 from pytest_repro.store.layout import SCHEMA
-from pytest_repro.tensors.digest import digest_leaves, digest_text
 from pytest_repro.tensors.dtypes import DTYPES
+from pytest_repro.tensors.record import digest_leaves, digest_text
 from pytest_repro.trace.components import digest_inputs
 
 _SEPARATOR = "\n---\n"

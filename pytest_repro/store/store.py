@@ -1,4 +1,4 @@
-"""Reads and writes baselines: locks, atomic writes, cached reads.
+"""Reads and writes baselines: locks, atomic writes, cached reads, single blocks.
 
 A file is written beside its place, synced and renamed, so a reader sees the old or the new one.
 Manifests are merged under a lock on their folder, so several workers can record at once.
@@ -7,7 +7,9 @@ Manifests are merged under a lock on their folder, so several workers can record
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -336,3 +338,43 @@ class Store(Layout):
                 where=self.shown(Path(error.filename) if error.filename else path),
                 next_step="check the folder's permissions and free space, then run again",
             ) from error
+
+
+_TAIL_BYTES = 1 << 17
+_BEGIN = re.compile(r"^environments:\n", re.MULTILINE)
+_ENVIRONMENT = re.compile(r"^  '?[0-9a-f]+'?:\n((?:    .*\n?)+)", re.MULTILINE)
+_CANARY = re.compile(r"\b(canary\.[\w.]+): '?([0-9a-f]{16})\b")
+_NUMPY = re.compile(r"\bnumpy\.version: '?([^\s,}']+)")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStream:
+    """The numpy stream of one recorded environment.
+
+    Attributes:
+        canary: The canary's facts.
+        numpy: Version of numpy; ``""`` if none was recorded.
+    """
+
+    canary: tuple[tuple[str, str], ...]
+    numpy: str
+
+
+def read_streams(manifest: Path) -> tuple[RecordedStream, ...]:
+    """The streams of a manifest's environments; none if the file cannot be read."""
+    try:
+        tail = read_regular(manifest, _TAIL_BYTES, from_end=True).decode("utf-8", "replace")
+    except OSError:
+        return ()
+    begin = None
+    for begin in _BEGIN.finditer(tail):  # noqa: B007  the last one counts
+        pass
+    if begin is None:
+        return ()
+    blocks = _ENVIRONMENT.findall(tail, begin.end())
+    return tuple(_stream(block) for block in blocks)
+
+
+def _stream(block: str) -> RecordedStream:
+    numpy = _NUMPY.search(block)
+    return RecordedStream(tuple(_CANARY.findall(block)), numpy[1] if numpy else "")

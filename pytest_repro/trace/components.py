@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_repro.errors import CorruptBaseline
-from pytest_repro.model.baseline import Configuration, WeightsDigest
+from pytest_repro.model.baseline import Configuration, SignalRecord, WeightsDigest
 from pytest_repro.model.ids import NO_INPUTS, Digest
-from pytest_repro.model.trace import SignalRecord
-from pytest_repro.tensors.digest import digest_leaves, digest_text
+from pytest_repro.tensors.record import digest_leaves, digest_text
 
 
 @dataclass(frozen=True, slots=True)

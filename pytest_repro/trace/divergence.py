@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from pytest_repro.model.artefact import GrowthPoint
-from pytest_repro.model.trace import CellRecord, SignalRecord, StepRecord, Trace
+from pytest_repro.model.baseline import CellRecord, SignalRecord, StepRecord, Trace
+from pytest_repro.model.outcome import GrowthPoint
 from pytest_repro.model.words import TraceLevel, Word
 from pytest_repro.tensors.sketch import estimate_distance, estimate_floor
 from pytest_repro.trace.records import Pair, align

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_repro.errors import CorruptBaseline
+from pytest_repro.model.baseline import SignalRecord, StepRecord, Trace
 from pytest_repro.model.ids import Digest
-from pytest_repro.model.trace import SignalRecord, StepRecord, Trace
-from pytest_repro.tensors.digest import digest_text
 from pytest_repro.tensors.dtypes import DTYPES
+from pytest_repro.tensors.record import digest_text
 from pytest_repro.trace.divergence import Within, how_far
 
 Row = tuple[Any, ...]

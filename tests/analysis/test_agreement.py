@@ -20,8 +20,7 @@ from pytest_repro.analysis.agreement import (
 from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
 from pytest_repro.model.words import Verdict
 from pytest_repro.tensors.compare import summary_of
-from pytest_repro.tensors.digest import digest_text
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.record import digest_text, make_record
 
 KEYS = tuple(EnvironmentKey(f"cpu-{n}", "numpy-1") for n in range(4))
 NOISE = digest_text("noise")

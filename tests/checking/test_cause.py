@@ -9,9 +9,8 @@ import pytest
 
 from pytest_repro.checking.explain import Evidence, decide_cause
 from pytest_repro.environment.facts import changes_bits
-from pytest_repro.model.baseline import DrawLogDifference, Environment, Fact
+from pytest_repro.model.baseline import CellRecord, DrawLogDifference, Environment, Fact
 from pytest_repro.model.ids import Digest, Draw, EnvironmentKey, FactDifference
-from pytest_repro.model.trace import CellRecord
 from pytest_repro.model.words import Cause
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.components import (

@@ -16,8 +16,7 @@ from pytest_repro.model.ids import EnvironmentKey
 from pytest_repro.model.outcome import Observation
 from pytest_repro.model.words import Distance, Gate, Verdict
 from pytest_repro.store.manifest import index_of
-from pytest_repro.tensors.digest import digest_leaves, digest_text
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.record import digest_leaves, digest_text, make_record
 from pytest_repro.tolerance.bounds import tolerance_from
 from pytest_repro.tolerance.policy import Policy, Rule, resolve
 from pytest_repro.trace.components import configurations_rows, digest_inputs, digest_settings

@@ -14,8 +14,7 @@ from pytest_repro.model.ids import CheckId, Draw, EnvironmentKey, IndexEntry, Te
 from pytest_repro.noise.draw_log import make_draw_log
 from pytest_repro.store.store import Store
 from pytest_repro.tensors.compare import compare_records, summary_of
-from pytest_repro.tensors.digest import digest_leaves
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.record import digest_leaves, make_record
 from pytest_repro.tolerance.measured import envelope_from
 
 OLD = EnvironmentKey("cpu-x86_64-avx2-2c", "mindspore-2.9.0")

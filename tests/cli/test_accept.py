@@ -17,7 +17,7 @@ import safetensors.numpy
 
 from pytest_repro.checking.accept import candidates_of
 from pytest_repro.cli import main
-from pytest_repro.model.artefact import Claim
+from pytest_repro.model.outcome import Claim
 from pytest_repro.model.words import Verdict
 from pytest_repro.report.changes import candidate_lines
 from pytest_repro.report.document import seal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_repro.cli.pytest_ini import find_root, ini_values
+from pytest_repro.cli.options import find_root, ini_values
 
 KEY = "repro_baselines"
 FILES = {

@@ -317,7 +317,7 @@ def test_a_folder_that_is_a_file_is_an_error_and_not_a_traceback(tmp_path, capsy
 
 
 def test_verify_skips_unchanged_files_unless_it_is_to_read_all(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("pytest_repro.store.memory._SETTLED_S", -1e9)
+    monkeypatch.setattr("pytest_repro.store.verify._SETTLED_S", -1e9)
     fill(tmp_path)
     assert run(tmp_path, "verify") == 0
     assert "skipped" not in capsys.readouterr().out

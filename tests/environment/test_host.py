@@ -14,7 +14,7 @@ import pytest
 
 from pytest_repro.environment import host
 from pytest_repro.environment.simd import simd_level
-from pytest_repro.frameworks import installed
+from pytest_repro.frameworks import framework as installed
 
 RECORDED = Path(__file__).parent / "recorded"
 

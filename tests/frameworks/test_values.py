@@ -14,8 +14,7 @@ import pytest
 from pytest_repro.errors import ValueRefused
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
 from pytest_repro.frameworks.values import value_from
-from pytest_repro.tensors.digest import digest_leaves
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.record import digest_leaves, make_record
 
 PIXELS = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (4, 6, 3)).astype("uint8")
 

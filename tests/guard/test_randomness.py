@@ -28,9 +28,8 @@ from numpy.random import randn as randn_by_name
 
 from pytest_repro.errors import RandomnessError, UsageError
 from pytest_repro.frameworks.framework import default_framework
-from pytest_repro.guard.events import EventKind
+from pytest_repro.guard.events import EventKind, explain_misuse, wrongly_handed
 from pytest_repro.guard.guard import Isolation, RandomnessWarning, guard_randomness
-from pytest_repro.guard.misuse import explain_misuse, wrongly_handed
 from pytest_repro.guard.patches import guard_patches
 from pytest_repro.guard.pipeline_calls import watch_pipeline_calls
 from pytest_repro.noise.generator import NoiseBook

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pytest_repro.checking.batch import compare_batch_noise
 from pytest_repro.model.ids import Digest, Draw
-from pytest_repro.noise.batch import compare_batch_noise
 from pytest_repro.noise.generator import NoiseBook
 
 COUNT = 3

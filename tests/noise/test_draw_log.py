@@ -13,7 +13,7 @@ from pytest_repro.model.baseline import DrawLogDifference
 from pytest_repro.model.ids import Draw, DrawLog, FactDifference
 from pytest_repro.noise.draw_log import compare_draw_logs, make_draw_log
 from pytest_repro.noise.generator import LoggedGenerator, NoiseBook
-from pytest_repro.tensors.digest import digest_text
+from pytest_repro.tensors.record import digest_text
 
 IMAGE = (1, 3, 8, 8)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_repro.noise.generator import arguments_text, drawn_from, give_back
-from pytest_repro.tensors.digest import digest_array, digest_text
+from pytest_repro.tensors.record import digest_array, digest_text
 
 
 def head(text):

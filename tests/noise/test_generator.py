@@ -14,7 +14,7 @@ import pytest
 from pytest_repro.errors import RandomnessError, UsageError
 from pytest_repro.noise.generator import DRAWING_METHODS, LoggedGenerator, NoiseBook, PipelineCall
 from pytest_repro.noise.sources import Disturbed, Fresh, Replay, disturb_by_one_ulp
-from pytest_repro.tensors.digest import digest_array
+from pytest_repro.tensors.record import digest_array
 
 CALLS = {
     "beta": lambda g: g.beta(2.0, 3.0, 4),

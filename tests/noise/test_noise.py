@@ -9,7 +9,7 @@ from pytest_repro.errors import UsageError
 from pytest_repro.model.ids import Draw
 from pytest_repro.noise.draw_log import make_draw_log
 from pytest_repro.noise.sources import Disturbed, Fresh, Replay, SignStream, open_feed
-from pytest_repro.tensors.digest import digest_array
+from pytest_repro.tensors.record import digest_array
 
 ARRAY = np.arange(6.0).reshape(2, 3)
 

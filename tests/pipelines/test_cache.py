@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_repro.errors import WeightsError
-from pytest_repro.pipelines.cache import cache_folder, cached_folder
+from pytest_repro.pipelines.family import cache_folder, cached_folder
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def test_default_follows_xdg_and_ignores_relative_paths(tmp_path, monkeypatch):
 _RACER = """
 import sys, time
 from pathlib import Path
-from pytest_repro.pipelines.cache import cached_folder
+from pytest_repro.pipelines.family import cached_folder
 def write(folder):
     time.sleep(0.5)
     (folder / "one").write_text("whole")

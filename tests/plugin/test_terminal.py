@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from pytest_repro.model.ids import CheckId
-from pytest_repro.report.invocation import Invocation, kept_options
+from pytest_repro.report.failure import Invocation, kept_options
 
 MANY = """
     @pytest.mark.repro(seed={seed})

@@ -31,14 +31,14 @@ from pytest_repro.checking.session import Session
 from pytest_repro.environment.key import order_references
 from pytest_repro.environment.observe import observe_environment
 from pytest_repro.frameworks.framework import default_framework
-from pytest_repro.model.artefact import Claim
 from pytest_repro.model.baseline import Configuration, WeightsDigest
 from pytest_repro.model.ids import EnvironmentKey
+from pytest_repro.model.outcome import Claim
 from pytest_repro.model.words import Distance, Verdict
 from pytest_repro.settings import settings_from
-from pytest_repro.store.rename import find_renamings, rename
+from pytest_repro.store.prune import find_renamings, rename
 from pytest_repro.store.store import Store
-from pytest_repro.tensors.digest import digest_text
+from pytest_repro.tensors.record import digest_text
 from pytest_repro.tolerance.policy import Policy
 
 STEPS = int(os.environ.get("REPRO_MACHINE_STEPS", "200"))

@@ -21,7 +21,7 @@ from pytest_repro.store.policy_file import load_policy
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.components import weights_from_rows
 from pytest_repro.trace.envelope import step_envelope_from_rows
-from pytest_repro.trace.rows import trace_from_rows
+from pytest_repro.trace.records import trace_from_rows
 from tests.store.stored import KEY, MODULE, baseline_of
 from tests.torture.readers import READERS
 

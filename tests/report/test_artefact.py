@@ -13,8 +13,7 @@ from pytest_repro.model.baseline import ToleranceUse
 from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.model.outcome import Outcome, Reference
 from pytest_repro.model.words import Cause, Distance, Gate, Verdict
-from pytest_repro.report.document import SCHEMA, read_report, report_text
-from pytest_repro.report.entry import Entry, entries_from
+from pytest_repro.report.document import SCHEMA, Entry, entries_from, read_report, report_text
 from pytest_repro.report.summary import summary_text
 
 KEY = EnvironmentKey("cpu-x86_64-avx2-2c", "numpy-1.26.4")

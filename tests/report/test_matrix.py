@@ -27,7 +27,7 @@ from pytest_repro.report.matrix import (
     matrix_tables,
 )
 from pytest_repro.report.tables import plain_table
-from pytest_repro.tensors.digest import digest_text
+from pytest_repro.tensors.record import digest_text
 
 KEYS = tuple(
     EnvironmentKey(f"cpu-{simd}", f"mindspore-{version}")

@@ -12,8 +12,7 @@ from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry, TensorRe
 from pytest_repro.noise.draw_log import make_draw_log
 from pytest_repro.store.manifest import index_of
 from pytest_repro.tensors.compare import summary_of
-from pytest_repro.tensors.digest import digest_text
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.record import digest_text, make_record
 
 KEY = EnvironmentKey("cpu-x86_64-avx2-2c", "mindspore-2.10.0")
 MODULE = "tests/models/test_ddim.py"

@@ -8,9 +8,8 @@ import pytest
 from pytest_repro.errors import CorruptBaseline, NewerSchema
 from pytest_repro.store import files
 from pytest_repro.store import manifest as codec
-from pytest_repro.tensors.digest import digest_text
 from pytest_repro.tensors.dtypes import DTYPES
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.record import digest_text, make_record
 from tests.store.stored import KEY, MODULE, baseline_of
 
 WHERE = "baselines/x.yaml"

@@ -9,7 +9,7 @@ import numpy as np
 from pytest_repro.model.ids import Draw
 from pytest_repro.noise.draw_log import make_draw_log
 from pytest_repro.store.manifest import index_of
-from pytest_repro.tensors.digest import digest_leaves, digest_text
+from pytest_repro.tensors.record import digest_leaves, digest_text
 from tests.store.stored import baseline_of
 
 DRAW = Draw(0, "standard_normal", (4,), "float64", "", digest_text("the numbers"))

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from pytest_repro.noise.draw_log import make_draw_log
-from pytest_repro.store import memory as module
-from pytest_repro.store.memory import Memory, load_memory
+from pytest_repro.store import verify as module
 from pytest_repro.store.store import Store
-from pytest_repro.store.verify import verify
+from pytest_repro.store.verify import Memory, load_memory, verify
 from tests.store.stored import KEY, MODULE, baseline_of
 
 

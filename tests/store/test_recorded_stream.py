@@ -9,7 +9,7 @@ import pytest
 
 from pytest_repro.model.baseline import Environment, Fact
 from pytest_repro.store import manifest as codec
-from pytest_repro.store.stream import RecordedStream, read_streams
+from pytest_repro.store.store import RecordedStream, read_streams
 from tests.store.stored import KEY, MODULE, baseline_of
 
 # YAML quotes what would be a number otherwise.

@@ -13,7 +13,7 @@ from pytest_repro.errors import CorruptBaseline, PolicyError, StoreError, Weight
 from pytest_repro.pipelines.source import check_weight_files
 from pytest_repro.store import system
 from pytest_repro.store.policy_file import load_policy
-from pytest_repro.store.stream import read_streams
+from pytest_repro.store.store import read_streams
 from pytest_repro.store.system import NotAFile, read_regular
 from tests.cli.stores import CLEAN, IMAGE, OLD, fill, store_in, tensor_file
 from tests.waiting import OutOfTime, at_most_s

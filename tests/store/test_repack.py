@@ -8,15 +8,20 @@ import numpy as np
 import pytest
 
 from pytest_repro.errors import CorruptBaseline
-from pytest_repro.model.trace import CellRecord, StepRecord
+from pytest_repro.model.baseline import CellRecord, StepRecord
 from pytest_repro.model.words import TraceLevel
-from pytest_repro.store.repack import Repacked, find_older, repack
+from pytest_repro.store.migrate import Repacked, find_older, repack
 from pytest_repro.store.store import Store
 from pytest_repro.store.verify import verify
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.divergence import first_divergence
-from pytest_repro.trace.records import make_trace, measure_signal, trace_signal
-from pytest_repro.trace.rows import trace_from_rows, trace_rows
+from pytest_repro.trace.records import (
+    make_trace,
+    measure_signal,
+    trace_from_rows,
+    trace_rows,
+    trace_signal,
+)
 from tests.store.stored import KEY, MODULE, baseline_of
 from tests.trace.older import old_rows
 

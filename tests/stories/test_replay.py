@@ -11,7 +11,7 @@ import safetensors.numpy
 
 from pytest_repro.noise.generator import LoggedGenerator, NoiseBook
 from pytest_repro.store.store import Store
-from pytest_repro.tensors.digest import digest_array
+from pytest_repro.tensors.record import digest_array
 
 SUITE = """
     @pytest.mark.repro(seed=0)

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from pytest_repro.tensors.digest import digest_array, digest_leaves, digest_text
+from pytest_repro.tensors.record import digest_array, digest_leaves, digest_text
 
 
 def test_the_digest_is_sha256_over_header_and_bytes():

@@ -6,9 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pytest_repro.tensors import memo
-from pytest_repro.tensors.memo import ContentMemo
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors import record as memo
+from pytest_repro.tensors.record import ContentMemo, make_record
 
 
 class Counting:

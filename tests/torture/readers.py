@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 
 from pytest_repro.errors import ReproError
+from pytest_repro.model.baseline import StepRecord
 from pytest_repro.model.ids import CheckId, EnvironmentKey, TensorRecord
 from pytest_repro.model.outcome import Outcome
-from pytest_repro.model.trace import StepRecord
 from pytest_repro.model.words import Gate, TraceLevel, Verdict
-from pytest_repro.report.document import read_report, report_text, seal
-from pytest_repro.report.entry import entries_from
+from pytest_repro.report.document import entries_from, read_report, report_text, seal
 from pytest_repro.store import files
 from pytest_repro.store import manifest as codec
 from pytest_repro.store.manifest import scan_index
@@ -32,9 +31,8 @@ from pytest_repro.tensors.record import make_record
 from pytest_repro.tolerance.policy import resolve
 from pytest_repro.trace.components import configurations_from_rows, weights_from_rows
 from pytest_repro.trace.envelope import step_envelope_from_rows
-from pytest_repro.trace.records import make_trace, measure_signal
-from pytest_repro.trace.rows import trace_from_rows
-from pytest_repro.trace.rows import trace_rows as rows_of_trace
+from pytest_repro.trace.records import make_trace, measure_signal, trace_from_rows
+from pytest_repro.trace.records import trace_rows as rows_of_trace
 from tests.store.stored import KEY, MODULE, baseline_of
 
 __all__ = ["READERS", "Reader"]

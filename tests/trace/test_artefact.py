@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_repro.model.artefact import GrowthPoint
-from pytest_repro.model.trace import StepRecord, Trace
+from pytest_repro.model.baseline import StepRecord, Trace
+from pytest_repro.model.outcome import GrowthPoint
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.divergence import growth_of

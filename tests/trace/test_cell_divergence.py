@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_repro.model.trace import CellRecord
+from pytest_repro.model.baseline import CellRecord
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.divergence import Change, first_cells
 from pytest_repro.trace.records import measure_signal

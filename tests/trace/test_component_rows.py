@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_repro.errors import CorruptBaseline
-from pytest_repro.tensors.digest import digest_text
-from pytest_repro.tensors.record import make_record
+from pytest_repro.tensors.record import digest_text, make_record
 from pytest_repro.trace.components import (
     ComponentWeights,
     Configuration,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.model.trace import CellRecord, StepRecord
+from pytest_repro.model.baseline import CellRecord, StepRecord
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.divergence import (

@@ -9,8 +9,8 @@ import pytest
 
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.trace.divergence import first_divergence
-from pytest_repro.trace.msprobe import dump_config, dump_lines
 from pytest_repro.trace.records import make_trace
+from pytest_repro.trace.wording import dump_config, dump_lines
 from tests.trace.test_trace import SAME, cell, step
 
 BAD = (0.0, 0.5, 0.5)

@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 
 from pytest_repro.errors import CorruptBaseline
-from pytest_repro.model.trace import CellRecord, StepRecord
+from pytest_repro.model.baseline import CellRecord, StepRecord
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.store.files import encode_rows
 from pytest_repro.tensors.record import make_record
 from pytest_repro.trace.divergence import Change, first_divergence, how_far, unpaired_sentences
-from pytest_repro.trace.records import make_trace, measure_signal, short_digest
-from pytest_repro.trace.rows import shortened, trace_from_rows, trace_rows
+from pytest_repro.trace.records import (
+    make_trace,
+    measure_signal,
+    short_digest,
+    shortened,
+    trace_from_rows,
+    trace_rows,
+)
 from pytest_repro.trace.wording import divergence_sentences
 from tests.trace.older import old_rows
 
