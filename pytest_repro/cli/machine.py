@@ -33,7 +33,6 @@ from pytest_repro.errors import EnvironmentFault, ExitCode, UsageError
 from pytest_repro.frameworks.framework import default_framework
 from pytest_repro.model.baseline import Environment
 from pytest_repro.model.words import Framework
-from pytest_repro.plugin import facts
 from pytest_repro.report.matrix import letters
 from pytest_repro.report.tables import Column, Table, count_text, json_text
 from pytest_repro.settings import parse_choice
@@ -73,6 +72,8 @@ def project_facts(root: Path) -> dict[str, str]:
     Raises:
         EnvironmentFault: pytest does not start there.
     """
+    from pytest_repro.plugin import facts  # it imports pytest, which other commands do without
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "facts.json"
         done = subprocess.run(

@@ -332,5 +332,5 @@ def test_an_unreadable_l2_size_never_passes_as_a_known_one(project, l2_size):
     l2_size(0)
     ran = project.run()
     assert ran.verdicts == {"test_image::image": "exact"}
-    assert "(reference: variant; L2 512k, here unknown)" in ran.closing[1]
+    assert "(reference: variant; L2 512k, here unknown; suffix none, here " in ran.closing[1]
     assert project.run("--repro-reference=own").verdicts == {"test_image::image": "missing"}
