@@ -22,7 +22,7 @@ _COMPUTED = ("betas", "alphas", "alphas_cumprod", "final_alpha_cumprod", "_inter
 
 
 def _configured(name: str, **values: Any) -> Injector:
-    """Another configuration, in place: whoever holds the scheduler holds the faulty one."""
+    """Another configuration, in place, so every holder of the scheduler sees the fault."""
 
     @contextmanager
     def inject(pipeline: Any) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The repeat inside the call phase: which fixtures are set up anew, and what pytest still sees."""
+"""The repeat inside the call phase: which fixtures are set up again, and what pytest still sees."""
 
 from __future__ import annotations
 

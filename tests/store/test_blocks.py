@@ -40,7 +40,7 @@ def parsed(monkeypatch):
     return entries
 
 
-def anew(store):
+def reopened(store):
     return Store(store.folder, root=store.folder.parent)
 
 
@@ -49,23 +49,23 @@ def check(number, name="image"):
 
 
 def test_every_baseline_is_the_one_that_the_whole_manifest_gives(store):
-    whole, single = anew(store).manifest(KEY, MODULE), anew(store)
+    whole, single = reopened(store).manifest(KEY, MODULE), reopened(store)
     assert len(whole) == 15
     assert tuple(single.baseline(KEY, one.check) for one in whole) == whole
 
 
 def test_one_baseline_parses_one_block(store, parsed):
-    found = anew(store).baseline(KEY, check(3))
+    found = reopened(store).baseline(KEY, check(3))
     assert found.check == check(3)
     assert parsed == [check(3).entry]
 
 
 def test_a_text_that_a_formatter_rewrote_is_read_whole(store, parsed):
     path = store.manifest_path(KEY, MODULE)
-    wanted = anew(store).baseline(KEY, check(3))
+    wanted = reopened(store).baseline(KEY, check(3))
     parsed.clear()
     path.write_text(path.read_text().replace("shape: [5]", "shape:\n      - 5"))
-    assert anew(store).baseline(KEY, check(3)) == wanted
+    assert reopened(store).baseline(KEY, check(3)) == wanted
     assert len(parsed) == 15
 
 
@@ -77,30 +77,30 @@ def test_a_block_that_was_edited_is_corrupt_whichever_is_asked_for(store, name):
     assert edited != tail
     path.write_text(f"{head}\n---\n{edited}")
     with pytest.raises(CorruptBaseline):
-        anew(store).baseline(KEY, check(3, name))
+        reopened(store).baseline(KEY, check(3, name))
 
 
 def test_a_manifest_that_was_cut_is_corrupt(store):
     path = store.manifest_path(KEY, MODULE)
     path.write_text(path.read_text()[:-40])
     with pytest.raises(CorruptBaseline):
-        anew(store).baseline(KEY, check(0))
+        reopened(store).baseline(KEY, check(0))
 
 
 def test_a_manifest_in_a_folder_that_it_does_not_name_is_corrupt(store):
     path = store.manifest_path(KEY, MODULE)
     path.write_text(path.read_text().replace(f"key: {KEY}", f"key: {KEY}1", 1))
     with pytest.raises(CorruptBaseline):
-        anew(store).baseline(KEY, check(0))
+        reopened(store).baseline(KEY, check(0))
 
 
 def test_a_check_that_is_not_there_is_said_to_be_gone(store):
     with pytest.raises(CorruptBaseline, match="is gone"):
-        anew(store).baseline(KEY, check(7))
+        reopened(store).baseline(KEY, check(7))
 
 
 def test_what_was_written_since_is_read(store):
-    reading = anew(store)
+    reading = reopened(store)
     reading.baseline(KEY, check(0))
     baseline, record = baseline_of(np.arange(99.0), test="test_0[a-0]", name="image")
     reading.write(KEY, MODULE, [baseline], [record])

@@ -1,4 +1,4 @@
-"""Orphans: a check is one only where nobody can ask for it any more."""
+"""Orphans: a check is one only if no test can ask for it any more."""
 
 from __future__ import annotations
 

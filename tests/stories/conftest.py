@@ -1,4 +1,4 @@
-"""The fixture of every story: a project that nobody else sees."""
+"""The fixture of every story: a project of its own."""
 
 from __future__ import annotations
 

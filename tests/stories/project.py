@@ -22,7 +22,7 @@ MODULE = "test_story.py"
 _PREAMBLE = "import random\nimport numpy as np\nimport pytest\nfrom pytest_repro import repro\n"
 _INI = "[pytest]\nrepro_framework = numpy\n"
 _ALONE = "repro_isolate = off\n"  # a fresh process for each recording would double the time
-# Loading them anew in every nested run costs more than the run.
+# Loading them in every nested run costs more than the run.
 _WITHOUT = ("-p", "no:xdist", "-p", "no:hypothesispytest", "-p", "no:rerunfailures")
 _BLOCK = re.compile(r"(?<=block: )\S+(?=}$)", re.MULTILINE)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

@@ -138,7 +138,7 @@ def test_a_test_that_is_run_again_after_the_crash_is_not_recorded(project, spare
     assert ran.exit_code == 1
     assert "not recorded: this is a rerun of the test" in ran.text
     assert not any(name.startswith("test_killed") for name in entries(project))
-    # The control: nobody is killed, and the same run records it.
+    # The control: no worker is killed, and the same run records it.
     ran = project.run_apart("-n", "2", "--reruns", "1", "--repro-update")
     assert ran.exit_code == 0
     assert {"test_killed::before", "test_killed::after"} <= entries(project)

@@ -129,7 +129,7 @@ def _scratch() -> Path:
 
 
 def _read_report(data: bytes) -> bool:
-    """The text as it is, and sealed anew, as somebody would who means harm."""
+    """The text as it is, and sealed again, as an attacker would."""
     text = data.decode("utf-8", "replace")
     as_it_is = _report_or_none(text) is not None
     try:

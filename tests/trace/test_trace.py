@@ -136,8 +136,8 @@ def test_rows_of_the_older_format_are_read_and_written_anew():
     assert first_divergence(read, kept(trace)) is None
     assert [call.name for call in read.cells] == [call.name for call in trace.cells]
     assert read.cells[0].outputs[0].sketch == trace.cells[0].outputs[0].sketch
-    anew = make_trace(read.level, read.steps, read.cells)
-    assert trace_rows(anew) == trace_rows(trace)
+    again = make_trace(read.level, read.steps, read.cells)
+    assert trace_rows(again) == trace_rows(trace)
 
 
 @pytest.mark.parametrize(
