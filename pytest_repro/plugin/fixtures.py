@@ -145,7 +145,7 @@ def _active(request: pytest.FixtureRequest) -> ActiveTest:
     active = state_of(request.config).active_of(item)
     if active is None:
         raise UsageError(
-            f"{item.nodeid}: a repro fixture was requested while the test was running",
+            f"{item.nodeid}: a repro fixture was asked for while the test was running",
             next_step="mark the test with @pytest.mark.repro, or name the fixture as an argument",
         )
     return active

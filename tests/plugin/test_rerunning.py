@@ -287,5 +287,5 @@ def test_a_fixture_asked_for_in_the_middle_of_an_unmarked_test_is_refused(projec
     """)
     ran = project.run("--repro-update")
     assert ran.verdicts == {"test_marked::value": "recorded"}
-    assert "test_story.py::test_dynamic: a repro fixture was requested" in ran.failure
+    assert "test_story.py::test_dynamic: a repro fixture was asked for" in ran.failure
     assert "mark the test" in ran.failure
