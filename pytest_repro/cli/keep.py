@@ -345,8 +345,7 @@ def merge_(out: Output, place: Place, reports: tuple[str, ...], output: str) -> 
     prepare_folder(target, "--output")
     join_observed(observed, Store(target / OBSERVED, root=target))
     line = write_folder(target, contents, [place.target()])
-    keys = [str(one["key"]) for one in contents.entries]
-    out.line(f"{count_text(len(reports), 'report')} merged; {counted(contents.entries, keys)}")
+    out.line(f"{count_text(len(reports), 'report')} merged; {counted(contents.entries)}")
     out.line(line)
     return ExitCode.OK
 

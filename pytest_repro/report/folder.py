@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -189,10 +190,9 @@ def _contradiction(place: tuple[str, str], first: str, second: str) -> UsageErro
     )
 
 
-def counted(entries: Iterable[Mapping[str, Any]], keys: Iterable[str]) -> str:
+def counted(entries: Entries) -> str:
     """How many checks came to which verdict under which keys, for the terminal."""
-    verdicts: dict[str, int] = {}
-    for entry in entries:
-        verdicts[str(entry["verdict"])] = verdicts.get(str(entry["verdict"]), 0) + 1
+    verdicts = Counter(str(one["verdict"]) for one in entries)
     words = ", ".join(f"{number} {verdict}" for verdict, number in sorted(verdicts.items()))
-    return f"{sum(verdicts.values())} checks: {words}; keys: {', '.join(sorted(set(keys)))}"
+    keys = ", ".join(sorted({str(one["key"]) for one in entries}))
+    return f"{len(entries)} checks: {words}; keys: {keys}"

@@ -121,7 +121,6 @@ def align(
 
 
 Row = tuple[Any, ...]
-_ROWS_FORMAT = 2
 _OLD_FORMAT = 1
 _NOT_ROWS = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 _MOST_FLOAT32 = float(np.finfo(np.float32).max)
@@ -134,7 +133,7 @@ def trace_rows(trace: Trace) -> tuple[Row, ...]:
     in columns: a call costs at most 40 bytes of the compressed file.
     """
     signals = _Signals(trace)
-    head = ("trace", _ROWS_FORMAT, str(trace.level), str(trace.digest))
+    head = ("trace", _FORMAT, str(trace.level), str(trace.digest))
     whole = (_signal_row(signal) for signal in signals.whole)
     steps = (
         ("step", one.scheduler, one.position, one.timestep, *signals.named(one.signals))
@@ -275,9 +274,9 @@ def trace_from_rows(rows: Iterable[Sequence[Any]]) -> Trace:
     try:
         head, *body = rows
         word, form, level, digest = head
-        if word != "trace" or form not in (_ROWS_FORMAT, _OLD_FORMAT):
+        if word != "trace" or form not in (_FORMAT, _OLD_FORMAT):
             raise ValueError(f"format {word!r} {form!r}")
-        read = _read if form == _ROWS_FORMAT else _read_old
+        read = _read if form == _FORMAT else _read_old
         trace, found = read(TraceLevel(level), body)
     except _NOT_ROWS as fault:
         raise CorruptBaseline("a stored trace cannot be read", facts=(str(fault),)) from fault
@@ -291,7 +290,7 @@ def trace_from_rows(rows: Iterable[Sequence[Any]]) -> Trace:
 
 def is_current(rows: Sequence[Sequence[Any]]) -> bool:
     """Whether these are rows of a trace in the format that `trace_rows` writes."""
-    return bool(rows) and tuple(rows[0][:2]) == ("trace", _ROWS_FORMAT)
+    return bool(rows) and tuple(rows[0][:2]) == ("trace", _FORMAT)
 
 
 def _read(level: TraceLevel, body: Sequence[Sequence[Any]]) -> tuple[Trace, Digest]:
