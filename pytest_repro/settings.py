@@ -86,6 +86,12 @@ class Settings:
     report: str = ""
     summary: str = ""
     plan: bool = False
+    key_facts: tuple[str, ...] = ()
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The names in ``text``, separated by commas or white space, sorted, each once."""
+    return tuple(sorted(set(text.replace(",", " ").split())))
 
 
 def _devices(text: str) -> tuple[int, ...]:
@@ -145,6 +151,7 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         report=text("report"),
         summary=text("summary"),
         plan=text("plan") == "on",
+        key_facts=names_in(text("key-facts")),
     )
     if settings.noise is NoiseMode.STORE and settings.update is UpdateMode.NONE:
         raise SettingError(
@@ -310,6 +317,14 @@ TABLE: tuple[Setting, ...] = (
         "Framework in the key: `auto` (MindSpore where installed), `mindspore` or `numpy`.",
         metavar="NAME",
         kind="Framework",
+    ),
+    Setting(
+        "key-facts",
+        "",
+        "Facts that also select a baseline, by the names that `pytest-repro env` shows, e.g. "
+        "`mindone.version`: their values add to the suffix of the key, so that each value has "
+        "baselines of its own.",
+        metavar="NAMES",
     ),
     Setting(
         "devices",

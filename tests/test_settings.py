@@ -43,6 +43,7 @@ def test_the_defaults_are_those_of_the_reference_page():
         report="",
         summary="",
         plan=False,
+        key_facts=(),
     )
 
 
@@ -73,6 +74,7 @@ def test_every_setting_can_be_given_on_the_command_line():
             "devices": "0-1,4",
             "report": "out",
             "summary": "page.md",
+            "key-facts": "os.name mindone.version,os.name",
         },
         {},
     )
@@ -95,6 +97,7 @@ def test_every_setting_can_be_given_on_the_command_line():
         devices=(0, 1, 4),
         report="out",
         summary="page.md",
+        key_facts=("mindone.version", "os.name"),
     )
 
 

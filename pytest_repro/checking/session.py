@@ -276,6 +276,7 @@ def open_session(
         extra=_merged(extra_facts),
         mindspore=framework,
         variables=dict(os.environ),
+        key_facts=settings.key_facts,
     )
     context = RunContext(
         settings,

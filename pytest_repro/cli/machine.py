@@ -35,7 +35,7 @@ from pytest_repro.model.baseline import Environment
 from pytest_repro.model.words import Framework
 from pytest_repro.report.matrix import letters
 from pytest_repro.report.tables import Column, Table, count_text, json_text
-from pytest_repro.settings import parse_choice
+from pytest_repro.settings import names_in, parse_choice
 from pytest_repro.store.select import one_key, select_keys
 
 _FRESH_TIMEOUT_S = 300.0
@@ -60,7 +60,11 @@ def _machine(place: Place, framework: str) -> _Machine:
         except EnvironmentFault as fault:
             why = fault.what
     environment = observe_environment(
-        framework=str(chosen), root=place.root, extra=project_facts(place.root), mindspore=adapter
+        framework=str(chosen),
+        root=place.root,
+        extra=project_facts(place.root),
+        mindspore=adapter,
+        key_facts=names_in(place.setting("key-facts")),
     )
     name = environment.key.framework.partition("-")[0]
     return _Machine(environment, probe_of(name, adapter), why)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -188,7 +189,7 @@ FACTS: tuple[FactRule, ...] = (
     FactRule("env.openblas_num_threads", _NUMPY, "measured: numpy's products change"),
     FactRule("env.glibc_tunables", _NEVER, "measured: 37 operators agree without AVX2 and FMA"),
     FactRule("env.*", _NEVER, _UNMEASURED),
-    FactRule("project.bits.*", _ALWAYS, "the project's hook says so"),
+    FactRule("project.bits.*", _ALWAYS, "the project's hook or its repro_key_facts says so"),
     FactRule("project.*", _NEVER, "the project's hook says so"),
 )
 
@@ -292,6 +293,26 @@ def project_facts(extra: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
             )
         named[name] = value
     return tuple(named.items())
+
+
+def chosen_facts(names: Iterable[str], recorded: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The facts that ``repro_key_facts`` names, once more as facts that change bits.
+
+    ``mindone.version`` becomes ``project.bits.mindone.version``, so that the suffix of a stored key
+    follows from the stored facts alone.
+
+    Raises:
+        EnvironmentFault: No fact of that name is recorded here.
+    """
+    for name in names:
+        if name not in recorded:
+            near = get_close_matches(name, recorded, 3)
+            raise EnvironmentFault(
+                f"repro_key_facts names {name!r}, which is no recorded fact",
+                facts=(f"near it: {', '.join(near)}",) if near else (),
+                next_step="pytest-repro env --json, without the setting, names every fact",
+            )
+    return tuple((f"{PROJECT_PREFIX}bits.{name}", recorded[name]) for name in names)
 
 
 def _has_effect(rule: FactRule, key: EnvironmentKey) -> bool:

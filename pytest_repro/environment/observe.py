@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from pytest_repro.environment import key as environment
 from pytest_repro.environment.cpu import see_cpu
 from pytest_repro.environment.facts import (
     IDENTITY,
+    chosen_facts,
     complete_key,
     make_fact,
     project_facts,
@@ -50,6 +51,7 @@ def observe_environment(
     extra: Mapping[str, str],
     mindspore: FrameworkAdapter | None = None,
     variables: Mapping[str, str] | None = None,
+    key_facts: Sequence[str] = (),
 ) -> Environment:
     """See every fact about this machine and its software, and make the key.
 
@@ -62,6 +64,7 @@ def observe_environment(
         extra: Facts from the project's hook; see `facts.project_facts`.
         mindspore: The framework's adapter.
         variables: Environment variables; by default those of this process.
+        key_facts: Facts that the project adds to the key; see `facts.chosen_facts`.
 
     Returns:
         Key and facts, sorted by name. Where a fact of the key cannot be read, the key is this
@@ -69,7 +72,7 @@ def observe_environment(
 
     Raises:
         EnvironmentFault: MindSpore was asked for and is not there, the device does not say what it
-            is, or a fact is named twice.
+            is, a fact is named twice, or a fact of the key is not recorded.
     """
     adapter = mindspore or default_framework()
     known = os.environ if variables is None else variables
@@ -91,6 +94,7 @@ def observe_environment(
     )
     if unread_facts(pairs, key):
         pairs += ((IDENTITY, host.machine_identity(dict(pairs).get("cpu.model", ""))),)
+    pairs += chosen_facts(key_facts, dict(pairs))
     made = (make_fact(fact, value, key) for fact, value in pairs)
     # A variable that is not set is worth a line only where setting it would change bits.
     facts = [fact for fact in made if fact.value or fact.changes_bits or not _is_variable(fact)]

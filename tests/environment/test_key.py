@@ -14,6 +14,7 @@ from pytest_repro.environment.facts import (
     BitEffect,
     FactRule,
     changes_bits,
+    chosen_facts,
     complete_key,
     make_fact,
     not_at_default,
@@ -276,6 +277,21 @@ def test_a_project_fact_of_the_wrong_form_is_named(extra):
 def test_a_project_fact_under_two_spellings_is_an_error():
     with pytest.raises(EnvironmentFault, match="twice"):
         project_facts({"cluster": "a", "project.cluster": "b"})
+
+
+def test_a_fact_that_the_project_adds_to_the_key_is_recorded_under_a_name_that_says_so():
+    recorded = {"mindone.version": "0.5.0", "os.name": "x"}
+    assert chosen_facts((), recorded) == ()
+    (fact,) = chosen_facts(["mindone.version"], recorded)
+    assert fact == ("project.bits.mindone.version", "0.5.0")
+    assert changes_bits(fact[0], OURS)
+    assert not changes_bits("mindone.version", OURS)
+
+
+def test_a_fact_of_the_key_that_is_not_recorded_is_refused_with_those_near_it():
+    with pytest.raises(EnvironmentFault, match=r"'mindone\.versoin'.*no recorded") as caught:
+        chosen_facts(["mindone.versoin"], {"mindone.version": "0.5.0"})
+    assert caught.value.facts == ("near it: mindone.version",)
 
 
 # --- the suffix ---------------------------------------------------------------------------------

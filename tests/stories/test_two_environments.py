@@ -6,10 +6,12 @@ import os
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from pytest_repro.checking import context, session
-from pytest_repro.environment import ascend, host
+from pytest_repro.cli import machine, main
+from pytest_repro.environment import ascend, host, observe
 from pytest_repro.environment.kernels import Probe
 from pytest_repro.frameworks.kernels import numpy_kernels
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
@@ -93,6 +95,39 @@ def test_a_second_l2_size(project, monkeypatch):
 
     keys = both_are_exact(project, size(512), size(1024))
     assert {key.partition("-l2_")[2].partition("/")[0] for key in keys} == {"512k", "1024k"}
+
+
+def with_mindone(monkeypatch, version):
+    versions = (("mindone.version", version), ("numpy.version", np.__version__))
+    return lambda: monkeypatch.setattr(observe, "_package_facts", lambda: versions)
+
+
+def test_releases_of_mindone_have_their_own_baselines_where_the_project_says_so(
+    project, monkeypatch, capsys
+):
+    project.ini("repro_key_facts = mindone.version")
+    releases = [with_mindone(monkeypatch, version) for version in ("0.2.0", "0.5.0")]
+    keys = both_are_exact(project, *releases)
+    assert len({key.partition("~")[2] for key in keys} - {""}) == 2
+    monkeypatch.setattr(machine, "project_facts", lambda root: {})
+    assert main(["env", "--framework", "numpy", "--root", str(project.folder)]) == 0
+    said = "suffix  project.bits.mindone.version is 0.5.0, by default not set"
+    assert said in capsys.readouterr().out
+
+
+def test_without_the_setting_releases_of_mindone_share_a_baseline(project, monkeypatch):
+    project.write(SOURCE)
+    with_mindone(monkeypatch, "0.2.0")()
+    project.record()
+    before = manifests(project.folder)
+    with_mindone(monkeypatch, "0.5.0")()
+    assert project.run().closing == ["1 check: 1 exact"]
+    project.ini("repro_key_facts = mindone.version")
+    # The baseline of the key without the fact is a variant, not lost.
+    counts, reference = project.run().closing
+    assert counts == "1 check: 1 exact"
+    assert "(reference: variant; " in reference
+    assert manifests(project.folder) == before
 
 
 class Ascend(MindSporeAdapter):
