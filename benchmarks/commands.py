@@ -50,9 +50,9 @@ def main() -> None:
     checks, keys = (2000, 5) if "--short" in sys.argv else (20_000, 20)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        session = opened(root)
-        fill(session, checks, keys)
-        session.context.store.write_tensors([make_record(ARRAY)])
+        context = opened(root)
+        fill(context, checks, keys)
+        context.store.write_tensors([make_record(ARRAY)])
         time.sleep(_SETTLED_S)  # a file of this moment is not remembered
         rows = []
         for words, limit_s in _LIMITS_S.items():

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.fault_origin`` from the root of the checkout, in one process. A baseline of
 DDIM and one of UnCLIP are recorded; then each fault is put into its pipeline and the check runs in
-the objects that ``pytest`` drives: session, trial, examination with its repeated run, failure text.
+the objects that ``pytest`` drives: context, trial, evaluation with its repeated run, failure text.
 What the text names is counted beside the catalogue. Writes docs/evidence/fault_origin.md.
 """
 
@@ -26,9 +26,11 @@ from benchmarks.fault_runs import (
     launch_one_by_one,
     load_pipeline,
 )
+from pytest_repro.checking.context import open_run
 from pytest_repro.checking.evaluation import Ending
-from pytest_repro.checking.session import Session, open_session
+from pytest_repro.checking.spec import make_spec
 from pytest_repro.checking.trial import Trial
+from pytest_repro.checking.writer import Writer
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.noise.sources import NoiseSource
 from pytest_repro.plugin.active import ActiveTest
@@ -45,28 +47,30 @@ _MODULE = "benchmarks/fault_origin.py"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
-    """One run of a pipeline as a test, under a session.
+    """One run of a pipeline as a test, under a run's context.
 
     Attributes:
-        session: Records or compares.
+        writer: Records or compares.
         run: How the pipeline is called.
         pipeline: It.
     """
 
-    session: Session
+    writer: Writer
     run: Run
     pipeline: Any
 
     def message(self, fault: Fault | None = None) -> str:
         """The failure text of the test, ``""`` when it passes; run again where a gate asks."""
-        spec = self.session.spec(_MODULE, self.run.name, {"seed": 0}, marked=True)
-        active = ActiveTest(self.session, spec)
+        context = self.writer.context
+        place = _MODULE, self.run.name
+        spec = make_spec(place, {"seed": 0}, context.settings, marked=True)
+        active = ActiveTest(context, self.writer, spec)
         with self._injected(fault):
             try:
                 active.begin()
                 self.compute(active)
                 active.judge(Ending(), _StudyRunner(self, active))
-                self.session.commit(active.recorded)
+                self.writer.commit(active.recorded)
             finally:
                 active.end()
         return failure_text(active.outcomes)
@@ -103,15 +107,15 @@ def recorded(root: Path, run: Run, pipeline: Any) -> Study:
     Raises:
         SystemExit: The test cannot be recorded.
     """
-    first = _session(root, update="all", envelope="0")
+    first = _writer(root, update="all", envelope="0")
     if Study(first, run, pipeline).message():
         raise SystemExit(f"{run.name}: cannot be recorded")
     first.flush()
-    return Study(_session(root, reference="own"), run, pipeline)
+    return Study(_writer(root, reference="own"), run, pipeline)
 
 
-def _session(root: Path, **options: str) -> Session:
-    return open_session(settings_from(options, {}), root=root)
+def _writer(root: Path, **options: str) -> Writer:
+    return Writer(open_run(settings_from(options, {}), root=root))
 
 
 def _examine(study: Study, faults: Sequence[Fault], steps: dict[str, int]) -> Iterator[Found]:
@@ -153,7 +157,7 @@ def main() -> None:
         faults = [one for one in faults if not chosen.fault or one.name in chosen.fault]
         with tempfile.TemporaryDirectory() as folder:
             study = recorded(Path(folder), run, load_pipeline(run))
-            key = str(study.session.context.key)
+            key = str(study.writer.context.key)
             found += _examine(study, faults, _steps(run))
     chosen.output.write_text(page(OriginScore(key, tuple(found))), encoding="utf-8")
 

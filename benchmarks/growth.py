@@ -1,6 +1,6 @@
 """How the cost of a check grows with the number of checks in the suite and of keys in the store.
 
-``python benchmarks/growth.py [--short]``. Sessions are driven without pytest, whose own cost would
+``python benchmarks/growth.py [--short]``. Tests are driven without pytest, whose own cost would
 hide ours.
 """
 
@@ -18,8 +18,10 @@ import numpy as np
 from measure import Cost
 from page import GOALS, mark, table, write_section
 
+from pytest_repro.checking.context import RunContext, open_run
 from pytest_repro.checking.evaluation import Ending
-from pytest_repro.checking.session import Session, open_session
+from pytest_repro.checking.spec import make_spec
+from pytest_repro.checking.writer import Writer
 from pytest_repro.model.baseline import Baseline, Provenance
 from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
 from pytest_repro.model.words import Verdict
@@ -34,26 +36,26 @@ ARRAY = np.arange(4, dtype=np.float32)
 MODULE_CHECKS = 1000
 
 
-def opened(root: Path) -> Session:
-    return open_session(settings_from({"framework": "numpy"}, {}), root=root)
+def opened(root: Path) -> RunContext:
+    return open_run(settings_from({"framework": "numpy"}, {}), root=root)
 
 
-def fill(session: Session, checks: int, keys: int) -> None:
+def fill(context: RunContext, checks: int, keys: int) -> None:
     """Store the same checks under our own key and ``keys - 1`` others."""
-    own = session.context.key
+    own = context.key
     others = [EnvironmentKey(f"{own.hardware}-{n}", own.framework) for n in range(1, keys)]
     for begin in range(0, checks, MODULE_CHECKS):
         module = f"tests/test_{begin}.py"
-        text = _manifest(session, module, min(MODULE_CHECKS, checks - begin))
+        text = _manifest(context, module, min(MODULE_CHECKS, checks - begin))
         for key in (own, *others):
-            path = session.context.store.manifest_path(key, module)
+            path = context.store.manifest_path(key, module)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text.replace(f"key: {own}\n", f"key: {key}\n", 1), encoding="utf-8")
 
 
-def _manifest(session: Session, module: str, checks: int) -> str:
+def _manifest(context: RunContext, module: str, checks: int) -> str:
     record, draw_log = make_record(ARRAY), make_draw_log((), ())
-    made = Provenance("2026-01-01T00:00:00Z", 2, session.context.environment, session.context.tool)
+    made = Provenance("2026-01-01T00:00:00Z", 2, context.environment, context.tool)
     first = Baseline(
         check=CheckId(module, "test", "value"),
         index=IndexEntry(record.digest, draw_log.digest),
@@ -65,17 +67,19 @@ def _manifest(session: Session, module: str, checks: int) -> str:
     baselines = tuple(
         replace(first, check=CheckId(module, f"test_{n}", "value")) for n in range(checks)
     )
-    return codec.encode_manifest(codec.Manifest(session.context.key, module, baselines))
+    return codec.encode_manifest(codec.Manifest(context.key, module, baselines))
 
 
 def run_checks(root: Path, checks: int) -> float:
     """CPU seconds a check of a whole session of exact checks, without its opening."""
-    session = opened(root)
+    context = opened(root)
+    writer = Writer(context)
     began = time.process_time()
     for number in range(checks):
         module = f"tests/test_{number // MODULE_CHECKS * MODULE_CHECKS}.py"
         test = f"test_{number % MODULE_CHECKS}"
-        active = ActiveTest(session, session.spec(module, test, {}, marked=True))
+        spec = make_spec((module, test), {}, context.settings, marked=True)
+        active = ActiveTest(context, writer, spec)
         active.begin()
         with active.body():
             active.trial.check(ARRAY)

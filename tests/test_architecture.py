@@ -158,10 +158,10 @@ def test_no_import_points_up():
     ("name", "source"),
     [
         ("model/ids.py", "from pytest_repro.store.store import Store"),
-        ("model/ids.py", "def f():\n    import pytest_repro.checking.session"),
-        ("store/store.py", "from pytest_repro.checking import session"),
-        ("checking/session.py", "from pytest_repro.plugin import state"),
-        ("checking/session.py", "if TYPE_CHECKING:\n    from pytest_repro.report import failure"),
+        ("model/ids.py", "def f():\n    import pytest_repro.checking.writer"),
+        ("store/store.py", "from pytest_repro.checking import writer"),
+        ("checking/writer.py", "from pytest_repro.plugin import state"),
+        ("checking/writer.py", "if TYPE_CHECKING:\n    from pytest_repro.report import failure"),
         ("errors.py", "from pytest_repro.settings import Settings"),
     ],
 )
@@ -193,7 +193,7 @@ def test_only_its_owner_imports_a_third_party():
     [
         ("tensors/record.py", "import mindspore"),
         ("tensors/record.py", "def f():\n    import yaml"),
-        ("checking/session.py", "import pytest"),
+        ("checking/writer.py", "import pytest"),
         ("plugin/__init__.py", "import numpy as np"),
         ("store/store.py", "from huggingface_hub import snapshot_download"),
     ],

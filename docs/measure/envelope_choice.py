@@ -28,15 +28,16 @@ from numpy.typing import NDArray
 
 from benchmarks.fault_runs import launch_one_by_one
 from benchmarks.page import table
-from pytest_repro.checking.context import RunContext
+from pytest_repro.checking.context import RunContext, open_run
 from pytest_repro.checking.disturb import DisturbedRun, Disturbing
 from pytest_repro.checking.judging import Judging
 from pytest_repro.checking.recording import Recording, Writing
 from pytest_repro.checking.references import References
-from pytest_repro.checking.session import Session, open_session
-from pytest_repro.checking.spec import Specs
+from pytest_repro.checking.spec import make_spec
 from pytest_repro.checking.trial import CheckCall, Trial
+from pytest_repro.checking.writer import Writer
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
+from pytest_repro.guard.guard import Isolation
 from pytest_repro.model.baseline import Baseline
 from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
 from pytest_repro.model.outcome import Observation, Outcome, Reference
@@ -147,12 +148,12 @@ def _find_nothing(check: CheckId, entry: IndexEntry) -> tuple[bool, Reference | 
 
 
 def _execute(
-    session: Session, test: str, pipeline: Any, source: NoiseSource, level: TraceLevel
+    context: RunContext, test: str, pipeline: Any, source: NoiseSource, level: TraceLevel
 ) -> Trial:
-    spec = session.spec(MODULE, test, {"seed": 0}, marked=True)
+    spec = make_spec((MODULE, test), {"seed": 0}, context.settings, marked=True)
     trial = Trial(spec, lambda: NoiseBook(source), MindSporeAdapter(), _find_nothing, level)
     scheduler = "super_res_scheduler" if "UnCLIP" in test else "scheduler"
-    with session.isolation(spec):
+    with Isolation(spec.asked.seed, context.framework):
         trial.watch(pipeline)
         try:
             with watch_latents(pipeline, scheduler) as watch:
@@ -168,33 +169,31 @@ def _execute(
 def record(work: Path, level: str) -> None:
     """Record under this process's level with every choice, and keep how far the runs moved."""
     launch_one_by_one()
-    session = open_session(_settings(work, CHOICES[0]), root=ROOT)
+    context = open_run(_settings(work, CHOICES[0]), root=ROOT)
     rows: list[dict[str, Any]] = []
     for test in CALLS:
         pipeline = _load(test)
         first, again = (
-            _execute(session, test, pipeline, Fresh(), TraceLevel.STEPS) for _ in range(2)
+            _execute(context, test, pipeline, Fresh(), TraceLevel.STEPS) for _ in range(2)
         )
         for seed in SEEDS:
-            runs = _disturbed(session, test, pipeline, seed, max(COUNTS))
+            runs = _disturbed(context, test, pipeline, seed, max(COUNTS))
             for count in COUNTS:
                 _record(work, level, Choice(count, seed), first, again, runs[:count])
-            made = {
-                asked: _runs_made(first, runs, session.context.settings, asked) for asked in ASKED
-            }
+            made = {asked: _runs_made(first, runs, context.settings, asked) for asked in ASKED}
             rows.append(_row(level, test, seed, first, runs, made))
         with _disturbing_steps(pipeline, SEEDS[0]):
-            everywhere = _disturbed(session, test, pipeline, SEEDS[0], EVERYWHERE)
+            everywhere = _disturbed(context, test, pipeline, SEEDS[0], EVERYWHERE)
         rows.append(_row(level, test, None, first, everywhere, {}))
     (work / f"{level}.json").write_text(json.dumps(rows), encoding="utf-8")
 
 
 def _disturbed(
-    session: Session, test: str, pipeline: Any, seed: int, count: int
+    context: RunContext, test: str, pipeline: Any, seed: int, count: int
 ) -> list[DisturbedRun]:
     runs = []
     for at in range(count):
-        trial = _execute(session, test, pipeline, Disturbed(seed + at), TraceLevel.STEPS)
+        trial = _execute(context, test, pipeline, Disturbed(seed + at), TraceLevel.STEPS)
         runs.append(DisturbedRun(trial, None))
         print(test, seed, at, flush=True)
     return runs
@@ -270,7 +269,7 @@ def _record(
     runs: Sequence[DisturbedRun],
 ) -> None:
     settings = _settings(choice.folder(work, level), choice)
-    target = open_session(settings, root=ROOT)
+    target = Writer(open_run(settings, root=ROOT))
     disturbing = Disturbing(first, runs, settings)
     made, writing = Recording(target.context, first, [again], 2, disturbing, {}), Writing()
     for name in first.calls:
@@ -326,7 +325,7 @@ def _judge(work: Path, test: str, observed: str, recorded: str, choice: Choice) 
         )
         observation = _observation(stored, seen, CheckId(MODULE, test, name))
         call = CheckCall(observation, None, Distance.ANY, f"{MODULE}:1")
-        spec = Specs(settings).spec(MODULE, test, {"seed": 0}, marked=True)
+        spec = make_spec((MODULE, test), {"seed": 0}, settings, marked=True)
         outcome = Judging(against).judge(spec, call)
         yield _judged(against, observation, outcome, (test, name, recorded, observed), choice)
 

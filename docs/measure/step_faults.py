@@ -17,8 +17,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pytest_repro.checking.trial import Watching
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
+from pytest_repro.frameworks.watch import Watching
 from pytest_repro.model.baseline import Trace
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.noise.generator import NoiseBook

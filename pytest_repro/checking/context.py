@@ -1,20 +1,28 @@
-"""What one run knows: settings, key, environment, baselines, and policy."""
+"""What one run knows, and how it is opened on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_repro.checking.references import References
 from pytest_repro.checking.repeat import FreshRuns, RepeatBudget, Tally
 from pytest_repro.environment.kernels import Kernels, kernels_here
-from pytest_repro.frameworks.framework import FrameworkAdapter, package_version
+from pytest_repro.environment.key import HardwareKind, parse_hardware
+from pytest_repro.environment.observe import observe_environment
+from pytest_repro.frameworks.framework import (
+    FrameworkAdapter,
+    default_framework,
+    package_version,
+)
 from pytest_repro.model.baseline import Environment
 from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.model.outcome import Candidate
-from pytest_repro.model.words import Isolate, Repeat
+from pytest_repro.model.words import Framework, Isolate, Repeat
 from pytest_repro.settings import Settings
+from pytest_repro.store.policy_file import load_policy
 from pytest_repro.store.store import Store
 from pytest_repro.tolerance.policy import Policy, Resolved, resolve
 
@@ -66,3 +74,59 @@ class RunContext:
         """A ``file:line`` as messages show it."""
         path, _, line = place.rpartition(":")
         return f"{self.store.shown(Path(path))}:{line}" if path else place
+
+
+def open_run(
+    settings: Settings,
+    *,
+    root: Path,
+    extra_facts: Sequence[Mapping[str, str]] = (),
+    wants: Callable[[Candidate], bool] = lambda candidate: True,
+    isolated: bool = False,
+) -> RunContext:
+    """What a run on this machine knows: observe the environment, open store and policy.
+
+    Raises:
+        ReproError: The facts, the folder or the policy are wrong.
+    """
+    folder = root / settings.baselines
+    store, policy = Store(folder, root=root), folder / "policy.yaml"
+    framework = default_framework()
+    if settings.framework is not Framework.NUMPY and framework.installed():
+        # Before the first kernel, and before the facts are read: the switch is one of them.
+        framework.enable_determinism()
+    environment = observe_environment(
+        framework=str(settings.framework),
+        root=root,
+        extra=_merged(extra_facts),
+        mindspore=framework,
+        variables=dict(os.environ),
+        key_facts=settings.key_facts,
+    )
+    return RunContext(
+        settings,
+        key=environment.key,
+        environment=environment,
+        repeats=RepeatBudget(settings.repeat),
+        fresh=FreshRuns(settings.isolate, is_cheap=_is_cpu(environment.key)),
+        store=store,
+        references=References(store, environment.key),
+        framework=framework,
+        policy=_policy_of(policy, store),
+        wants=wants,
+        is_isolated=isolated,
+    )
+
+
+def _is_cpu(key: EnvironmentKey) -> bool:
+    return parse_hardware(key.hardware).kind is HardwareKind.CPU
+
+
+def _policy_of(path: Path, store: Store) -> Policy:
+    if not os.path.lexists(path) and not os.path.lexists(path.with_suffix(".yml")):
+        return Policy()
+    return load_policy(path, shown=store.shown(path))
+
+
+def _merged(extra: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    return {name: value for facts in extra for name, value in facts.items()}

@@ -13,13 +13,12 @@ from pytest_repro.checking.isolated import IsolatedTrial
 from pytest_repro.checking.judging import Judging
 from pytest_repro.checking.recording import Recording, Writing
 from pytest_repro.checking.repeat import Raised, first_difference, name_run, raised_by
-from pytest_repro.checking.spec import TestSpec
-from pytest_repro.checking.trial import CheckCall, Trial
+from pytest_repro.checking.trial import CheckCall, Trial, clean_source
 from pytest_repro.errors import BaselineError, WatchError
 from pytest_repro.model.baseline import Baseline
 from pytest_repro.model.outcome import Candidate, Observation, Outcome
 from pytest_repro.model.words import Cause, Gate, NoiseMode, TraceLevel, UpdateMode, Verdict
-from pytest_repro.noise.sources import Fresh, NoiseSource
+from pytest_repro.noise.sources import NoiseSource
 from pytest_repro.tensors.dtypes import DTYPES
 from pytest_repro.tolerance.measured import measured_something, runs_wanted
 
@@ -160,17 +159,6 @@ def evaluate(
         recording = _recording(context, runs, disturbing, adopted)
         outcomes = _record(plans, outcomes, recording, writing)
     return Evaluation(outcomes, runs, disturbing, adopted)
-
-
-def clean_source(spec: TestSpec, context: RunContext) -> NoiseSource:
-    """The noise source of a clean run.
-
-    Raises:
-        CorruptBaseline: Noise is to be replayed, but was not stored or cannot be read.
-    """
-    if context.settings.noise is not NoiseMode.REPLAY:
-        return Fresh()
-    return context.references.recorded_noise(spec.module, spec.test, context.settings.reference)
 
 
 # --- judge --------------------------------------------------------------------------------------

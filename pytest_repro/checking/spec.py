@@ -64,41 +64,23 @@ class TestSpec:
         return f"{self.module}::{self.test}"
 
 
-class Specs:
-    """Makes the specs of a run's tests; ``settings`` count if a marker says nothing."""
+def make_spec(
+    place: tuple[str, str],
+    arguments: Mapping[str, object],
+    settings: Settings,
+    *,
+    marked: bool,
+    suite: bool = False,
+) -> TestSpec:
+    """The spec of a test from its module, its id there, and its marker's keyword arguments.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._last: tuple[Mapping[str, object], Asked] | None = None
+    ``settings`` count where the marker says nothing.
 
-    def spec(
-        self,
-        module: str,
-        test: str,
-        arguments: Mapping[str, object],
-        *,
-        marked: bool,
-        suite: bool = False,
-    ) -> TestSpec:
-        """The spec of a test from its marker's keyword arguments.
-
-        Raises:
-            SettingError: An argument is unknown, of the wrong type, or without its reason.
-        """
-        if self._last is None or not _same(self._last[0], arguments):
-            origin = f"{module}::{test}, @pytest.mark.repro"
-            self._last = arguments, _asked(arguments, self._settings, origin)
-        return TestSpec(module, test, self._last[1], marked, suite)
-
-
-_MISSING = object()
-
-
-def _same(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
-    """Whether both hold the same objects; equal ones (1 and True) may differ in meaning."""
-    return len(one) == len(other) and all(
-        one.get(name, _MISSING) is value for name, value in other.items()
-    )
+    Raises:
+        SettingError: An argument is unknown, of the wrong type, or without its reason.
+    """
+    asked = _asked(arguments, settings, f"{'::'.join(place)}, @pytest.mark.repro")
+    return TestSpec(*place, asked, marked, suite)
 
 
 def _asked(arguments: Mapping[str, object], settings: Settings, origin: str) -> Asked:

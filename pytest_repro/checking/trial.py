@@ -5,33 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from pytest_repro.checking.context import RunContext
+from pytest_repro.checking.references import narrower
 from pytest_repro.checking.spec import TestSpec
 from pytest_repro.checking.suite import SuiteCalls
-from pytest_repro.errors import SettingError, UsageError
+from pytest_repro.errors import BaselineError, SettingError, UsageError
 from pytest_repro.frameworks.framework import FrameworkAdapter
 from pytest_repro.frameworks.torch import TorchRecorder
 from pytest_repro.frameworks.values import value_from
-from pytest_repro.frameworks.watch import Watch, watch
+from pytest_repro.frameworks.watch import Watching
 from pytest_repro.guard.pipeline_calls import watch_pipeline_calls
-from pytest_repro.model.baseline import CellRecord, Configuration, Trace, WeightsDigest
+from pytest_repro.model.baseline import WeightsDigest
 from pytest_repro.model.ids import CheckId, DrawLog, IndexEntry
 from pytest_repro.model.outcome import Observation, Reference
-from pytest_repro.model.words import Distance, TraceLevel
+from pytest_repro.model.words import Distance, NoiseMode, TraceLevel, UpdateMode
 from pytest_repro.noise.draw_log import EMPTY_DRAW_LOG
-from pytest_repro.noise.sources import NamedTensors, can_move
+from pytest_repro.noise.generator import LoggedGenerator, NoiseBook
+from pytest_repro.noise.sources import Fresh, NamedTensors, NoiseSource, can_move
 from pytest_repro.settings import parse_choice, parse_count
 from pytest_repro.tensors.dtypes import DTYPES, coarsest
 from pytest_repro.tensors.record import digest_leaves, owned
 from pytest_repro.tolerance.bounds import Tolerance, tolerance_from
-from pytest_repro.trace.components import ComponentWeights, digest_inputs, digest_settings
-from pytest_repro.trace.records import make_trace
-
-if TYPE_CHECKING:
-    from pytest_repro.noise.generator import LoggedGenerator, NoiseBook
+from pytest_repro.trace.components import digest_inputs, digest_settings
 
 
 class CheckCall(NamedTuple):
@@ -344,108 +343,50 @@ def _is_text(name: object) -> bool:
     return isinstance(name, str)
 
 
-class Watching:
-    """All watches of one trial."""
+def first_trial(spec: TestSpec, context: RunContext) -> Trial:
+    """The first run of a test.
 
-    def __init__(self, framework: FrameworkAdapter, level: TraceLevel) -> None:
-        self._framework = framework
-        self._level = level
-        self._watches: list[Watch] = []
-        self._targets: list[object] = []
-        self._weights: list[tuple[WeightsDigest, ...]] = []
-
-    def add(self, target: Any, name: str = "") -> None:
-        """Begin to watch a pipeline or a cell.
-
-        A target that is watched already and has not run yet is watched again, not twice: its
-        weights may have changed in between.
-
-        Raises:
-            UsageError: There is nothing to watch in it.
-        """
-        known = [n for n, one in enumerate(self._targets) if one is target]
-        place = known[-1] if known and not self._has_run(known[-1]) else len(self._watches)
-        for earlier in self._watches[place : place + 1]:
-            earlier.stop()
-        started = watch(target, self._level, framework=self._framework, name=name)
-        if self._level is not TraceLevel.OFF:
-            started.start()
-        self._watches[place : place + 1] = [started]
-        self._targets[place : place + 1] = [target]
-        self._weights[place : place + 1] = [started.weights()]
-
-    def has_stepped(self) -> bool:
-        """Whether the newest watch saw a step."""
-        return bool(self._watches) and bool(self._watches[-1].trace().steps)
-
-    def _has_run(self, number: int) -> bool:
-        if self._level is TraceLevel.OFF:
-            return False
-        trace = self._watches[number].trace()
-        return bool(trace.steps or trace.cells)
-
-    @property
-    def is_watching(self) -> bool:
-        """Whether anything was watched."""
-        return bool(self._watches)
-
-    def stop(self) -> None:
-        """Take every hook away."""
-        for one in self._watches:
-            one.stop()
-
-    def weights(self) -> tuple[WeightsDigest, ...]:
-        """The digest of each component when it was last added; further pipelines have a prefix."""
-        return tuple(
-            WeightsDigest(f"{_prefix(number)}{one.component}", one.digest)
-            for number, weights in enumerate(self._weights)
-            for one in weights
-        )
-
-    def dtypes(self) -> set[str]:
-        """The names of the dtypes of all weights."""
-        return {name for one in self._watches for name in one.dtypes()}
-
-    def trace(self) -> Trace | None:
-        """The trace so far; ``None`` if nothing is traced."""
-        if not self._watches or self._level is TraceLevel.OFF:
-            return None
-        traces = [watched.trace() for watched in self._watches]
-        return traces[0] if len(traces) == 1 else _joined(traces)
-
-    def configurations(self) -> tuple[Configuration, ...]:
-        """The current configurations of the components."""
-        return tuple(
-            replace(one, component=f"{_prefix(number)}{one.component}")
-            for number, watched in enumerate(self._watches)
-            for one in watched.configurations()
-        )
-
-    def weight_tensors(self) -> tuple[ComponentWeights, ...]:
-        """Every parameter's current values."""
-        return tuple(
-            ComponentWeights(f"{_prefix(number)}{one.component}", one.tensors)
-            for number, watched in enumerate(self._watches)
-            for one in watched.weight_tensors()
-        )
+    Raises:
+        CorruptBaseline: Noise is to be replayed, but was not stored or cannot be read.
+    """
+    return further_trial(spec, context, clean_source(spec, context), spec.asked.trace)
 
 
-def _prefix(number: int) -> str:
-    return "" if number == 0 else f"{number + 1}/"
+def further_trial(
+    spec: TestSpec, context: RunContext, source: NoiseSource, level: TraceLevel
+) -> Trial:
+    """A further run of a test with this noise and this level of traces."""
+    keep = context.settings.noise is NoiseMode.STORE
+    book = NoiseBook(source, store=keep, allow_reuse=spec.asked.reuse)
+    return Trial(spec, lambda: book, context.framework, _finder(spec, context), level)
 
 
-def _joined(traces: Sequence[Trace]) -> Trace:
-    steps = [
-        replace(step, scheduler=f"{_prefix(number)}{step.scheduler}")
-        for number, trace in enumerate(traces)
-        for step in trace.steps
-    ]
-    cells: list[CellRecord] = []
-    before = 0
-    for number, trace in enumerate(traces):
-        cells += [
-            replace(cell, name=f"{_prefix(number)}{cell.name}", step=cell.step + before)
-            for cell in trace.cells
-        ]
-        before += len(trace.steps)
-    return make_trace(traces[0].level, steps, cells)
+def clean_source(spec: TestSpec, context: RunContext) -> NoiseSource:
+    """The noise source of a clean run.
+
+    Raises:
+        CorruptBaseline: Noise is to be replayed, but was not stored or cannot be read.
+    """
+    if context.settings.noise is not NoiseMode.REPLAY:
+        return Fresh()
+    return context.references.recorded_noise(spec.module, spec.test, context.settings.reference)
+
+
+def _finder(spec: TestSpec, context: RunContext) -> FindExact:
+    """Looks a value up in the indices as they are before the test runs."""
+    if context.is_isolated or context.settings.update is not UpdateMode.NONE:
+        return lambda check, entry: (False, None)
+    reach = narrower(context.settings.reference, spec.asked.reference)
+    try:
+        indices = context.references.indices(spec.module, spec.test, reach)
+        own = context.references.own_reference(spec.module)
+    except BaselineError:
+        return lambda check, entry: (False, None)  # said when the test is judged
+
+    def find(check: CheckId, entry: IndexEntry) -> tuple[bool, Reference | None]:
+        found = next((one for one in indices if check.entry in one.entries), None)
+        if found is None or found.entries[check.entry] != entry:
+            return False, None
+        return True, own if found.distance is Distance.OWN else None
+
+    return find

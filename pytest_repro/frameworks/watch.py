@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MethodType, TracebackType
 from typing import Any
 
@@ -14,12 +15,18 @@ from numpy.typing import NDArray
 from pytest_repro.errors import UsageError
 from pytest_repro.frameworks.framework import FrameworkAdapter, default_framework
 from pytest_repro.frameworks.recorder import Recorder, own_fault
-from pytest_repro.model.baseline import Configuration, SignalRecord, Trace, WeightsDigest
+from pytest_repro.model.baseline import (
+    CellRecord,
+    Configuration,
+    SignalRecord,
+    Trace,
+    WeightsDigest,
+)
 from pytest_repro.model.ids import Digest
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.tensors.record import ContentMemo, make_record
 from pytest_repro.trace.components import ComponentWeights, digest_weights
-from pytest_repro.trace.records import measure_signal
+from pytest_repro.trace.records import make_trace, measure_signal
 
 
 def watch(
@@ -303,3 +310,110 @@ class StepHook:
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         copied = memo.get(id(self._scheduler))
         return self._original if copied is None else MethodType(type(copied).step, copied)
+
+
+class Watching:
+    """All watches of one trial."""
+
+    def __init__(self, framework: FrameworkAdapter, level: TraceLevel) -> None:
+        self._framework = framework
+        self._level = level
+        self._watches: list[Watch] = []
+        self._targets: list[object] = []
+        self._weights: list[tuple[WeightsDigest, ...]] = []
+
+    def add(self, target: Any, name: str = "") -> None:
+        """Begin to watch a pipeline or a cell.
+
+        A target that is watched already and has not run yet is watched again, not twice: its
+        weights may have changed in between.
+
+        Raises:
+            UsageError: There is nothing to watch in it.
+        """
+        known = [n for n, one in enumerate(self._targets) if one is target]
+        place = known[-1] if known and not self._has_run(known[-1]) else len(self._watches)
+        for earlier in self._watches[place : place + 1]:
+            earlier.stop()
+        started = watch(target, self._level, framework=self._framework, name=name)
+        if self._level is not TraceLevel.OFF:
+            started.start()
+        self._watches[place : place + 1] = [started]
+        self._targets[place : place + 1] = [target]
+        self._weights[place : place + 1] = [started.weights()]
+
+    def has_stepped(self) -> bool:
+        """Whether the newest watch saw a step."""
+        return bool(self._watches) and bool(self._watches[-1].trace().steps)
+
+    def _has_run(self, number: int) -> bool:
+        if self._level is TraceLevel.OFF:
+            return False
+        trace = self._watches[number].trace()
+        return bool(trace.steps or trace.cells)
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether anything was watched."""
+        return bool(self._watches)
+
+    def stop(self) -> None:
+        """Take every hook away."""
+        for one in self._watches:
+            one.stop()
+
+    def weights(self) -> tuple[WeightsDigest, ...]:
+        """The digest of each component when it was last added; further pipelines have a prefix."""
+        return tuple(
+            WeightsDigest(f"{_prefix(number)}{one.component}", one.digest)
+            for number, weights in enumerate(self._weights)
+            for one in weights
+        )
+
+    def dtypes(self) -> set[str]:
+        """The names of the dtypes of all weights."""
+        return {name for one in self._watches for name in one.dtypes()}
+
+    def trace(self) -> Trace | None:
+        """The trace so far; ``None`` if nothing is traced."""
+        if not self._watches or self._level is TraceLevel.OFF:
+            return None
+        traces = [watched.trace() for watched in self._watches]
+        return traces[0] if len(traces) == 1 else _joined(traces)
+
+    def configurations(self) -> tuple[Configuration, ...]:
+        """The current configurations of the components."""
+        return tuple(
+            replace(one, component=f"{_prefix(number)}{one.component}")
+            for number, watched in enumerate(self._watches)
+            for one in watched.configurations()
+        )
+
+    def weight_tensors(self) -> tuple[ComponentWeights, ...]:
+        """Every parameter's current values."""
+        return tuple(
+            ComponentWeights(f"{_prefix(number)}{one.component}", one.tensors)
+            for number, watched in enumerate(self._watches)
+            for one in watched.weight_tensors()
+        )
+
+
+def _prefix(number: int) -> str:
+    return "" if number == 0 else f"{number + 1}/"
+
+
+def _joined(traces: Sequence[Trace]) -> Trace:
+    steps = [
+        replace(step, scheduler=f"{_prefix(number)}{step.scheduler}")
+        for number, trace in enumerate(traces)
+        for step in trace.steps
+    ]
+    cells: list[CellRecord] = []
+    before = 0
+    for number, trace in enumerate(traces):
+        cells += [
+            replace(cell, name=f"{_prefix(number)}{cell.name}", step=cell.step + before)
+            for cell in trace.cells
+        ]
+        before += len(trace.steps)
+    return make_trace(traces[0].level, steps, cells)

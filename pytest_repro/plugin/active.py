@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any
 
 from pytest_repro.checking.batch import BatchImage, Maker, check_batch
+from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.evaluation import Ending, Runner, evaluate
 from pytest_repro.checking.recording import Writing
-from pytest_repro.checking.session import Session
 from pytest_repro.checking.spec import TestSpec
-from pytest_repro.checking.trial import CheckCall, Trial
+from pytest_repro.checking.trial import CheckCall, Trial, first_trial, further_trial
+from pytest_repro.checking.writer import Writer
 from pytest_repro.errors import UsageError
-from pytest_repro.guard.guard import Isolation
+from pytest_repro.frameworks.torch import TorchState
+from pytest_repro.guard.guard import Isolation, guard_randomness
 from pytest_repro.model.outcome import Artefact, Outcome
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.noise.sources import NoiseSource
@@ -44,8 +45,9 @@ class ActiveTest:
         has_passed: Whether the report of its call says so, after every plugin has seen it.
     """
 
-    def __init__(self, session: Session, spec: TestSpec) -> None:
-        self.session = session
+    def __init__(self, context: RunContext, writer: Writer, spec: TestSpec) -> None:
+        self.context = context
+        self.writer = writer
         self.spec = spec
         self.settled: tuple[CheckCall, ...] = ()
         self.outcomes: tuple[Outcome, ...] = ()
@@ -63,7 +65,7 @@ class ActiveTest:
         self._is_held = False
         self._trial: Trial | None = None
         self._begun_s = _now_s()
-        session.attempt(spec)
+        writer.attempt(spec.place)
 
     @property
     def trial(self) -> Trial:
@@ -80,22 +82,17 @@ class ActiveTest:
     def begin(self, trial: Trial | None = None) -> None:
         """Start an execution: isolate the global generators, make a new trial."""
         self.end()
-        isolation = self.session.isolation(self.spec)
+        isolation = Isolation(self.spec.asked.seed, self.context.framework, TorchState())
         isolation.__enter__()
         self._isolation = isolation
         self.subtest = None
-        self._trial = self.session.trial(self.spec) if trial is None else trial
+        self._trial = first_trial(self.spec, self.context) if trial is None else trial
         self._trial.begin()
         self.hold_globals()
 
     def begin_again(self, source: NoiseSource, level: TraceLevel) -> None:
         """Start a further execution."""
-        self.begin(self.session.further_trial(self.spec, source, level))
-
-    def pipeline(self, family: str) -> Any:
-        """A pipeline in the test's computing dtype, watched."""
-        dtype = self.spec.asked.computing_dtype or "float32"
-        return self.trial.watch(self.session.pipeline(family, dtype))
+        self.begin(further_trial(self.spec, self.context, source, level))
 
     def check_batch(
         self,
@@ -107,29 +104,28 @@ class ActiveTest:
         tolerance: object,
     ) -> tuple[BatchImage, ...]:
         """Compare a batch with its images made alone; see `checking.batch.check_batch`."""
-        context = self.session.context
         return check_batch(
-            context,
+            self.context,
             self.trial,
             images,
             alone,
             name=name,
             seeds=seeds,
             tolerance=tolerance,
-            framework=context.framework,
+            framework=self.context.framework,
         )
 
     @contextmanager
     def fixtures(self) -> Iterator[None]:
-        """Runs around the setup of the test's fixtures."""
-        with self.session.fixtures_guard(self.spec):
+        """Runs around the setup of the test's fixtures: they may draw from seeded states."""
+        with guard_randomness(self.spec.asked.rng, globals_may_draw=True):
             yield
         self.hold_globals()
 
     @contextmanager
     def body(self) -> Iterator[None]:
         """Runs around the test's body: the guard against unseeded randomness."""
-        with self.session.guard(self.spec):
+        with guard_randomness(self.spec.asked.rng):
             trial = self.trial
             trial.begin_body()
             self.is_in_body = True
@@ -179,8 +175,14 @@ class ActiveTest:
             self.subtest = error
 
     def settle(self) -> bool:
-        """Whether every check is exact, so nothing is left to `judge`."""
-        self.settled = self.session.settled(self.trial)
+        """Whether every check is exact under our own key, so nothing is left to `judge`.
+
+        No reach is narrower than our own key, and no tolerance, policy or further run bears on
+        equal bits. A report looks at everything.
+        """
+        calls = tuple(self.trial.calls.values())
+        if not self.context.settings.report and all(call.exact for call in calls):
+            self.settled = calls
         return bool(self.settled)
 
     def judge(self, ending: Ending, runner: Runner | None) -> None:
@@ -189,10 +191,9 @@ class ActiveTest:
         Raises:
             IsolationError: It could not be run in a fresh process.
         """
-        if not ending.why_not_recorded and self.session.is_further_attempt(self.spec):
+        if not ending.why_not_recorded and self.writer.is_further_attempt(self.spec.place):
             why = "this is a rerun of the test"
             ending = Ending(ending.raised, why_not_recorded=why)
-        context = self.session.context
-        evaluation = evaluate(self.trial, runner, context, ending, self.recorded)
+        evaluation = evaluate(self.trial, runner, self.context, ending, self.recorded)
         self.outcomes = evaluation.outcomes
-        self.artefacts = self.session.keep_artefacts(evaluation)
+        self.artefacts = self.writer.keep_artefacts(evaluation)

@@ -33,15 +33,15 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
 
 def _finish(session: pytest.Session, state: PluginState) -> None:
     config = session.config
-    if state.session is not None:
-        state.keys.append(str(state.session.context.key))
+    if state.context is not None:
+        state.keys.append(str(state.context.key))
         try:
-            state.session.flush()
+            state.writer.flush()
         except ReproError as error:
             state.faults.append(str(error))
-        cost = state.session.context.tally.sentence()
+        cost = state.context.tally.sentence()
         state.notes.extend([cost] if cost else [])
-        state.notes.extend(state.session.context.fresh.skipped)
+        state.notes.extend(state.context.fresh.skipped)
     if hasattr(config, "workeroutput") or config.getoption("collectonly"):
         return
     if state.costs:
@@ -130,9 +130,9 @@ def _find_missing_checks(config: pytest.Config, state: PluginState, passed: Set[
 
 def _store(config: pytest.Config) -> Store:
     """The baselines, as this process knows them already or, in a controller, opened again."""
-    session = state_of(config).session
-    if session is not None:
-        return session.context.store
+    context = state_of(config).context
+    if context is not None:
+        return context.store
     from pytest_repro.store.store import Store
 
     folder = config.rootpath / settings_of(config).baselines

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_repro.checking.evaluation import Ending
+from pytest_repro.checking.spec import make_spec
 from pytest_repro.errors import CheckFailed, ReproError, UsageError, printable
 from pytest_repro.guard.events import explain_misuse
 from pytest_repro.model.words import Cause, RngMode, Verdict
@@ -21,7 +22,7 @@ from pytest_repro.plugin.ask import without_capture
 from pytest_repro.plugin.fixtures import GENERATORS, is_test_case, refuse_unseeded
 from pytest_repro.plugin.reporting import entries_of_test, invocation_of
 from pytest_repro.plugin.rerunning import ItemRunner
-from pytest_repro.plugin.state import own_id, session_of, state_of
+from pytest_repro.plugin.state import context_of, own_id, state_of
 from pytest_repro.plugin.suite import suite_mark
 from pytest_repro.plugin.terminal import describe_failure
 from pytest_repro.report.failure import failure_text, nothing_checked
@@ -42,7 +43,7 @@ def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
         if active.spec.asked.rng is RngMode.ERROR:
             refuse_unseeded(item)
         if _may_draw(item):
-            _say_at_once(item.config, active.session.stream_note(active.spec.module))
+            _say_at_once(item.config, state_of(item.config).stream_note(active.spec.module))
         active.begin()
     except ReproError as error:
         raise _fault(item, error) from None
@@ -51,7 +52,7 @@ def begin(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
 
 def activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
     """The state of a repro test from its marks; nothing has started."""
-    session = session_of(item.config)
+    context, writer = context_of(item.config), state_of(item.config).writer
     module, _, test = own_id(item).partition("::")
     arguments: dict[str, object] = {}
     for mark in reversed(_nearest_first(item) if len(marks) > 1 else marks):
@@ -62,11 +63,13 @@ def activate(item: pytest.Item, marks: list[pytest.Mark]) -> ActiveTest:
     if suite is not None:
         import_pipelines()  # before the test's own state is set: importing may draw
     marked = any(mark is not suite for mark in marks)
-    spec = session.spec(module, test, arguments, marked=marked, suite=suite is not None)
+    spec = make_spec(
+        (module, test), arguments, context.settings, marked=marked, suite=suite is not None
+    )
     if getattr(item, "execution_count", 1) > 1:
         # pytest-rerunfailures counts over all workers: the first attempt may have killed another.
-        session.attempt(spec)
-    return ActiveTest(session, spec)
+        writer.attempt(spec.place)
+    return ActiveTest(context, writer, spec)
 
 
 def _nearest_first(item: pytest.Item) -> list[pytest.Mark]:
@@ -300,7 +303,7 @@ _BETWEEN_PROCESSES = (
 
 def _note_isolate(item: pytest.Item, active: ActiveTest) -> None:
     """Name the option that shows values that change from process to process."""
-    demands = active.session.context.fresh.demands
+    demands = active.context.fresh.demands
     if not demands and any(one.cause is Cause.CODE for one in active.outcomes):
         state_of(item.config).notes.append(_BETWEEN_PROCESSES)
 
@@ -312,7 +315,7 @@ def _write(item: pytest.Item, active: ActiveTest, report: Any) -> bool:
     if not report.passed:
         return True
     try:
-        active.session.commit(active.recorded)
+        active.writer.commit(active.recorded)
     except Exception as error:  # noqa: BLE001  no error in a hook of ours may hide pytest's summary
         shown = str(error) if isinstance(error, ReproError) else f"cannot write: {error!r}"
         state_of(item.config).faults.append(shown)

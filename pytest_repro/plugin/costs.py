@@ -9,7 +9,7 @@ import pytest
 from pytest_repro.checking.plan import PlannedTest, plan_lines, plan_test
 from pytest_repro.errors import ReproError, printable
 from pytest_repro.plugin.fixtures import FIXTURES
-from pytest_repro.plugin.state import session_of, settings_of
+from pytest_repro.plugin.state import context_of, settings_of
 
 _DURATIONS = "repro/durations"
 Cost = tuple[int, float, float]
@@ -63,7 +63,7 @@ def _plan(session: pytest.Session) -> list[PlannedTest]:
     from pytest_repro.plugin.conclusion import activate
 
     config, planned = session.config, []
-    context = session_of(config).context
+    context = context_of(config)
     keys = context.store.keys()
     others = [key for key in keys if key != context.key]
     durations = _durations(config)

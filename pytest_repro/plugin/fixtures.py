@@ -12,7 +12,7 @@ import pytest
 
 from pytest_repro.errors import ReproError, UsageError
 from pytest_repro.pipelines.registry import FAMILIES, Row
-from pytest_repro.plugin.state import session_of, state_of
+from pytest_repro.plugin.state import context_of, state_of
 
 if TYPE_CHECKING:
     from pytest_repro.checking.batch import BatchImage, Maker
@@ -177,7 +177,9 @@ def repro_generators(request: pytest.FixtureRequest) -> Callable[..., list[Logge
 
 def _pipeline_fixture(row: Row) -> Any:
     def pipeline(request: pytest.FixtureRequest) -> Any:
-        return _active(request).pipeline(row.name)
+        active = _active(request)
+        dtype = active.spec.asked.computing_dtype or "float32"
+        return active.trial.watch(state_of(request.config).pipelines.load(row.name, dtype))
 
     pipeline.__doc__ = row.what
     return pytest.fixture(name=f"repro_{row.name}")(pipeline)
@@ -190,7 +192,7 @@ PIPELINES = {f"repro_{row.name}": _pipeline_fixture(row) for row in FAMILIES}
 @pytest.fixture(scope="session")
 def repro_environment(request: pytest.FixtureRequest) -> Environment:
     """Every fact about this machine, and its key."""
-    return session_of(request.config).context.environment
+    return context_of(request.config).environment
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def run_isolated(
     """
     from pytest_repro.checking.isolated import read_trial
 
-    limit_s = _LIMIT_S if active.session.context.fresh.demands else _ONLY_TRIED_LIMIT_S
+    limit_s = _LIMIT_S if active.context.fresh.demands else _ONLY_TRIED_LIMIT_S
     with tempfile.TemporaryDirectory(prefix="pytest-repro-") as name:
         folder = Path(name)
         seen = folder / "seen"
@@ -70,7 +70,7 @@ def run_isolated(
             )
         except (OSError, TypeError, ValueError) as error:
             raise _unserved(item, f"could not be started: {error}", ()) from error
-        trial = read_trial(seen, active.session.context.environment)
+        trial = read_trial(seen, active.context.environment)
         if trial is None:
             raise _unserved(item, ended.how, _reasons(folder, ended))
     return trial
@@ -130,7 +130,7 @@ class IsolatedRun:
         if not self._is_kept:
             self._is_kept = True
             seen = self._folder / "seen"
-            keep_trial(active.session.context, active.trial, raised_by(failure), seen)
+            keep_trial(active.context, active.trial, raised_by(failure), seen)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:

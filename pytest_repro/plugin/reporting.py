@@ -41,7 +41,7 @@ def entries_of_test(active: ActiveTest) -> dict[str, Any]:
     """What a test's report sends to the controller, as primitives."""
     from pytest_repro.report.document import entries_from, sites_from
 
-    context = active.session.context
+    context = active.context
     entries = entries_from(active.outcomes, active.artefacts, str(context.key))
     for entry in entries:
         if "called_at" in entry:

@@ -80,7 +80,7 @@ class ItemRunner:
         active.runs += 1
         run = FurtherRun(active.spec.place, active.runs, is_perturbed, active.age_s)
         _show(self._item.config, run)
-        return active.session.context.tally.further_run(run)
+        return active.context.tally.further_run(run)
 
 
 def _show(config: pytest.Config, run: FurtherRun) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,8 +12,10 @@ import pytest
 from pytest_repro.errors import UsageError
 
 if TYPE_CHECKING:
-    from pytest_repro.checking.session import Session
+    from pytest_repro.checking.context import RunContext
+    from pytest_repro.checking.writer import Writer
     from pytest_repro.guard.events import RandomnessEvent
+    from pytest_repro.pipelines.registry import Pipelines
     from pytest_repro.plugin.active import ActiveTest
     from pytest_repro.plugin.fresh_process import Origin
     from pytest_repro.plugin.reporting import Reporting
@@ -48,7 +51,10 @@ class PluginState:
     Attributes:
         given: The values of the command line and the ini file.
         settings: Made from them on first use.
-        session: The session; made at the first repro test.
+        context: What the run knows; opened at the first repro test, with the next three.
+        writer: Writes what tests record.
+        pipelines: Loads the pipelines of fixtures, each once.
+        stream_note: Says before a test draws that numpy draws other bits than those recorded.
         active: The current test, if it is a repro test.
         item: Its item.
         conclusion: The module that judges it.
@@ -71,7 +77,10 @@ class PluginState:
 
     given: tuple[dict[str, object], dict[str, object]] = ({}, {})
     settings: Settings | None = None
-    session: Session | None = None
+    context: RunContext | None = None
+    writer: Writer = field(init=False)
+    pipelines: Pipelines = field(init=False)
+    stream_note: Callable[[str], str] = lambda module: ""
     active: ActiveTest | None = None
     item: pytest.Item | None = None
     conclusion: Any = None
@@ -118,8 +127,8 @@ def settings_of(config: pytest.Config) -> Settings:
     return state.settings
 
 
-def session_of(config: pytest.Config) -> Session:
-    """The run's session, made at the first repro test, with the heavy imports.
+def context_of(config: pytest.Config) -> RunContext:
+    """What the run knows, opened at the first repro test, with the heavy imports.
 
     Everything that judges and records is imported now: a test may replace modules.
 
@@ -127,9 +136,12 @@ def session_of(config: pytest.Config) -> Session:
         ReproError: The facts, the baselines folder or the policy are wrong.
     """
     state = state_of(config)
-    if state.session is None:
-        from pytest_repro.checking.session import open_session
+    if state.context is None:
+        from pytest_repro.checking.context import open_run
+        from pytest_repro.checking.stream import StreamWatch
+        from pytest_repro.checking.writer import Writer
         from pytest_repro.model.words import UpdateMode
+        from pytest_repro.pipelines.registry import Pipelines
         from pytest_repro.report import failure  # noqa: F401
 
         settings = settings_of(config)
@@ -138,14 +150,17 @@ def session_of(config: pytest.Config) -> Session:
             from pytest_repro.plugin.ask import terminal_question
 
             asks = {"wants": terminal_question(config)}
-        state.session = open_session(
+        state.context = open_run(
             settings,
             root=config.rootpath,
             extra_facts=config.hook.pytest_repro_environment(config=config),
             isolated=state.keeper is not None,
             **asks,
         )
-    return state.session
+        state.writer = Writer(state.context)
+        state.pipelines = Pipelines(settings.weights)
+        state.stream_note = StreamWatch(state.context).note
+    return state.context
 
 
 _REPEAT_STEP = "__pytest_repeat_step_number"

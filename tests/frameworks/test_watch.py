@@ -8,10 +8,9 @@ import inspect
 import numpy as np
 import pytest
 
-from pytest_repro.checking.trial import Watching
 from pytest_repro.errors import UsageError, WatchError
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
-from pytest_repro.frameworks.watch import watch
+from pytest_repro.frameworks.watch import Watching, watch
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.trace.components import compare_configurations, compare_weights
 from pytest_repro.trace.divergence import Change, first_divergence

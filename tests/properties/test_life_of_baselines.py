@@ -27,7 +27,9 @@ from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.evaluation import Ending, evaluate
 from pytest_repro.checking.recording import Writing
 from pytest_repro.checking.references import References
-from pytest_repro.checking.session import Session
+from pytest_repro.checking.spec import make_spec
+from pytest_repro.checking.trial import first_trial, further_trial
+from pytest_repro.checking.writer import Writer
 from pytest_repro.environment.key import order_references
 from pytest_repro.environment.observe import observe_environment
 from pytest_repro.frameworks.framework import default_framework
@@ -122,21 +124,21 @@ class Run:
             )  # fmt: skip
         store = Store(folder, root=folder.parent)
         asked = {"framework": "numpy", "trace": "off", "envelope": "2", **options}
-        self.session = Session(
-            RunContext(
-                settings_from(asked, {}),
-                key=key,
-                environment=replace(Run.environment, key=key),
-                store=store,
-                references=References(store, key),
-                framework=default_framework(),
-                policy=Policy(),
-            )
+        self.context = RunContext(
+            settings_from(asked, {}),
+            key=key,
+            environment=replace(Run.environment, key=key),
+            store=store,
+            references=References(store, key),
+            framework=default_framework(),
+            policy=Policy(),
         )
+        self.writer = Writer(self.context)
 
     def make(self, module, test, code):
         """Evaluate one test; gives its outcome, or the exact call."""
-        spec = self.session.spec(module, test, {}, marked=True)
+        context = self.context
+        spec = make_spec((module, test), {}, context.settings, marked=True)
 
         def body(trial):
             trial._watching = Watched(code)
@@ -148,20 +150,18 @@ class Run:
             trial.check(value, "image")
             return trial
 
-        further = self.session.further_trial
-
         class Again:
             def again(self, source, level):
-                return body(further(spec, source, level)), None
+                return body(further_trial(spec, context, source, level)), None
 
-        first = body(self.session.trial(spec))
-        if self.session.settled(first):
+        first = body(first_trial(spec, context))
+        if all(call.exact for call in first.calls.values()):
             return "exact"
         writing = Writing()
         ending = Ending()
-        made = evaluate(first, Again(), self.session.context, ending, writing)
-        self.session.commit(writing)
-        self.session.flush()
+        made = evaluate(first, Again(), context, ending, writing)
+        self.writer.commit(writing)
+        self.writer.flush()
         (outcome,) = made.outcomes
         return str(outcome.verdict)
 
