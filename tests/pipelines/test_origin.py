@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("mindone")
 
-from pytest_repro.checking import session
+from pytest_repro.checking import context
 from pytest_repro.environment import host
 from pytest_repro.frameworks.watch import watch
 from pytest_repro.model.ids import EnvironmentKey
@@ -257,14 +257,14 @@ def test_a_baseline_with_steps_only_still_gives_step_and_component(project, monk
 @pytest.fixture
 def ascend(monkeypatch):
     """Every environment that is observed says that it is an Ascend device. None is at hand."""
-    observe = session.observe_environment
+    observe = context.observe_environment
 
     def on_ascend(**keywords):
         seen = observe(**keywords)
         key = EnvironmentKey("ascend910b1", seen.key.framework)
         return type(seen)(key, seen.facts)
 
-    monkeypatch.setattr(session, "observe_environment", on_ascend)
+    monkeypatch.setattr(context, "observe_environment", on_ascend)
 
 
 @pytest.mark.usefixtures("ascend")

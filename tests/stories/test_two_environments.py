@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_repro.checking import context, session
+from pytest_repro.checking import context
 from pytest_repro.cli import machine, main
 from pytest_repro.environment import ascend, host, observe
 from pytest_repro.environment.kernels import Probe
@@ -157,7 +157,7 @@ class Ascend(MindSporeAdapter):
 
 def test_an_update_of_cann(project, monkeypatch):
     (project.folder / "pytest.ini").write_text("[pytest]\nrepro_framework = mindspore\n")
-    monkeypatch.setattr(session, "default_framework", Ascend)
+    monkeypatch.setattr(context, "default_framework", Ascend)
     monkeypatch.setattr(ascend, "driver_version", lambda: "24.1.rc1")
     measured = Probe(numpy_kernels()[:2]).measure()
     monkeypatch.setattr(context, "kernels_here", lambda framework: measured)
