@@ -18,6 +18,8 @@ from pytest_repro.tensors.record import digest_text, make_record
 _sorted = sorted
 """Taken before a test can replace it: an empty value would equal any other."""
 _PALETTE_MODES = ("P", "PA")
+_ORIENTATION = 0x0112
+"""Its tag in EXIF 2.3."""
 _MAX_DEPTH = 16
 _MAX_LEAVES = 100_000
 _MAX_LABELS = 200
@@ -232,6 +234,14 @@ def _require_one_picture(picture: Any) -> None:
         )
 
 
+def _shown_differently(picture: Any) -> str:
+    """What a picture from a file carries beside its numbers and changes how it looks, in words."""
+    orientation = picture.getexif().get(_ORIENTATION, 1)
+    turned = f", orientation {orientation}" if orientation != 1 else ""
+    clear = picture.info.get("transparency")
+    return turned if clear is None else f"{turned}, transparent where it is {clear}"
+
+
 def _require_only_numbers(value: object) -> None:
     if _is_of(value, "Index"):
         raise ValueRefused("an index has a name", next_step="check value.to_numpy()")
@@ -277,7 +287,7 @@ def _subclass(array: np.ndarray[Any, Any]) -> str:
 
 def _object_kind(value: Any) -> str:
     if _is_picture(value):
-        return f"picture of mode {value.mode}"
+        return f"picture of mode {value.mode}{_shown_differently(value)}"
     if _is_of(value, "DataFrame"):
         return f"DataFrame with columns {_listed(value.columns)}{_index(value)}"
     if _is_of(value, "Series"):

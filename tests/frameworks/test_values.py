@@ -159,6 +159,26 @@ def test_the_mode_of_a_picture_is_part_of_the_value(mode):
     assert digest(picture) != digest(unlike)
 
 
+def _reopened(picture, **saved):
+    file = io.BytesIO()
+    picture.save(file, "PNG", **saved)
+    file.seek(0)
+    return pytest.importorskip("PIL.Image").open(file)
+
+
+def test_what_a_picture_of_a_file_carries_beside_its_numbers_is_part_of_the_value():
+    image = pytest.importorskip("PIL.Image")
+    plain, turned, straight = image.new("RGB", (3, 2), 50), image.Exif(), image.Exif()
+    turned[0x0112], straight[0x0112] = 6, 1
+    for saved in ({"transparency": (50, 0, 0)}, {"exif": turned}):
+        carrying = _reopened(plain, **saved)
+        assert np.array_equal(np.asarray(carrying), np.asarray(plain))
+        assert digest(carrying) != digest(plain), saved
+    # The control: what changes nothing about its look.
+    assert digest(_reopened(plain)) == digest(plain)
+    assert digest(_reopened(plain, exif=straight)) == digest(plain)
+
+
 def test_a_picture_of_two_frames_is_refused_but_not_its_frames():
     image = pytest.importorskip("PIL.Image")
     sequence = pytest.importorskip("PIL.ImageSequence")
