@@ -166,7 +166,10 @@ class IsolatedRun:
             self._say(report.longreprtext)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+        active = state_of(item.config).active_of(item)
+        if active is not None and active.is_in_body:
+            return  # of a subtest: the body continues
         if call.excinfo is not None and call.when != "teardown" and not self._is_kept:
             from pytest_repro.checking.isolated import keep_unfinished
             from pytest_repro.checking.repeat import raised_by

@@ -58,9 +58,9 @@ class _Unreported:
         """Run the block; continue if it fails, like the fixture's own method."""
         try:
             yield
-        except pytest.exit.Exception:
+        except (KeyboardInterrupt, pytest.exit.Exception):
             raise
-        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001  SystemExit and CancelledError, too
             _note(self._item, error)
 
 

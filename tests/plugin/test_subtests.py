@@ -95,6 +95,30 @@ def test_a_subtest_that_skips_or_xfails_is_no_failure(project, source):
 
 
 @needs_reports
+@pytest.mark.parametrize("raised", ["SystemExit(0)", "GeneratorExit"])
+def test_a_subtest_that_leaves_python_ends_alone_in_every_run(project, raised):
+    project.write(FIXTURE.replace("CONDITION", "True"))
+    project.record()
+    leaves = FIXTURE.replace("assert CONDITION", f"raise {raised}")
+    project.write(leaves.replace("(noise, name", "(noise * 2, name"))
+    ran = project.run()
+    assert set(ran.verdicts.values()) == {"drift"}, ran.text
+
+
+@needs_reports
+def test_a_subtest_that_skips_is_compared_with_a_fresh_process(project):
+    skips = FIXTURE.replace("assert CONDITION", 'pytest.skip("not here")')
+    project.write(skips)
+    ran = project.run_apart("--repro-update", "--repro-isolate")
+    assert ran.exit_code == 0, ran.text
+    assert "1 recorded" in ran.text
+    # The control: what another process would give is still seen.
+    project.write("\n    import os\n" + skips.replace("(noise, name", "(noise + os.getpid(), name"))
+    ran = project.run_apart("--repro-update", "--repro-isolate")
+    assert "in a fresh process, drew the same noise" in ran.text, ran.text
+
+
+@needs_reports
 @BOTH
 def test_a_drift_is_shown_beside_a_failing_subtest(project, source):
     project.write(source.replace("CONDITION", "noise is not None"))
