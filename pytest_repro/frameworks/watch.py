@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from json import dumps
 from types import MethodType, TracebackType
 from typing import Any
 
@@ -234,7 +234,7 @@ def _entries(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=_described)
+    return dumps(value, sort_keys=True, default=_described)
 
 
 def _described(value: Any) -> Any:

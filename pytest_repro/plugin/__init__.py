@@ -15,6 +15,7 @@ import pytest
 from pytest_repro.errors import ReproError
 from pytest_repro.plugin import subtests, terminal
 from pytest_repro.plugin.closing import (
+    failed_in_skip_texts,
     missing_in_xfail_text,
     pytest_handlecrashitem,
     pytest_sessionfinish,
@@ -163,6 +164,8 @@ class _Reports:
         missing = [row["check"] for row in rows if row["verdict"] == "missing"]
         if missing and hasattr(report, "wasxfail"):
             state.faults.append(missing_in_xfail_text(missing))
+        elif report.skipped and not hasattr(report, "wasxfail"):
+            state.faults.extend(failed_in_skip_texts(rows))
         node = getattr(report, "node", None)  # xdist's: the worker that sent it
         if node is not None and node.gateway.spec.popen:
             state.workers.rows.setdefault(node.gateway.id, []).extend(rows)

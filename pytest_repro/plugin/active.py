@@ -37,6 +37,7 @@ class ActiveTest:
         artefacts: What a report keeps of them, if there is a report.
         recorded: What is written after the test passed and its fixtures are torn down.
         idle: Whether it ended well, is marked, and checked nothing.
+        is_concluded: Whether it was judged; whatever comes later is not.
         refused: Why its first refused check was refused; ``None`` without one.
         subtest: What the first failing subtest of the current run raised.
         teardown_error: What the fixtures of the first run raised when they were torn down.
@@ -54,6 +55,7 @@ class ActiveTest:
         self.artefacts: tuple[Artefact, ...] = ()
         self.recorded = Writing()
         self.idle = False
+        self.is_concluded = False
         self.refused: BaseException | None = None
         self.subtest: BaseException | None = None
         self.teardown_error: BaseException | None = None
@@ -163,6 +165,11 @@ class ActiveTest:
                 trial.end()
         finally:
             isolation.__exit__(None, None, None)
+
+    @property
+    def has_checked(self) -> bool:
+        """Whether the current run made a check, or tried to."""
+        return bool(self.trial.calls) or self.refused is not None
 
     def refuse(self, error: BaseException) -> None:
         """Remember that a check was refused: nothing was compared, although the test may go on."""

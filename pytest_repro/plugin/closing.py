@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,19 @@ def missing_in_xfail_text(checks: Sequence[str]) -> str:
     return "\n".join([what, *first_few(checks), next_step])
 
 
+def failed_in_skip_texts(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The note about failed checks of a test that pytest calls skipped; none without any.
+
+    pytest skips what raises a group of skips, and a hook of a project may turn a failure into one.
+    """
+    found = _failing(rows)
+    if not found:
+        return []
+    what = "These checks failed, but their test was reported as skipped. A skip clears no check."
+    next_step = "  next   run it without its skip: a hook of a conftest.py, or a group of skips"
+    return ["\n".join([what, *first_few(found), next_step])]
+
+
 def _find_missing_checks(config: pytest.Config, state: PluginState, passed: Set[str]) -> None:
     from pytest_repro.model.words import UpdateMode
 
@@ -209,9 +223,13 @@ def excused(rows: Iterable[Mapping[str, Any]], passed: Iterable[str]) -> list[st
     any attempt.
     """
     tests = frozenset(passed)
+    return list(dict.fromkeys(_failing(row for row in rows if test_of(row["check"]) in tests)))
+
+
+def _failing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Verdict and id of each check that failed."""
     failing = (row for row in rows if row["verdict"] and not Verdict(row["verdict"]).passes)
-    found = [row for row in failing if test_of(row["check"]) in tests]
-    return list(dict.fromkeys(f"{row['verdict']}: {row['check']}" for row in found))
+    return [f"{row['verdict']}: {row['check']}" for row in failing]
 
 
 def excused_text(found: Sequence[str]) -> str:
@@ -345,5 +363,6 @@ def missing_checks_text(checks: Sequence[str]) -> str:
         f"{'its test' if one else 'their tests'} passed without making "
         f"{'this check' if one else 'these checks'}"
     )
-    next_step = f"check it again, or delete it: pytest-repro prune --check '{checks[0]}'"
+    command = f"pytest-repro prune --check {shlex.quote(checks[0])}"
+    next_step = f"check it again, or delete it: {command}"
     return "\n".join([what, *first_few(checks), f"  next   {next_step}"])

@@ -112,21 +112,24 @@ def _say_at_once(config: pytest.Config, note: str) -> None:
 
 
 def conclude(item: pytest.Item, active: ActiveTest, ended: BaseException | None) -> None:
-    """Judge what a test checked, however its body ended.
+    """Judge what a test checked, however its fixtures or its body ended.
 
-    ``ended`` is the exception that ended the body, a skip included; ``None`` if it completed.
+    ``ended`` is the exception that ended them, a skip included; ``None`` if the body completed.
     Raises what pytest reports instead.
     """
     active.first_run_s = active.age_s
     ended = ended or private.item_failure(item)
     state = state_of(item.config)
-    if state.keeper is not None:
-        active.teardown_error = private.tear_down(item)
-        state.keeper.keep(active, ended or active.subtest or active.teardown_error)
-    elif isinstance(ended, _STOPS):
-        _judge_stopped(item, active, ended)
-    else:
-        _judge(item, active, ended)
+    try:
+        if state.keeper is not None:
+            active.teardown_error = private.tear_down(item)
+            state.keeper.keep(active, ended or active.subtest or active.teardown_error)
+        elif isinstance(ended, _STOPS):
+            _judge_stopped(item, active, ended)
+        else:
+            _judge(item, active, ended)
+    finally:
+        active.is_concluded = True
 
 
 def _judge(item: pytest.Item, active: ActiveTest, ended: BaseException | None) -> None:
@@ -256,7 +259,7 @@ def _fault(item: pytest.Item, error: BaseException) -> BaseException:
 
 def report_phase(item: pytest.Item, active: ActiveTest, report: Any) -> None:
     """Put the result of a test on its report, which an xdist worker sends."""
-    if report.when == "call":
+    if report.when == "call" or (report.when == "setup" and active.is_concluded):
         active.has_passed = report.passed
         if not report.passed:
             _take_back(active, "the test failed after its checks")

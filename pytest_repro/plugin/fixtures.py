@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,13 +51,18 @@ class Check:
                 called_at=f"{caller.f_code.co_filename}:{caller.f_lineno}",
             )
         except ReproError as error:
-            self._active.refuse(error)
+            self._refuse(error)
             # The line of the test is enough; other frames would hide the message.
             raise error.with_traceback(None) from None
         except Exception as error:
             # The value itself raised, e.g. in __array__: the check was not made.
-            self._active.refuse(error)
+            self._refuse(error)
             raise
+
+    def _refuse(self, error: Exception) -> None:
+        self._active.refuse(error)
+        if self._active.is_concluded:  # by a thread, or by a teardown that catches the error
+            state_of(self._item.config).faults.append(str(error))
 
     def batch(
         self,
@@ -91,7 +96,7 @@ class Check:
                 images, alone, name=name, seeds=seeds, tolerance=tolerance
             )
         except Exception as error:
-            self._active.refuse(error)
+            self._refuse(error)
             raise
         if found:
             lines = "\n".join(str(one) for one in found)
@@ -245,4 +250,4 @@ def refuse_unseeded(item: pytest.Item) -> None:
 
 def _seed_of(name: str, index: int) -> int:
     """A different seed for each fixture, or two of them would have equal numbers."""
-    return int.from_bytes(hashlib.sha256(f"{name}[{index}]".encode()).digest()[:4], "big")
+    return int.from_bytes(sha256(f"{name}[{index}]".encode()).digest()[:4], "big")

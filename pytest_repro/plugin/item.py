@@ -36,8 +36,14 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     state.conclusion = conclusion  # a test may replace `__import__`
     state.active = active = conclusion.begin(item, marks)
     __tracebackhide__ = True  # only now: a fault of ours has no other frame to be shown by
-    with active.fixtures():
-        return (yield)
+    try:
+        with active.fixtures():
+            return (yield)
+    except BaseException as ended:
+        if active.has_checked:  # by a fixture, and the body will not run
+            active.trial.end_body()
+            conclusion.conclude(item, active, ended)
+        raise
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

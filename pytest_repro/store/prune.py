@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -288,7 +289,7 @@ def find_renamings(
         raise UsageError(
             f"{taken[0]!r} already has baselines",
             facts=tuple(taken[1:_LISTED]),
-            next_step=f"delete those first: pytest-repro prune --check '{taken[0]}'",
+            next_step=f"delete those first: pytest-repro prune --check {shlex.quote(taken[0])}",
         )
     return found
 

@@ -11,6 +11,9 @@ from pytest_repro.model.baseline import Configuration, SignalRecord, WeightsDige
 from pytest_repro.model.ids import NO_INPUTS, Digest
 from pytest_repro.tensors.record import digest_leaves, digest_text
 
+_sorted = sorted
+"""Taken before a test can replace it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ComponentWeights:
@@ -75,7 +78,7 @@ class SettingChange:
 
 def digest_weights(component: str, leaves: Sequence[tuple[str, Digest]]) -> WeightsDigest:
     """The digest of a component from its parameters' ``(name, digest)``, in any order."""
-    tensors = tuple(sorted(leaves))
+    tensors = tuple(_sorted(leaves))
     return WeightsDigest(component, digest_leaves(tensors), tensors)
 
 
@@ -228,7 +231,7 @@ def digest_settings(configurations: Sequence[Configuration]) -> Digest | None:
 
 def digest_inputs(weights: Sequence[WeightsDigest], settings: Digest | None) -> Digest:
     """The digest of a result's inputs other than its draws."""
-    lines = sorted(f"weights {one.component} {one.digest}" for one in weights)
+    lines = _sorted(f"weights {one.component} {one.digest}" for one in weights)
     lines += [f"settings {settings}"] if settings is not None else []
     return digest_text("\n".join(lines)) if lines else NO_INPUTS
 

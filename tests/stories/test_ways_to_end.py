@@ -196,6 +196,100 @@ def test_a_drift_is_judged_where_the_teardown_fails(project, name, fallback):
     assert project.files() == before
 
 
+SETUPS = {
+    "skips": "pytest.skip('x')",
+    "xfails": "pytest.xfail('x')",
+    "raises": "raise ValueError('x')",
+    "exits pytest": "pytest.exit('x', returncode=0)",
+}
+CHECKED_BY_A_FIXTURE = """
+    @pytest.fixture
+    def checked(repro_generator, repro_check):
+        repro_check(repro_generator.standard_normal(8) * {factor}, name="image")
+        {ending}
+
+    @pytest.mark.repro
+    def test_image(checked):
+        pass
+"""
+
+
+@UPDATES
+@FALLBACKS
+@pytest.mark.parametrize("name", SETUPS)
+def test_a_drift_in_a_fixture_is_judged_although_the_body_never_runs(
+    project, name, fallback, options
+):
+    record(project, fallback, source=CHECKED_BY_A_FIXTURE)
+    before = project.files()
+    write(project, factor=3, ending=SETUPS[name], source=CHECKED_BY_A_FIXTURE)
+    demand_drift(project.run(*options), FAILED)
+    assert project.files() == before
+
+
+def test_the_control_an_exact_check_in_a_fixture_that_skips_is_green(project):
+    record(project, fallback=False, source=CHECKED_BY_A_FIXTURE)
+    write(project, ending=SETUPS["skips"], source=CHECKED_BY_A_FIXTURE)
+    ran = project.run()
+    assert ran.exit_code == 0, ran.text
+    assert list(ran.verdicts.values()) == ["exact"]
+    assert ran.counts == {"skipped": 1}
+
+
+HOOK = """
+    import pytest
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(item, call):
+        report = yield
+        if report.when == "call" and report.failed:
+            report.outcome, report.longrepr = "skipped", ("x.py", 1, "Skipped: network")
+        return report
+"""
+
+
+@FALLBACKS
+@pytest.mark.parametrize("by", ["a group of skips", "a hook"])
+def test_a_report_that_becomes_a_skip_clears_no_drift(project, by, fallback):
+    record(project, fallback)
+    before = project.files()
+    skips = "raise BaseExceptionGroup('x', [pytest.skip.Exception('x')])"
+    write(project, factor=3, ending=skips if by == "a group of skips" else "pass")
+    if by == "a hook":
+        project.conftest(HOOK)
+    ran = project.run()
+    demand_drift(ran, FAILED)
+    assert "reported as skipped. A skip clears no check." in ran.text
+    assert ran.counts["skipped"] == 1
+    assert project.files() == before
+
+
+LATE = """
+    @pytest.fixture
+    def late(repro_check):
+        yield
+        try:
+            repro_check(np.arange(3.0), name="late")
+        except Exception:
+            pass
+
+    @pytest.mark.repro
+    def test_image({late}repro_generator, repro_check):
+        repro_check(repro_generator.standard_normal(8), name="image")
+"""
+
+
+def test_a_check_in_a_teardown_that_catches_its_error_is_red(project):
+    project.write(LATE.format(late=""))
+    project.record()
+    assert project.run().exit_code == 0  # the control
+    project.write(LATE.format(late="late, "))
+    ran = project.run()
+    assert ran.exit_code == FAILED, ran.text
+    assert list(ran.verdicts.values()) == ["exact"]
+    assert "a check after the end of the test would be compared with nothing" in ran.text
+
+
 def test_nothing_is_recorded_of_a_test_that_another_plugin_fails(project):
     project.conftest(
         """
