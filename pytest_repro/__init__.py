@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_repro.errors import CheckFailed, ReproError
+    from pytest_repro.frameworks.mint import compose_mint
     from pytest_repro.plugin.decorator import repro
 
-__all__ = ["CheckFailed", "ReproError", "repro"]
+__all__ = ["CheckFailed", "ReproError", "compose_mint", "repro"]
 
 _HOMES = {
     "CheckFailed": "pytest_repro.errors",
     "ReproError": "pytest_repro.errors",
+    "compose_mint": "pytest_repro.frameworks.mint",
     "repro": "pytest_repro.plugin.decorator",
 }
 

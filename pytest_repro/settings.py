@@ -19,6 +19,7 @@ from pytest_repro.model.words import (
     NoiseMode,
     Repeat,
     RngMode,
+    Switch,
     TraceLevel,
     UpdateMode,
 )
@@ -87,6 +88,7 @@ class Settings:
     summary: str = ""
     plan: bool = False
     key_facts: tuple[str, ...] = ()
+    mint_cpu: Switch = Switch.OFF
 
 
 def names_in(text: str) -> tuple[str, ...]:
@@ -152,6 +154,7 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         summary=text("summary"),
         plan=text("plan") == "on",
         key_facts=names_in(text("key-facts")),
+        mint_cpu=choice("mint-cpu", Switch),
     )
     if settings.noise is NoiseMode.STORE and settings.update is UpdateMode.NONE:
         raise SettingError(
@@ -325,6 +328,15 @@ TABLE: tuple[Setting, ...] = (
         "`mindone.version`: their values add to the suffix of the key, so that each value has "
         "baselines of its own.",
         metavar="NAMES",
+    ),
+    Setting(
+        "mint-cpu",
+        "off",
+        "Replace each `mindspore.mint` operator that has no kernel on this CPU by other operators, "
+        "before a conftest.py can import mindone: mindone 0.4 and later need them. Their names are "
+        "a fact in the suffix of the key.",
+        kind="Switch",
+        flag_values=("on", "off"),
     ),
     Setting(
         "devices",

@@ -14,6 +14,7 @@ from pytest_repro.model.words import (
     NoiseMode,
     Repeat,
     RngMode,
+    Switch,
     TraceLevel,
     UpdateMode,
 )
@@ -44,6 +45,7 @@ def test_the_defaults_are_those_of_the_reference_page():
         summary="",
         plan=False,
         key_facts=(),
+        mint_cpu=Switch.OFF,
     )
 
 
@@ -75,6 +77,7 @@ def test_every_setting_can_be_given_on_the_command_line():
             "report": "out",
             "summary": "page.md",
             "key-facts": "os.name mindone.version,os.name",
+            "mint-cpu": "on",
         },
         {},
     )
@@ -98,6 +101,7 @@ def test_every_setting_can_be_given_on_the_command_line():
         report="out",
         summary="page.md",
         key_facts=("mindone.version", "os.name"),
+        mint_cpu=Switch.ON,
     )
 
 

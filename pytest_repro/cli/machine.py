@@ -31,8 +31,9 @@ from pytest_repro.environment.kernels import Kernels, Probe, kernels_from_rows, 
 from pytest_repro.environment.observe import observe_environment
 from pytest_repro.errors import EnvironmentFault, ExitCode, UsageError
 from pytest_repro.frameworks.framework import default_framework
+from pytest_repro.frameworks.mint import compose_mint
 from pytest_repro.model.baseline import Environment
-from pytest_repro.model.words import Framework
+from pytest_repro.model.words import Framework, Switch
 from pytest_repro.report.matrix import letters
 from pytest_repro.report.tables import Column, Table, count_text, json_text
 from pytest_repro.settings import names_in, parse_choice
@@ -53,6 +54,9 @@ class _Machine:
 def _machine(place: Place, framework: str) -> _Machine:
     chosen = parse_choice(Framework, place.setting("framework", framework), origin="framework")
     adapter, why = default_framework(), ""
+    mint = parse_choice(Switch, place.setting("mint-cpu"), origin="repro_mint_cpu")
+    if mint is Switch.ON and chosen is not Framework.NUMPY:
+        compose_mint()
     if chosen is not Framework.NUMPY and adapter.installed():
         try:
             # As a test run does it: the switch is one of the facts.

@@ -154,6 +154,11 @@ FACTS: tuple[FactRule, ...] = (
         "so a number that a project sets belongs in its fact bits.dispatch_threads",
         default="default",
     ),
+    FactRule(
+        "mindspore.mint_cpu",
+        _ONEDNN,
+        "measured: a composition of operators rounds otherwise than a native kernel",
+    ),
     FactRule("mindspore.op_threads", _NEVER, "measured: 1, 2 and 8 agree"),
     FactRule("mindone.version", _NEVER, _CODE),
     FactRule("mindone.commit", _NEVER, _CODE),

@@ -24,6 +24,8 @@ from pytest_repro.errors import EnvironmentFault
 from pytest_repro.frameworks.framework import CallListener, package_version
 
 _PRIVATE_IS_GONE = (ImportError, AttributeError, TypeError)
+COMPOSITIONS = 1
+"""Number of the compositions in `mint`: raise it when one of them computes other bits."""
 _SEED_BOUND = 2**32
 """`mindspore.set_seed` seeds numpy's legacy generator too, which takes seeds below this."""
 
@@ -52,7 +54,13 @@ class SavedState:
 
 
 class MindSporeAdapter:
-    """MindSpore for the rest of the project; see `FrameworkAdapter`."""
+    """MindSpore for the rest of the project; see `FrameworkAdapter`.
+
+    Attributes:
+        composed: The ``mint`` operators that are replaced in this process; see `mint`.
+    """
+
+    composed: tuple[str, ...] = ()
 
     def installed(self) -> bool:
         # Cached: this reads the metadata of every installed package.
@@ -100,6 +108,8 @@ class MindSporeAdapter:
         ]
         if target == "Ascend":
             pairs += _ascend_precision()
+        if self.composed:
+            pairs.append(("mindspore.mint_cpu", f"{COMPOSITIONS}: {' '.join(self.composed)}"))
         return tuple(sorted(pairs))
 
     def mode(self) -> str:

@@ -108,6 +108,13 @@ class Isolate(Word):
     OFF = "off"
 
 
+class Switch(Word):
+    """Whether something is done."""
+
+    ON = "on"
+    OFF = "off"
+
+
 class TraceLevel(Word):
     """How much of a watched pipeline is recorded."""
 

@@ -41,7 +41,7 @@ from pytest_repro.plugin.item import (
     pytest_runtest_setup,
     pytest_runtest_teardown,
 )
-from pytest_repro.plugin.options import add_options
+from pytest_repro.plugin.options import add_options, prepare_mint
 from pytest_repro.plugin.state import PluginState, settings_of, state_of
 from pytest_repro.plugin.suite import add_suite_key, pytest_collection_modifyitems
 from pytest_repro.settings import TABLE
@@ -85,14 +85,18 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # a conftest.py may import MindSpore
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    _occupy_device(early_config, early_config.known_args_namespace)
+    _prepare_process(early_config, early_config.known_args_namespace)
 
 
-def _occupy_device(config: pytest.Config, options: Any) -> None:
+def _prepare_process(config: pytest.Config, options: Any) -> None:
+    """Occupy the device, then replace operators: what must come before MindSpore or mindone."""
     from pytest_repro.plugin.xdist import occupy_own
 
     try:
         device = occupy_own(options)
+        prepare_mint(
+            getattr(options, "repro_option_mint-cpu", None) or config.getini("repro_mint_cpu")
+        )
     except ReproError as error:
         raise pytest.UsageError(str(error)) from None
     state = state_of(config)
@@ -120,7 +124,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     state = state_of(config)
     if not state.has_occupied:  # xdist's workers load what -p names after the conftests
-        _occupy_device(config, config.option)
+        _prepare_process(config, config.option)
     options = {one.name: config.getoption(f"repro_option_{one.name}") for one in TABLE}
     ini = {one.name: config.getini(one.ini_key) for one in TABLE if one.ini}
     state.given = options, ini

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pytest_repro.errors import ReproError
-from pytest_repro.model.words import Isolate, UpdateMode
+from pytest_repro.model.words import Isolate, Switch, UpdateMode
 from pytest_repro.plugin.state import settings_of, state_of
-from pytest_repro.settings import TABLE
+from pytest_repro.settings import TABLE, parse_choice
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -41,6 +41,18 @@ def _add_flag(group: Any, option: str, words: tuple[str, ...], dest: str, text: 
         group.addoption(
             f"{option}={word}", dest=dest, action="store_const", const=word, help=f"`{word}` only."
         )
+
+
+def prepare_mint(text: str) -> None:
+    """Replace ``mint`` operators without kernels if the setting says so.
+
+    Raises:
+        ReproError: The setting is not a word that it takes, or mindone is imported already.
+    """
+    if text and parse_choice(Switch, text, origin="repro_mint_cpu") is Switch.ON:
+        from pytest_repro.frameworks.mint import compose_mint
+
+        compose_mint()
 
 
 def prepare(config: pytest.Config) -> None:

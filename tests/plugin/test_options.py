@@ -74,6 +74,7 @@ def test_the_folder_of_the_baselines_can_be_elsewhere(project):
         (("--repro-update=some",), "--repro-update"),
         (("--repro-baselines=",), "--repro-baselines: '' is not a folder name"),
         (("--repro-sed=1",), "--repro-sed"),
+        (("-o", "repro_mint_cpu=x"), "repro_mint_cpu: 'x' is not one of on, off"),
         (("-o", "repro_seed=x"), "ini key repro_seed: 'x' is not a whole number"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
