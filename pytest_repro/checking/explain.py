@@ -219,6 +219,7 @@ class Evidence:
         first_cell: The first call of a cell with equal inputs and another output.
         baseline, observed: Both environments, as far as known.
         value_passed: Whether dtype, shape, structure and the places of NaN and inf are equal.
+        is_rounding: Whether the rounding of another environment can explain the difference.
     """
 
     nondeterminism: str = ""
@@ -231,6 +232,7 @@ class Evidence:
     baseline: Environment | None = None
     observed: Environment | None = None
     value_passed: bool = True
+    is_rounding: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +248,9 @@ def decide_cause(known: Evidence) -> CauseFinding:
     """The first of the causes that applies, in this order.
 
     ``nondeterminism``, ``noise``, ``weights``, ``settings``; ``environment`` if the value gate
-    passed and a fact that changes bits or the key differs; else ``code``. Other facts decide
-    nothing, but are listed. Further causes that apply are named in the evidence.
+    passed, rounding can explain it, and a fact that changes bits or the key differs; else
+    ``code``. Other facts decide nothing, but are listed. Further causes that apply are named in
+    the evidence.
     """
     findings = _findings(known)
     first, *others = findings
@@ -326,7 +329,7 @@ def _tensor_line(change: TensorChange) -> str:
 
 
 def _environment_changed(known: Evidence) -> bool:
-    if not known.value_passed:
+    if not known.value_passed or not known.is_rounding:
         return False  # hardware never changes dtype, shape or structure
     old, new = known.baseline, known.observed
     if old is not None and new is not None and old.key != new.key:

@@ -43,6 +43,8 @@ from pytest_repro.tolerance.choose import (
 )
 from pytest_repro.tolerance.judge import EXACT, passing_tolerance
 from pytest_repro.trace.components import SettingChange, compare_weights
+from pytest_repro.trace.jump import LARGEST, largest_jump
+from pytest_repro.trace.records import trace_from_rows
 
 
 class Judging:
@@ -193,12 +195,16 @@ class Judging:
         leaves = self._leaves(spec, call, baseline, reference.distance)
         hopeless = next((one.chosen for one in leaves if one.chosen.proves_nothing), None)
         passes = all(leaf.passes for leaf in leaves)
+        is_measured = not any(leaf.chosen.written for leaf in leaves)
+        jumps: tuple[str, ...] = ()
+        if passes and is_measured and reference.distance is not Distance.OWN:
+            jumps = self._jumps(call, baseline)
         tolerance, origin = described(leaves)
         # If nothing can be judged, no number may suggest a judgement or a passing tolerance.
         judged = leaves if hopeless is None else ()
         return Outcome(
             check=call.observation.check,
-            verdict=_verdict(passes, hopeless),
+            verdict=_verdict(passes and not jumps, hopeless),
             gate=_gate(leaves),
             reference=reference,
             observation=call.observation,
@@ -208,9 +214,21 @@ class Judging:
             tolerance=tolerance,
             tolerance_origin=origin,
             passing_tolerance=passing_tolerance(judged[0].difference) if judged else "",
-            detail=_sentences(leaves, hopeless),
+            detail=(*jumps, *_sentences(leaves, hopeless)),
             called_at=call.called_at,
         )
+
+    def _jumps(self, call: CheckCall, baseline: Baseline) -> tuple[str, ...]:
+        """The local error of a cell that an envelope of the result does not show.
+
+        It is sought where both runs recorded every cell.
+        """
+        observed = call.observation.trace
+        if observed is None or not observed.cells or baseline.trace is None:
+            return ()
+        rows = self._context.store.rows(baseline.trace)
+        jump = None if rows is None else largest_jump(trace_from_rows(rows), observed)
+        return () if jump is None or jump.times <= LARGEST else (jump.sentence,)
 
     def _leaves(
         self, spec: TestSpec, call: CheckCall, baseline: Baseline, distance: Distance
@@ -264,6 +282,7 @@ class Judging:
                 baseline=before,
                 observed=now,
                 value_passed=outcome.gate is not Gate.VALUE,
+                is_rounding=not _is_below_tolerance(outcome),
             )
         )
         slack = self._slack(outcome, trial)
@@ -301,6 +320,11 @@ def _verdict(passes: bool, hopeless: Chosen | None) -> Verdict:
     if hopeless is not None:
         return Verdict.MISSING
     return Verdict.WITHIN if passes else Verdict.DRIFT
+
+
+def _is_below_tolerance(drift: Outcome) -> bool:
+    """Whether a drift is within its tolerance: the local error of a cell made it one."""
+    return bool(drift.uses) and all(use.share <= 1.0 for use in drift.uses)
 
 
 def _gate(leaves: tuple[LeafJudgement, ...]) -> Gate:

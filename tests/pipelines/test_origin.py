@@ -18,6 +18,7 @@ from pytest_repro.environment import host
 from pytest_repro.frameworks.watch import watch
 from pytest_repro.model.ids import EnvironmentKey
 from pytest_repro.model.words import TraceLevel
+from tests.faults.catalogue import FAULTS
 from tests.faults.places import Place, cell_at, parameter_at, wrapped_method, written
 from tests.faults.tiny import tiny_unclip
 from tests.pipelines import planted
@@ -284,3 +285,26 @@ def test_a_drift_on_a_cpu_does_not_mention_msprobe(project):
     fault = lambda: moved_call(ddim, place, 2)  # noqa: E731
     lines = drift(project, test_of(_DDIM), fault)
     assert "msprobe" not in "\n".join(lines)
+
+
+# --- local errors below the envelope --------------------------------------------------------------
+
+
+def test_a_fallback_finds_the_local_error_of_a_cell_below_the_envelope(project):
+    project.write(_FULL)
+    project.record("--repro-trace=cells")
+    hardware = project.manifest.parent.parent.name
+    project.rename_hardware(hardware.replace("-avx2-", "-sse41-"))
+    assert set(project.run("--repro-trace=cells").verdicts.values()) == {"exact"}
+
+    fault = next(one for one in FAULTS if one.name == "model-norm-eps")
+    planted.FAULT.append(lambda: fault.inject(planted.full_ddim()))
+    source = _FULL.replace(
+        "    image = ddim", "    with planted.FAULT[-1]():\n        image = ddim"
+    )
+    project.write(source)
+    assert set(project.run().verdicts.values()) == {"within"}, "the envelope alone lets it pass"
+    ran = project.run("--repro-trace=cells")
+    assert set(ran.verdicts.values()) == {"drift"}
+    assert "the output of unet.mid_block.resnets.0.norm1 (GroupNorm, call" in ran.failure
+    assert "cause code" in ran.failure
