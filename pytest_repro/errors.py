@@ -10,7 +10,9 @@ Exception
     ├── BaselineError           something on disk
     │   ├── CorruptBaseline     truncated, garbled, wrong digest, a git-lfs pointer
     │   ├── NewerSchema         written by a later pytest-repro
-    │   └── StoreError          the folder cannot be read or written
+    │   ├── StoreError          the folder cannot be read or written
+    │   └── HubError            the Hub with the tensors cannot be reached, or refuses
+    │       └── HubConflict     its newest commit is not the pinned one
     ├── EnvironmentFault        the machine's facts cannot be read or contradict each other
     ├── WatchError              recording a trace failed: a fault of pytest-repro, never a verdict
     ├── IsolationError          a run in a fresh process failed or did not end
@@ -128,6 +130,14 @@ class NewerSchema(BaselineError):
 
 class StoreError(BaselineError):
     """The baselines folder cannot be read or written."""
+
+
+class HubError(BaselineError):
+    """The repository on the Hub cannot be reached, refuses, or lacks what a manifest names."""
+
+
+class HubConflict(HubError):
+    """The repository's newest commit is not the pinned one."""
 
 
 class EnvironmentFault(ReproError):

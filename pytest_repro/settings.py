@@ -87,6 +87,7 @@ class Settings:
     report: str = ""
     summary: str = ""
     plan: bool = False
+    pull: bool = False
     key_facts: tuple[str, ...] = ()
     mint_cpu: Switch = Switch.OFF
 
@@ -153,6 +154,7 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         report=text("report"),
         summary=text("summary"),
         plan=text("plan") == "on",
+        pull=text("pull") == "on",
         key_facts=names_in(text("key-facts")),
         mint_cpu=choice("mint-cpu", Switch),
     )
@@ -227,6 +229,14 @@ TABLE: tuple[Setting, ...] = (
         "off",
         "Say which selected tests would run how often with the other options, and about how long "
         "that takes by the last durations in pytest's cache; run nothing.",
+        ini=False,
+        flag_values=("on",),
+    ),
+    Setting(
+        "pull",
+        "off",
+        "Fetch what the manifests of this machine's kind of hardware name from the Hub before the "
+        "first test, like `pytest-repro pull`. Without it no run uses the network.",
         ini=False,
         flag_values=("on",),
     ),

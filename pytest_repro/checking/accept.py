@@ -7,26 +7,18 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pytest_repro.environment.kernels import digest_kernels, kernels_from_rows, named_kernels
 from pytest_repro.environment.key import parse_key
 from pytest_repro.errors import CorruptBaseline, EnvironmentFault, StoreError
-from pytest_repro.model.baseline import Baseline, Envelope, TensorSummary, WeightsDigest
+from pytest_repro.model.baseline import Baseline, Envelope, TensorSummary
 from pytest_repro.model.ids import CheckId, Digest, EnvironmentKey, TensorRecord
 from pytest_repro.model.outcome import Candidate, Change, Claim
 from pytest_repro.model.words import Verdict
 from pytest_repro.store.files import Row
+from pytest_repro.store.named import record_digests
 from pytest_repro.store.store import Store
 from pytest_repro.store.system import read_regular
 from pytest_repro.store.verify import verify
 from pytest_repro.tensors.compare import compare_records, compare_summaries
-from pytest_repro.trace.components import (
-    configurations_from_rows,
-    digest_settings,
-    digest_weights,
-    weights_from_rows,
-)
-from pytest_repro.trace.envelope import digest_step_envelope, step_envelope_from_rows
-from pytest_repro.trace.records import trace_from_rows
 
 Tensors = Callable[[Digest], TensorRecord | None]
 
@@ -108,39 +100,15 @@ def records_of(store: Store, baseline: Baseline) -> Mapping[Digest, Sequence[Row
     Raises:
         CorruptBaseline: One has another digest than its name.
     """
-    return dict(_named_rows(store, baseline))
-
-
-def _named_rows(store: Store, baseline: Baseline) -> Iterable[tuple[Digest, Sequence[Row]]]:
-    if baseline.trace is not None and (rows := store.rows(baseline.trace)) is not None:
-        yield _checked(store, baseline.trace, trace_from_rows(rows).digest, rows)
-    wanted = baseline.configuration
-    if wanted is not None and (rows := store.rows(wanted)) is not None:
-        found = digest_settings(configurations_from_rows(rows)) or wanted
-        yield _checked(store, wanted, found, rows)
-    wanted = baseline.step_envelope
-    if wanted is not None and (rows := store.rows(wanted)) is not None:
-        yield _checked(store, wanted, digest_step_envelope(step_envelope_from_rows(rows)), rows)
-    wanted = named_kernels(baseline.provenance.environment)
-    if wanted is not None and (rows := store.rows(wanted)) is not None:
-        yield _checked(store, wanted, digest_kernels(kernels_from_rows(rows)), rows)
-    for one in baseline.weights:
-        if (rows := store.rows(one.digest)) is not None:
-            yield _checked(store, one.digest, _weights_digest(one, rows), rows)
-
-
-def _weights_digest(one: WeightsDigest, rows: Sequence[Row]) -> Digest:
-    table = weights_from_rows(one.component, rows)
-    leaves = [(name, record.digest) for name, record in table.tensors]
-    return digest_weights(one.component, leaves).digest
-
-
-def _checked(
-    store: Store, named: Digest, found: Digest, rows: Sequence[Row]
-) -> tuple[Digest, Sequence[Row]]:
-    if named != found:
-        raise _tampered(f"its content has the digest {found}", store.record_path(named))
-    return named, rows
+    found: dict[Digest, Sequence[Row]] = {}
+    for named, digest_of in record_digests(baseline):
+        rows = store.rows(named)
+        if rows is None:
+            continue
+        if (digest := digest_of(rows)) != named:
+            raise _tampered(f"its content has the digest {digest}", store.record_path(named))
+        found[named] = rows
+    return found
 
 
 def candidates_of(observed: Store, target: Store, claims: Iterable[Claim]) -> tuple[Candidate, ...]:

@@ -29,6 +29,7 @@ from pytest_repro.model.baseline import (
 from pytest_repro.model.outcome import Outcome, Reference
 from pytest_repro.model.words import Distance, Gate, Verdict
 from pytest_repro.noise.draw_log import compare_draw_logs
+from pytest_repro.store.system import is_file
 from pytest_repro.tolerance.bounds import Tolerance
 from pytest_repro.tolerance.choose import (
     Chosen,
@@ -294,6 +295,8 @@ class Judging:
             facts=facts,
             evidence=(finding.sentence, *finding.evidence),
             began=begun,
+            is_on_hub=any(one.statistics_only for _, one in outcome.differences)
+            and is_file(self._context.store.pin_path),
             operators=components.dump_lines(seen.trace, slack) if is_ascend else (),
         )
 

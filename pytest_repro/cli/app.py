@@ -25,6 +25,7 @@ from pytest_repro.cli.look import diff, history, list_, matrix, sensitivity, sho
 from pytest_repro.cli.machine import doctor, env, kernels
 from pytest_repro.cli.options import DONE, Example, Group, command
 from pytest_repro.cli.output import Output
+from pytest_repro.cli.remote import pull_, push_
 from pytest_repro.errors import ExitCode, ReproError
 
 PROGRAM = "pytest-repro"
@@ -91,6 +92,8 @@ _COMMANDS: tuple[click.Command, ...] = (
     migrate_,
     prune_,
     gc,
+    push_,
+    pull_,
     completion,
 )
 policy.add_command(policy_explain)

@@ -88,6 +88,7 @@ class Outcome:
         evidence: The cause, then its evidence, in sentences.
         began: The first difference of the traces, in sentences, most important first.
         operators: For a drift on an Ascend device, how msprobe dumps single operators.
+        is_on_hub: Whether its tensor is absent and the Hub has it.
     """
 
     check: CheckId
@@ -111,6 +112,7 @@ class Outcome:
     evidence: tuple[str, ...] = ()
     began: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
+    is_on_hub: bool = False
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -193,7 +193,7 @@ def _from_hub(family: Family, source: WeightsSource) -> Path:
             f"no revision of {family.repository} is pinned.",
             next_step=f"--repro-weights=hub@{family.repository}=<commit of 40 hex digits>",
         )
-    from pytest_repro.pipelines.hub import fetch_snapshot
+    from pytest_repro.store.hub import fetch_snapshot
 
     return fetch_snapshot(family.repository, revision)
 

@@ -71,6 +71,8 @@ def prepare(config: pytest.Config) -> None:
             from pytest_repro.plugin.costs import Costs
 
             config.pluginmanager.register(Costs(config), "repro-costs")
+        if settings.pull and not _is_secondary(config):
+            _pull(config)
         if settings.report or settings.summary:
             _prepare_report(config)
     except ReproError as error:
@@ -90,5 +92,27 @@ def _prepare_report(config: pytest.Config) -> None:
     state.settings = settings_in_worker(
         config, replace(settings, report=str(reporting.folder or ""))
     )
-    if not hasattr(config, "workerinput") and not config.getoption("collectonly"):
+    if not _is_secondary(config):
         reporting.prepare()
+
+
+def _is_secondary(config: pytest.Config) -> bool:
+    """Whether it is a worker, or runs no test."""
+    return hasattr(config, "workerinput") or bool(config.getoption("collectonly"))
+
+
+def _pull(config: pytest.Config) -> None:
+    from pytest_repro.environment.key import is_of_kind
+    from pytest_repro.environment.observe import own_kind
+    from pytest_repro.frameworks.framework import default_framework
+    from pytest_repro.store.remote import named_files, pull, require_pin
+    from pytest_repro.store.store import Store
+
+    settings = settings_of(config)
+    store = Store(config.rootpath / settings.baselines, root=config.rootpath)
+    kind = own_kind(str(settings.framework), default_framework())
+    pin, known = require_pin(store), store.keys()
+    files = named_files(store, [key for key in known if is_of_kind(key, kind)])
+    done = pull(store, pin, files, lambda names, _: names)
+    lost = f"; {len(done.lost):,} tensors are not there" if done.lost else ""
+    state_of(config).notes.append(f"{done.count:,} files fetched from {pin.repository}{lost}")

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 
 from pytest_repro.errors import message_parts
 from pytest_repro.model.baseline import Difference, ElementDifference
-from pytest_repro.model.ids import CheckId, FactDifference
+from pytest_repro.model.ids import CheckId, EnvironmentKey, FactDifference
 from pytest_repro.model.outcome import Outcome
 from pytest_repro.model.words import Cause, Verdict
 from pytest_repro.report.tables import one_line
 from pytest_repro.settings import TABLE
 
-_OF_ONE_RUN = frozenset({"--repro-update", "--repro-report", "--repro-summary"})
+_OF_ONE_RUN = frozenset({"--repro-update", "--repro-report", "--repro-summary", "--repro-pull"})
 """What the run writes; a printed command has its own."""
 _WITH_VALUE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini")
 
@@ -46,6 +46,18 @@ class Invocation:
         module = self._near(full) if self.folder and os.path.exists(full) else check.module  # noqa: PTH110
         words = [_quoted(f"{module}::{check.test}"), *options, *map(shlex.quote, self.options)]
         return " ".join(["pytest", *words])
+
+    def pull(self, check: CheckId, key: EnvironmentKey) -> str:
+        """The command that fetches the tensors of a check from the Hub."""
+        words = ["pytest-repro", "pull", "--check", _quoted(str(check)), "--key", _quoted(str(key))]
+        if self.folder != self.root:
+            words += ["--root", shlex.quote(self._near(self.root))]
+        waiting = iter(self.options)
+        for one in waiting:
+            name, equals, value = one.partition("=")
+            if name == "--repro-baselines":
+                words += ["--baselines", shlex.quote(value if equals else next(waiting, ""))]
+        return " ".join(words)
 
     def _near(self, path: str) -> str:
         if not self.folder or not os.path.isabs(path):  # noqa: PTH117
@@ -199,6 +211,8 @@ def _rows(outcome: Outcome, invocation: Invocation) -> Iterator[tuple[str, str]]
             further = len(outcome.differences) - 1
             more = _counted(further, "more tensor", "more tensors")
             yield "also", f"{more} of this check {'differs' if further == 1 else 'differ'}"
+    if outcome.is_on_hub and outcome.reference is not None:
+        yield "full values", invocation.pull(outcome.check, outcome.reference.key)
     if outcome.uses:
         yield "tolerance", f"{outcome.tolerance}, from {outcome.tolerance_origin}{_used(outcome)}"
     if outcome.passing_tolerance and outcome.uses:

@@ -17,7 +17,9 @@ from pytest_repro.store.system import NotAFile, read_regular
 
 _TENSOR = re.compile(r"tensors/([0-9a-f]{2})/(\1[0-9a-f]{62})\.safetensors")
 _RECORD = re.compile(r"records/([0-9a-f]{2})/(\1[0-9a-f]{62})\.jsonl\.gz")
-_TOLERATED = re.compile(r"policy\.yaml|README[^/]*|(?:.*/)?\.git(?:attributes|ignore|keep)")
+_TOLERATED = re.compile(
+    r"policy\.yaml|hub\.yaml|README[^/]*|(?:.*/)?\.git(?:attributes|ignore|keep)"
+)
 _POINTER_BYTES = 64
 
 

@@ -58,6 +58,11 @@ class Layout:
         stem = safe[-1][:-3] if safe[-1].endswith(".py") else safe[-1]
         return self.folder.joinpath(key.hardware, key.framework, *safe[:-1], f"{stem}.yaml")
 
+    @property
+    def pin_path(self) -> Path:
+        """The path of the file that names the repository with the tensors, if there is one."""
+        return self.folder / "hub.yaml"
+
     def tensor_path(self, digest: Digest) -> Path:
         """The path of the tensor of that digest."""
         return self.folder / TENSORS / digest[:2] / f"{digest}.safetensors"

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_repro.environment.facts import KERNELS
 from pytest_repro.errors import UsageError
 from pytest_repro.model.baseline import Baseline
 from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.store import inventory
 from pytest_repro.store.inventory import FileKind, FoundFile
+from pytest_repro.store.named import record_digests, tensor_digests
 from pytest_repro.store.select import Entry, check_id, entries
 from pytest_repro.store.store import Store
 
@@ -121,12 +121,8 @@ def _is_idle(file: FoundFile, named: set[str]) -> bool:
 
 def _named_by(baseline: Baseline) -> set[str]:
     """Digests of tensors, of draws stored for a replay, and of records."""
-    digests = {str(one.digest) for one in baseline.tensors}
-    digests |= {str(draw.digest) for draw in baseline.draw_log.draws}
-    digests |= {str(one.digest) for one in baseline.weights}
-    kernels = baseline.provenance.environment.value(KERNELS)
-    records = (baseline.trace, baseline.configuration, baseline.step_envelope, kernels)
-    return digests | {str(one) for one in records if one}
+    records = {str(digest) for digest, _ in record_digests(baseline)}
+    return {*map(str, tensor_digests(baseline)), *records}
 
 
 _PLUGIN = "pytest_repro.plugin.collecting"

@@ -24,10 +24,14 @@ class Hub:
     asked: list[str] = field(default_factory=list)
     endpoint: str = ""
 
+    def handler(self):
+        """The handler of a server's requests."""
+        return _handler(self)
+
 
 @contextmanager
 def serve(hub):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), hub.handler())
     server.daemon_threads = True
     hub.endpoint = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -12,7 +12,7 @@ import pytest
 from .loopback import COMMIT, REPOSITORY, Hub, serve
 
 _FETCH = f"""
-from pytest_repro.pipelines.hub import fetch_snapshot
+from pytest_repro.store.hub import fetch_snapshot
 from pytest_repro.errors import WeightsError
 try:
     print("FOLDER", fetch_snapshot({REPOSITORY!r}, {COMMIT!r}))
