@@ -88,17 +88,31 @@ class LoadedModules:
     """Says whether modules were loaded or dropped since it was asked last; keeps none alive."""
 
     def __init__(self) -> None:
-        self._seen: list[ref[ModuleType]] = []
+        self._ids: list[int] = []
+        self._seen: list[object] = []
 
     def have_changed(self) -> bool:
-        """Whether `sys.modules` holds other modules than before; the first time it does."""
+        """Whether `sys.modules` holds other modules than before; the first time it does.
+
+        Compares addresses, because it is asked several times in each test. The next module may get
+        the address of one that is gone, so the end of any module counts as a change.
+        """
         loaded: list[object] = list(sys.modules.values())
-        modules = [module for module in loaded if isinstance(module, ModuleType)]
-        pairs = zip(self._seen, modules, strict=False)
-        if len(self._seen) == len(modules) and all(seen() is module for seen, module in pairs):
+        ids = list(map(id, loaded))
+        if ids == self._ids:
             return False
-        self._seen = list(map(ref, modules))
+        self._ids = ids
+        self._seen = list(map(self._watched, loaded))
         return True
+
+    def _watched(self, module: object) -> object:
+        try:
+            return ref(module, self._forget)
+        except TypeError:  # no module, and without weak references: held, so it has no end
+            return module
+
+    def _forget(self, _: object) -> None:
+        self._ids = []
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import random
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from pytest_repro.guard.events import EventKind
-from pytest_repro.guard.global_state import OWNERS, read_state, seed_state, write_state
+from pytest_repro.guard.global_state import (
+    OWNERS,
+    LoadedModules,
+    read_state,
+    seed_state,
+    write_state,
+)
 
 
 def _next_numbers():
@@ -99,3 +107,16 @@ def test_another_bit_generator_is_seeded_and_given_back():
         assert np.random.get_state(legacy=False) == before
     finally:
         np.random.set_bit_generator(bits)
+
+
+@pytest.mark.parametrize("make", [lambda: ModuleType("gone"), object, lambda: None])
+def test_another_module_in_the_place_of_one_is_a_change(monkeypatch, make):
+    loaded = LoadedModules()
+    monkeypatch.setitem(sys.modules, "replaced", make())
+    assert loaded.have_changed()
+    assert not loaded.have_changed()
+    # CPython gives the next object of this size the address of the one that is gone.
+    del sys.modules["replaced"]
+    sys.modules["replaced"] = ModuleType("replaced")
+    assert loaded.have_changed()
+    assert not loaded.have_changed()
