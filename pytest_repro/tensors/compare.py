@@ -34,11 +34,11 @@ from pytest_repro.tensors.statistics import (
     Moments,
     block_moments,
     blocks_of,
+    kept_work_arrays,
     merge,
     safe_scale,
     statistics_of,
     summarise,
-    work_arrays,
 )
 
 
@@ -354,10 +354,15 @@ def _worst_rel(
     so_far: Place | None,
     widest: float,
 ) -> Place | None:
-    """The largest ``gap / size``; divides only places that can exceed ``so_far``."""
-    near = np.flatnonzero(size <= (widest / so_far.amount * _SLACK if so_far else math.inf))
-    ratio = gap[near] / size[near]
-    ratio[np.isnan(ratio)] = 0.0  # 0/0: both are zero, nothing differs
+    """The largest ``gap / size``; divides only places that can exceed ``so_far``.
+
+    Overwrites ``pair.work.baseline``.
+    """
+    near = _up_to(size, widest / so_far.amount * _SLACK if so_far else math.inf)
+    sizes = size[near]
+    ratio = np.divide(gap[near], sizes, out=pair.work.baseline[: sizes.size])
+    if ratio.size and np.isnan(ratio.max()):
+        ratio[np.isnan(ratio)] = 0.0  # 0/0: both are zero, nothing differs
     return _largest(pair, ratio, near)
 
 
@@ -376,12 +381,17 @@ def _worst_ulp(
     limit = math.inf
     if so_far:
         limit = widest * (1.0 + 2.0**pair.dtype.significand_bits / so_far.amount)
-    near = np.flatnonzero(size <= limit)
-    if near.size < size.size:
-        baseline, observed = pair.baseline[near], pair.observed[near]
-    else:
-        baseline, observed = pair.baseline, pair.observed
-    return _largest(pair, _steps(pair, baseline, observed), near)
+    near = _up_to(size, limit)
+    return _largest(pair, _steps(pair, pair.baseline[near], pair.observed[near]), near)
+
+
+Places = slice | NDArray[np.intp]
+
+
+def _up_to(size: NDArray[np.float64], limit: float) -> Places:
+    """The places of magnitudes up to ``limit``; all of them are a slice, which copies nothing."""
+    is_near = size <= limit
+    return slice(None) if is_near.all() else np.flatnonzero(is_near)
 
 
 def _steps(pair: BlockPair, baseline: NDArray[Any], observed: NDArray[Any]) -> NDArray[Any]:
@@ -396,12 +406,13 @@ def _steps(pair: BlockPair, baseline: NDArray[Any], observed: NDArray[Any]) -> N
     return _distances(one, two, three)
 
 
-def _largest(pair: BlockPair, amounts: NDArray[Any], places: NDArray[np.intp]) -> Place | None:
+def _largest(pair: BlockPair, amounts: NDArray[Any], places: Places) -> Place | None:
     if not amounts.size:
         return None
     index = int(amounts.argmax())
     amount = float(amounts[index])
-    return Place(amount, pair.start + int(places[index])) if amount > 0.0 else None
+    place = index if isinstance(places, slice) else int(places[index])
+    return Place(amount, pair.start + place) if amount > 0.0 else None
 
 
 def _gaps(
@@ -457,7 +468,7 @@ def tally_records(baseline: TensorRecord, observed: TensorRecord, scale: float =
     """
     dtype = DTYPES[baseline.dtype]
     total = Tally()
-    work = Work(*work_arrays(baseline.array.size, 4))
+    work = Work(*kept_work_arrays(baseline.array.size, 4))
     blocks = zip(blocks_of(baseline.array), blocks_of(observed.array), strict=True)
     with np.errstate(all="ignore"):
         for (start, baseline_block), (_, observed_block) in blocks:
