@@ -176,11 +176,8 @@ def stored_baselines(
     store: Store, check: CheckId, keys: Iterable[EnvironmentKey]
 ) -> tuple[tuple[EnvironmentKey, Baseline], ...]:
     """The whole baselines of one check, in the order of ``keys``."""
-    return tuple(
-        (key, store.baseline(key, check))
-        for key in keys
-        if check.entry in store.index(key, check.module)
-    )
+    found = ((key, store.find(key, check)) for key in keys)
+    return tuple((key, one) for key, one in found if one is not None)
 
 
 def compare_sides(

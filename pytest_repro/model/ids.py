@@ -14,8 +14,7 @@ Digest = NewType("Digest", str)
 """SHA-256 in lower-case hex (64 characters) over dtype, shape and bytes; never over a file."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class CheckId:
+class CheckId(NamedTuple):
     """Identity of a check: test module (POSIX path from the root folder), test, name.
 
     ``test`` is the rest of pytest's node id, with classes and parameters
@@ -35,8 +34,7 @@ class CheckId:
         return f"{self.test}::{self.name}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class EnvironmentKey:
+class EnvironmentKey(NamedTuple):
     """The part of an environment that selects a baseline, e.g. ``cpu-x86_64-avx2-2c-l2_512k`` and
     ``mindspore-2.10.0``. It contains every fact that is known to change bits.
     """

@@ -131,10 +131,11 @@ def _by_pattern(matrix: Matrix, heads: tuple[Column, ...]) -> Table:
 
 
 def _pattern(row: MatrixRow, matrix: Matrix) -> tuple[str, ...]:
-    numbers = {key: number for number, group in enumerate(row.agreement.groups) for key in group}
     marks = _marks(row) if matrix.measured else {}
-    found = (numbers.get(key) for key in matrix.keys)
-    return tuple(f"{letters(number)}{marks.get(number, '')}" for number in found)
+    shown: dict[EnvironmentKey, str] = {}
+    for number, group in enumerate(row.agreement.groups):
+        shown.update(dict.fromkeys(group, f"{letters(number)}{marks.get(number, '')}"))
+    return tuple(shown.get(key, letters(None)) for key in matrix.keys)
 
 
 def _marks(row: MatrixRow) -> dict[int | None, str]:

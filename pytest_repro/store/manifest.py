@@ -9,6 +9,7 @@ would not write is `CorruptBaseline`, but one that a formatter rewrote is read.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -76,9 +77,10 @@ def text_from(data: bytes, *, where: str) -> str:
         CorruptBaseline: It is not UTF-8.
     """
     try:
-        return data.decode("utf-8").replace("\r\n", "\n")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise corrupt(where, f"not UTF-8: {error}") from error
+    return text.replace("\r\n", "\n") if "\r" in text else text
 
 
 def encode_manifest(manifest: Manifest) -> str:
@@ -118,16 +120,18 @@ def decode_index(text: str, *, where: str) -> Index:
         CorruptBaseline: The text is not a manifest, or was cut, or its documents disagree.
         NewerSchema, OlderSchema: Another pytest-repro wrote it.
     """
-    head, tail = halves(text, where)
-    index = scan_index(f"{head}\n")
-    if index is None:
-        index = _index(load_yaml(head, where=where), where)
-        agrees = _blocks_agree(head, tail)
-    else:
-        agrees = _is_as_written(index, _pieces(_checks_of(tail)), tail)
+    index, agrees = _indexed(*halves(text, where), where)
     if not agrees:
         decode_manifest(text, where=where)  # accepts a formatter's changes, refuses a fault
     return index
+
+
+def _indexed(head: str, tail: str, where: str) -> tuple[Index, bool]:
+    """The index, and whether every line has its block and the text has its end."""
+    index = scan_index(f"{head}\n")
+    if index is None:
+        return _index(load_yaml(head, where=where), where), _blocks_agree(head, tail)
+    return index, _is_as_written(index, _pieces(_checks_of(tail)), tail)
 
 
 def halves(text: str, where: str) -> tuple[str, str]:
@@ -164,8 +168,7 @@ def decode_manifest(text: str, *, where: str) -> Manifest:
         NewerSchema, OlderSchema: Another pytest-repro wrote it.
     """
     head, tail = halves(text, where)
-    document = load_yaml(head, where=where)
-    index = _index(document, where)
+    index, agrees = _indexed(head, tail, where)
     blocks = load_yaml(tail, where=where)
     try:
         environments = {
@@ -184,8 +187,8 @@ def decode_manifest(text: str, *, where: str) -> Manifest:
         raise corrupt(where, f"{type(error).__name__}: {error}") from error
     manifest = Manifest(index.key, index.module, baselines)
     _demand_agreement(manifest, environments, where)
-    if not _blocks_agree(head, tail):
-        _demand_same_content(manifest, document["checks"], text, where)
+    if not agrees:
+        _demand_same_content(manifest, load_yaml(head, where=where)["checks"], text, where)
     return manifest
 
 
@@ -585,10 +588,10 @@ def scan_index(head: str) -> Index | None:
     rows = _LINE.findall(head, header.end())
     if not rows or len(rows) != head.count("\n", header.end()):
         return None
+    if "'" in head:
+        rows = [tuple(part.strip("'") for part in row) for row in rows]
     entries = {
-        name: IndexEntry(
-            Digest(value.strip("'")), Digest(noise.strip("'")), Digest(inputs.strip("'"))
-        )
+        name: IndexEntry(Digest(value), Digest(noise), Digest(inputs))
         for name, value, noise, inputs, _ in rows
     }
     key = EnvironmentKey(header[1], header[2])
@@ -722,8 +725,9 @@ _STRING = "tag:yaml.org,2002:str"
 _UNUSED_TAGS = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
 
 
+@functools.lru_cache(maxsize=4096)  # every block has the same keys, and many equal values
 def _scalar(text: str) -> object:
-    """What a plain scalar means in YAML 1.1."""
+    """What a plain scalar means in YAML 1.1; an immutable value."""
     if _FLOAT.fullmatch(text):
         return float(text)
     if _INTEGER.fullmatch(text):

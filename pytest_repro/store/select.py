@@ -130,7 +130,9 @@ def entries_by_check(
         named: dict[str, dict[EnvironmentKey, IndexEntry]] = {}
         for key in holders:
             for name, index in store.index(key, module).items():
-                named.setdefault(name, {})[key] = index
+                if name not in named:
+                    named[name] = {}
+                named[name][key] = index
         held.update((_check(module, name), found) for name, found in named.items())
     return {
         check: held[check]

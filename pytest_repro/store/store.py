@@ -127,19 +127,26 @@ class Store(Layout):
         Raises:
             CorruptBaseline, NewerSchema: The manifest cannot be used.
         """
-        place = (key, check.module)
-        if place in self._manifests:
-            found = self._manifests[place].get(check.entry)
-        else:
-            found = self._one(place, check.entry)
+        found = self.find(key, check)
         if found is None:
             raise CorruptBaseline(
                 f"the baseline of {check} is gone",
                 facts=("the manifest was changed by another process during this run",),
-                where=self.shown(self.manifest_path(*place)),
+                where=self.shown(self.manifest_path(key, check.module)),
                 next_step="run again",
             )
         return found
+
+    def find(self, key: EnvironmentKey, check: CheckId) -> Baseline | None:
+        """The whole baseline of a check; ``None`` without one.
+
+        Raises:
+            CorruptBaseline, NewerSchema: The manifest cannot be used.
+        """
+        place = (key, check.module)
+        if place in self._manifests:
+            return self._manifests[place].get(check.entry)
+        return self._one(place, check.entry)
 
     def _one(self, place: tuple[EnvironmentKey, str], entry: str) -> Baseline | None:
         """One baseline, if possible without parsing the others."""
