@@ -86,6 +86,7 @@ class Settings:
     devices: tuple[int, ...] = ()
     report: str = ""
     summary: str = ""
+    code_quality: str = ""
     plan: bool = False
     pull: bool = False
     key_facts: tuple[str, ...] = ()
@@ -153,6 +154,7 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         devices=_devices(text("devices")),
         report=text("report"),
         summary=text("summary"),
+        code_quality=text("code-quality"),
         plan=text("plan") == "on",
         pull=text("pull") == "on",
         key_facts=names_in(text("key-facts")),
@@ -370,6 +372,14 @@ TABLE: tuple[Setting, ...] = (
         "summary",
         "",
         "Write a Markdown summary of the run into this file, e.g. for a CI job.",
+        metavar="FILE",
+        ini=False,
+    ),
+    Setting(
+        "code-quality",
+        "",
+        "Write the checks that did not pass into this file, as GitLab shows problems in a merge "
+        "request: an artefact of the kind `codequality`.",
         metavar="FILE",
         ini=False,
     ),

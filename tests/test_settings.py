@@ -113,7 +113,7 @@ def test_the_command_line_wins_over_the_ini_file_and_that_over_the_default():
 
 def test_no_ini_file_makes_a_run_write_or_divides_devices():
     given = {"update": "all", "devices": "0-7", "report": "r", "summary": "s", "plan": "on"}
-    given["pull"] = "on"
+    given |= {"pull": "on", "code-quality": "q"}
     assert settings_from({}, given) == settings_from({}, {})
     assert {setting.name for setting in TABLE if not setting.ini} == given.keys()
 

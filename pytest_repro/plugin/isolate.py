@@ -39,7 +39,7 @@ _WHOLE_RUN: Mapping[str, object] = {
     "looponfail": False, "reruns": 0, "htmlpath": None, "json_report": False,
     "json_report_file": None, "allure_report_dir": None,
     "repro_option_report": None, "repro_option_summary": None, "repro_option_update": None,
-    "repro_option_pull": None,
+    "repro_option_pull": None, "repro_option_code-quality": None,
 }  # fmt: skip
 _WRITING_PLUGINS = ("lfplugin", "nfplugin", "stepwiseplugin")
 """They write results of the whole run into pytest's cache."""

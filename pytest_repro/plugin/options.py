@@ -73,7 +73,7 @@ def prepare(config: pytest.Config) -> None:
             config.pluginmanager.register(Costs(config), "repro-costs")
         if settings.pull and not _is_secondary(config):
             _pull(config)
-        if settings.report or settings.summary:
+        if settings.report or settings.summary or settings.code_quality:
             _prepare_report(config)
     except ReproError as error:
         raise pytest.UsageError(str(error)) from None

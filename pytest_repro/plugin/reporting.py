@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,7 +60,9 @@ class Reporting:
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         called_in = config.invocation_params.dir
         self.folder = called_in / settings.report if settings.report else None
+        self._called_in = called_in
         self._summary = called_in / settings.summary if settings.summary else None
+        self._problems = called_in / settings.code_quality if settings.code_quality else None
         self._baselines = config.rootpath / settings.baselines
         self._root = config.rootpath
         self._checks: dict[str, dict[str, Any]] = {}
@@ -103,8 +107,8 @@ class Reporting:
         Raises:
             StoreError: The folder or the summary cannot be written.
         """
-        from pytest_repro.report.folder import Contents, unwritable, write_folder
-        from pytest_repro.report.summary import summary_text
+        from pytest_repro.report.folder import Contents, write_folder
+        from pytest_repro.report.summary import code_quality_text, summary_text
         from pytest_repro.store.store import Store
 
         self._notes.extend(notes)
@@ -115,10 +119,22 @@ class Reporting:
             baselines = Store(self._baselines, root=self._root)
             lines.append(write_folder(self.folder, contents, [baselines]))
         if self._summary is not None:
-            try:
-                self._summary.parent.mkdir(parents=True, exist_ok=True)
-                text = summary_text(entries, contents.idle, self._notes)
-                self._summary.write_text(text, encoding="utf-8")
-            except OSError as error:
-                raise unwritable(self._summary, error) from error
+            _write(self._summary, summary_text(entries, contents.idle, self._notes))
+        if self._problems is not None:
+            _write(self._problems, code_quality_text(entries, self._near))
         return lines
+
+    def _near(self, path: str) -> str:
+        """A path below the root folder, as it is below GitLab's checkout."""
+        checkout = os.environ.get("CI_PROJECT_DIR") or self._called_in
+        return os.path.relpath(self._root / path, checkout).replace(os.sep, "/")
+
+
+def _write(path: Path, text: str) -> None:
+    from pytest_repro.report.folder import unwritable
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise unwritable(path, error) from error

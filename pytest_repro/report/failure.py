@@ -16,7 +16,9 @@ from pytest_repro.model.words import Cause, Verdict
 from pytest_repro.report.tables import one_line
 from pytest_repro.settings import TABLE
 
-_OF_ONE_RUN = frozenset({"--repro-update", "--repro-report", "--repro-summary", "--repro-pull"})
+_OF_ONE_RUN = frozenset(
+    f"--repro-{name}" for name in ("update", "report", "summary", "code-quality", "pull")
+)
 """What the run writes; a printed command has its own."""
 _WITH_VALUE = ("-c", "--config-file", "--rootdir", "-o", "--override-ini")
 

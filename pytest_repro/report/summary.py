@@ -1,10 +1,12 @@
-"""The Markdown summary of a run, for the page of a CI job."""
+"""What a CI job shows of a run: a Markdown summary, and GitLab's list of problems."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_repro.model.words import Distance, Verdict
@@ -43,6 +45,35 @@ def summary_text(
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
+def code_quality_text(entries: Sequence[Mapping[str, Any]], near: Callable[[str], str]) -> str:
+    """The checks that did not pass in GitLab's code quality format, with file and line.
+
+    ``near`` makes a path below pytest's root folder one below the repository.
+
+    Source: GitLab documentation, "Code Quality report format".
+    """
+    failing = [one for one in entries if not Verdict(one["verdict"]).passes]
+    return json.dumps([_problem(one, near) for one in failing], indent=1) + "\n"
+
+
+def _problem(entry: Mapping[str, Any], near: Callable[[str], str]) -> dict[str, Any]:
+    path, _, line = str(entry.get("called_at", "")).rpartition(":")
+    distance = _distance([entry])
+    said = (entry["verdict"], entry.get("cause", ""), distance and f"rel_l2 {distance}")
+    # GitLab finds by it which problems of a branch are new: it names the check, not the numbers.
+    named = "\n".join(str(entry[name]) for name in ("check", "key", "verdict"))
+    return {
+        "description": f"{entry['check']}: {', '.join(filter(None, said))}"[:300],
+        "check_name": f"pytest-repro {entry['verdict']}",
+        "fingerprint": hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest(),
+        "severity": "major",
+        "location": {
+            "path": near(path or str(entry["check"]).partition("::")[0]),
+            "lines": {"begin": int(line) if line.isdecimal() else 1},
+        },
+    }
+
+
 def _keys(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     keys = sorted({str(one["key"]) for one in entries})
     if keys:
@@ -74,17 +105,20 @@ def _counts(entries: Sequence[Mapping[str, Any]]) -> str:
 def _row(group: Sequence[Mapping[str, Any]]) -> str:
     first = group[0]
     more = f" and {len(group) - 1} more" if len(group) > 1 else ""
-    far = [float(size["rel_l2"]) for one in group for _, size in one.get("differences", ())]
-    known = [one for one in far if not math.isnan(one)]
-    distance = f"{max(known):.2g}" if known else ""
     cells = (
         first["verdict"],
         first.get("cause", ""),
-        distance,
+        _distance(group),
         f"{first['check']}{more}",
         _why(first),
     )
     return "| " + " | ".join(_escape(str(cell)) for cell in cells) + " |"
+
+
+def _distance(group: Sequence[Mapping[str, Any]]) -> str:
+    far = [float(size["rel_l2"]) for one in group for _, size in one.get("differences", ())]
+    known = [one for one in far if not math.isnan(one)]
+    return f"{max(known):.2g}" if known else ""
 
 
 def _escape(text: str) -> str:

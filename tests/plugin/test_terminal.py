@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -99,6 +100,21 @@ def test_github_gets_an_annotation_with_file_and_line_of_the_check(project, monk
     number = int(line.partition("line=")[2].partition(",")[0])
     assert "repro_check(" in source[number - 1]
     assert line.endswith("and 4 more: drift, code, rel_l2 1")
+
+
+def test_gitlab_gets_a_problem_with_file_and_line_of_each_failed_check(project, monkeypatch):
+    monkeypatch.setenv("CI_PROJECT_DIR", str(project.folder.parent))
+    drifted(project, 2, "--repro-code-quality=q.json")
+    first, second = json.loads((project.folder / "q.json").read_text())
+    assert first["fingerprint"] != second["fingerprint"]
+    assert first["severity"] == "major"
+    assert first["check_name"] == "pytest-repro drift"
+    assert first["description"].endswith(": drift, code, rel_l2 1")
+    assert first["location"]["path"] == f"{project.folder.name}/test_story.py"
+    source = (project.folder / "test_story.py").read_text().splitlines()
+    assert "repro_check(" in source[first["location"]["lines"]["begin"] - 1]
+    project.run("--repro-update", "--repro-code-quality=q.json")
+    assert json.loads((project.folder / "q.json").read_text()) == []
 
 
 def test_the_next_command_works_in_the_folder_where_pytest_was_run(project):
