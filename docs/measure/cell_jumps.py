@@ -128,7 +128,7 @@ def page(work: Path) -> str:
             "",
             "Written by `python -m docs.measure.cell_jumps`; nothing here is typed.",
             "",
-            "A jump is how far a signal's statistics moved beside what moved before it and one",
+            "A jump is how far a signal's statistics moved beside what moved before it in its step and one",
             f"rounding (`pytest_repro/trace/jump.py`). A fallback whose cells jump by more than "
             f"{LARGEST:g} is a drift,",
             "also where the result is within its envelope, if both runs recorded cells.",

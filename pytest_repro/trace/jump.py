@@ -10,9 +10,9 @@ from pytest_repro.model.baseline import CellRecord, SignalRecord, Trace
 from pytest_repro.tensors.dtypes import DTYPES
 
 LARGEST = 5.0
-"""How many times what moved before it a signal may move, with one rounding.
+"""How many times what moved before it in its step, and one rounding, a signal may move.
 
-Over all pairs of 24 environments rounding moved a signal at most 3.2 times as far; of the faults
+Over all pairs of 24 environments rounding moved a signal at most 3 times as far; of the faults
 that the envelope alone let pass, the smallest that it finds moved one 5.9 times as far
 (docs/evidence/cell_jumps.md)."""
 
@@ -25,7 +25,7 @@ class Jump:
         cell: The call.
         is_input: Whether an input of the call jumped: the error came from the code around cells.
         moved: How far its mean, standard deviation or root mean square moved, relative to the last.
-        before: How far the signals before it had moved, with one rounding of its dtype.
+        before: How far the signals before it in its step had moved, with one rounding.
     """
 
     cell: CellRecord
@@ -44,26 +44,38 @@ class Jump:
         side = "inputs" if self.is_input else "output"
         return (
             f"the {side} of {self.cell.name} ({self.cell.class_name}, call {self.cell.number}) "
-            f"moved by {self.moved:.1e}, {self.times:.0f} times as far as anything before it: "
-            f"rounding explains {LARGEST:g} times at most"
+            f"moved by {self.moved:.1e}, {self.times:.0f} times as far as anything before it in its "
+            f"step: rounding explains {LARGEST:g} times at most"
         )
 
 
 def largest_jump(baseline: Trace, observed: Trace) -> Jump | None:
-    """The signal that moved most beside the signals before it; ``None`` if the calls differ.
+    """The signal that moved most beside those before it in its step; ``None`` if the calls differ.
 
     Statistics say it, not bits: a signal's sum over many elements averages rounding out, and keeps
     a systematic error.
     """
     if [cell.name for cell in baseline.cells] != [cell.name for cell in observed.cells]:
         return None
-    moved_before, jumps = 0.0, []
+    entered = _entered(baseline, observed)
+    moved_before, step, jumps = 0.0, None, []
     for cell, is_input, old, new in _signals(baseline, observed):
+        if cell.step != step:
+            step, moved_before = cell.step, entered.get(cell.step, 0.0)
         moved = _movement(old, new)
         rounding = _rounding(old, () if is_input else cell.inputs)
         jumps.append(Jump(cell, is_input, moved, moved_before + rounding))
         moved_before = max(moved_before, moved)
     return max(jumps, key=lambda one: one.times, default=None)
+
+
+def _entered(baseline: Trace, observed: Trace) -> dict[int, float]:
+    """By step, how far the inputs of its components moved: what earlier steps did."""
+    found: dict[int, float] = {}
+    for cell, is_input, old, new in _signals(baseline, observed):
+        if is_input and "." not in cell.name:
+            found[cell.step] = max(found.get(cell.step, 0.0), _movement(old, new))
+    return found
 
 
 def _signals(

@@ -92,6 +92,36 @@ def test_float16_rounds_further():
     assert largest_jump(trace_of(*half), trace_of(*moved)).times < LARGEST
 
 
+def in_steps(*traces):
+    """The calls of several steps; each ends with the call of its component."""
+    cells = []
+    for step, one in enumerate(traces):
+        calls = [replace(cell, step=step, number=len(cells) + cell.number) for cell in one.cells]
+        around = replace(calls[0], name="unet", outputs=calls[-1].outputs)
+        cells += [*calls, around]
+    return make_trace(TraceLevel.CELLS, (), cells)
+
+
+def test_what_earlier_steps_moved_enters_a_step_and_is_no_jump():
+    moved = [one * np.float32(1 + 1e-3) for one in CHAIN]
+    before = in_steps(trace_of(*CHAIN), trace_of(*CHAIN))
+    assert largest_jump(before, in_steps(trace_of(*CHAIN), trace_of(*moved))).times < LARGEST
+
+
+def test_a_large_movement_of_an_earlier_step_hides_no_jump():
+    moved = [CHAIN[0], *(one * np.float32(1 + 1e-3) for one in CHAIN[1:])]
+    before = in_steps(trace_of(*CHAIN), trace_of(*CHAIN))
+    jump = largest_jump(before, in_steps(trace_of(*moved), trace_of(*moved)))
+    assert jump.times > LARGEST
+
+    later = [CHAIN[0], CHAIN[1], *(one * np.float32(1 + 1e-4) for one in CHAIN[2:])]
+    jump = largest_jump(
+        in_steps(trace_of(*CHAIN), trace_of(*CHAIN)),
+        in_steps(trace_of(*[one * np.float32(1 + 1e-2) for one in CHAIN]), trace_of(*later)),
+    )
+    assert (jump.cell.name, jump.cell.step) == ("unet.block.1", 1)
+
+
 def test_other_calls_are_not_compared():
     fewer = trace_of(*CHAIN[:3])
     assert largest_jump(trace_of(*CHAIN), fewer) is None
