@@ -92,6 +92,9 @@ class _StudyRunner:
     study: Study
     active: ActiveTest
 
+    def announce(self, runs: int) -> None:
+        pass
+
     def again(self, source: NoiseSource, level: TraceLevel) -> tuple[Trial, None]:
         self.active.begin_again(source, level)
         self.study.compute(self.active)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_repro.checking.references import References
-from pytest_repro.checking.repeat import FreshRuns, RepeatBudget, Tally
+from pytest_repro.checking.repeat import FreshRuns, RepeatBudget
 from pytest_repro.environment.kernels import Kernels, kernels_here
 from pytest_repro.environment.key import HardwareKind, parse_hardware
 from pytest_repro.environment.observe import observe_environment
@@ -43,7 +43,6 @@ class RunContext:
         is_isolated: Whether this process makes one trial for another process, which judges it.
         repeats: Says which drifted tests run again.
         fresh: Says which tests run in a fresh process.
-        tally: Counts further runs.
     """
 
     settings: Settings
@@ -57,7 +56,6 @@ class RunContext:
     is_isolated: bool = False
     repeats: RepeatBudget = field(default_factory=lambda: RepeatBudget(Repeat.ALL))
     fresh: FreshRuns = field(default_factory=lambda: FreshRuns(Isolate.OFF, is_cheap=False))
-    tally: Tally = field(default_factory=Tally)
     tool: str = field(
         default_factory=lambda: f"pytest-repro {package_version('pytest-repro') or 'unknown'}"
     )

@@ -26,6 +26,10 @@ from pytest_repro.tolerance.measured import measured_something, runs_wanted
 class Runner(Protocol):
     """Runs a test again."""
 
+    def announce(self, runs: int) -> None:
+        """Learn how many runs are planned, all in all, the first one included."""
+        ...
+
     def again(self, source: NoiseSource, level: TraceLevel) -> tuple[Trial, BaseException | None]:
         """One more run in this process, with fixtures set up again, and what it raised."""
         ...
@@ -147,13 +151,14 @@ def evaluate(
     """
     plans = _judge(trial, context, ending)
     runs = Runs(trial)
-    if runner is not None:
-        runs = _repeat(plans, runs, runner, context, ending)
     adopted = _adoptable(plans, context)
+    if runner is not None:
+        runner.announce(_planned(plans, trial, adopted, context))
+        runs = _repeat(plans, runs, runner, context, ending)
     disturbing = Disturbing(trial, (), context.settings)
     if runner is not None and not runs.differing:
         plans = _ask(plans, runs, disturbing, adopted, context)
-        disturbing = _perturb(plans, trial, adopted, runner, context)
+        disturbing = _perturb(plans, runs, adopted, runner, context)
     outcomes = _conclude(plans, runs, context)
     if not any(one.verdict is Verdict.NONDETERMINISTIC for one in outcomes):
         recording = _recording(context, runs, disturbing, adopted)
@@ -219,6 +224,16 @@ def _outcome(verdict: Verdict, call: CheckCall, context: RunContext) -> Outcome:
 
 
 # --- repeat -------------------------------------------------------------------------------------
+
+
+def _planned(
+    plans: Plans, first: Trial, adopted: Mapping[str, Baseline], context: RunContext
+) -> int:
+    """How many runs the test makes if all agree; an envelope may need more."""
+    is_recorded = bool(_recorded(plans))
+    afresh = context.fresh.grants(first.spec.module, is_recorded=is_recorded)
+    measures = _needs_envelope(plans, first, adopted)
+    return first.spec.asked.runs + afresh + (context.settings.envelope if measures else 0)
 
 
 def _repeat(plans: Plans, runs: Runs, runner: Runner, context: RunContext, ending: Ending) -> Runs:
@@ -345,24 +360,29 @@ def _recorded(plans: Plans) -> list[str]:
     return [name for name, plan in plans.items() if plan.recording is not None]
 
 
+def _needs_envelope(plans: Plans, first: Trial, adopted: Mapping[str, Baseline]) -> bool:
+    return first.is_noisy and any(name not in adopted for name in _recorded(plans))
+
+
 def _perturb(
     plans: Plans,
-    first: Trial,
+    runs: Runs,
     adopted: Mapping[str, Baseline],
     runner: Runner,
     context: RunContext,
 ) -> Disturbing:
     """Run the test with perturbed noise as often as the checks to be recorded need."""
-    recorded = _recorded(plans)
+    recorded, first = _recorded(plans), runs.first
     made: tuple[DisturbedRun, ...] = ()
     disturbing = Disturbing(first, made, context.settings)
-    if not recorded or not first.is_noisy or all(name in adopted for name in recorded):
+    if not _needs_envelope(plans, first, adopted):
         return disturbing
     # Perturbed runs record steps, to measure the envelope of each.
     level = TraceLevel.OFF if _watched_level(first) is TraceLevel.OFF else TraceLevel.STEPS
-    while disturbing.count < _runs_wanted(recorded, plans, disturbing, context):
+    while disturbing.count < (wanted := _runs_wanted(recorded, plans, disturbing, context)):
         if all(map(disturbing.is_hopeless, recorded)):
             break  # no check can get an envelope any more, and a run may take minutes
+        runner.announce(runs.count + wanted)
         made = (*made, DisturbedRun(*_again(runner, disturbing.next_source(), level)))
         disturbing = Disturbing(first, made, context.settings)
     return disturbing

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from time import monotonic
 
 from pytest_repro.model.baseline import Difference
 from pytest_repro.model.ids import TensorRecord
@@ -16,8 +14,6 @@ from pytest_repro.noise.draw_log import compare_draw_logs
 from pytest_repro.tensors.compare import compare_records
 from pytest_repro.trace.divergence import first_divergence
 
-_now_s = monotonic
-"""Taken before a test can replace it."""
 _WORTH_SAYING_S = 5.0
 
 
@@ -92,48 +88,46 @@ class FurtherRun:
     Attributes:
         test: Its id.
         number: Which run of the test it is; the first run is 1.
+        planned: How many runs are planned, all in all.
         is_perturbed: Whether it measures an envelope.
         spent_s: Seconds that its runs took so far.
     """
 
     test: str
     number: int
+    planned: int
     is_perturbed: bool
     spent_s: float
 
     @property
     def sentence(self) -> str:
-        """The progress line."""
+        """The progress line; the runs to come are taken to be as long as those so far."""
         why = "for its envelope" if self.is_perturbed else "to check that it is deterministic"
-        return f"{self.test}: run {self.number} {why}, {self.spent_s:.0f} s so far"
+        left_s = (self.planned - self.number + 1) * self.spent_s / (self.number - 1)
+        return (
+            f"{self.test}: run {self.number} of {self.planned}, {self.spent_s:.0f} s, "
+            f"about {left_s:.0f} s left ({why})"
+        )
 
 
-class Tally:
-    """Counts the further runs of all tests and the seconds they take."""
+Cost = tuple[int, float, float, int, float]
+"""What a test cost: how many runs it made, the seconds of the first and of all of them, and how
+many of them were for an envelope, with their seconds. Plain numbers, which xdist can send."""
 
-    def __init__(self) -> None:
-        self._counts = {False: 0, True: 0}
-        self._spent_s = {False: 0.0, True: 0.0}
 
-    @contextmanager
-    def further_run(self, run: FurtherRun) -> Iterator[None]:
-        """What surrounds a further run."""
-        began_s = _now_s()
-        try:
-            yield
-        finally:
-            self._counts[run.is_perturbed] += 1
-            self._spent_s[run.is_perturbed] += _now_s() - began_s
-
-    def sentence(self) -> str:
-        """The line for the end of the run; ``""`` if further runs took hardly any time."""
-        count, spent_s = sum(self._counts.values()), sum(self._spent_s.values())
-        if spent_s < _WORTH_SAYING_S:
-            return ""
-        text = f"{'1 further run' if count == 1 else f'{count} further runs'} took {spent_s:.1f} s"
-        if self._counts[True]:
-            text += f"; {self._counts[True]} of them, {self._spent_s[True]:.1f} s, for envelopes"
-        return text
+def cost_sentence(costs: Iterable[Cost]) -> str:
+    """The line for the end of a run; ``""`` if further runs took hardly any time."""
+    repeated = [cost for cost in costs if cost[0] > 1]
+    count = sum(runs - 1 for runs, *_ in repeated)
+    spent_s = sum(all_s - first_s for _, first_s, all_s, *_ in repeated)
+    if spent_s < _WORTH_SAYING_S:
+        return ""
+    text = f"{'1 further run' if count == 1 else f'{count} further runs'} took {spent_s:.1f} s"
+    perturbed = sum(cost[3] for cost in repeated)
+    if perturbed:
+        perturbed_s = sum(cost[4] for cost in repeated)
+        text += f"; {perturbed} of them, {perturbed_s:.1f} s, for envelopes"
+    return text
 
 
 def raised_by(error: BaseException | None) -> Raised | None:

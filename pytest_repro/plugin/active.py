@@ -13,6 +13,7 @@ from pytest_repro.checking.batch import BatchImage, Maker, check_batch
 from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.evaluation import Ending, Runner, evaluate
 from pytest_repro.checking.recording import Writing
+from pytest_repro.checking.repeat import Cost
 from pytest_repro.checking.spec import TestSpec
 from pytest_repro.checking.trial import CheckCall, Trial, first_trial, further_trial
 from pytest_repro.checking.writer import Writer
@@ -43,6 +44,7 @@ class ActiveTest:
         teardown_error: What the fixtures of the first run raised when they were torn down.
         is_in_body: Whether its body runs, not its fixtures.
         runs, first_run_s: How often it ran, and the seconds of its first run.
+        perturbed_runs, perturbed_s: How many runs were for its envelope, and their seconds.
         has_passed: Whether the report of its call says so, after every plugin has seen it.
     """
 
@@ -63,6 +65,8 @@ class ActiveTest:
         self.is_in_body = False
         self.runs = 1
         self.first_run_s = 0.0
+        self.perturbed_runs = 0
+        self.perturbed_s = 0.0
         self._isolation: Isolation | None = None
         self._is_held = False
         self._trial: Trial | None = None
@@ -80,6 +84,11 @@ class ActiveTest:
     def age_s(self) -> float:
         """Seconds since its fixtures began to be set up."""
         return _now_s() - self._begun_s
+
+    @property
+    def cost(self) -> Cost:
+        """What its runs cost."""
+        return self.runs, self.first_run_s, self.age_s, self.perturbed_runs, self.perturbed_s
 
     def begin(self, trial: Trial | None = None) -> None:
         """Start an execution: isolate the global generators, make a new trial."""

@@ -40,15 +40,15 @@ def _finish(session: pytest.Session, state: PluginState) -> None:
             state.writer.flush()
         except ReproError as error:
             state.faults.append(str(error))
-        cost = state.context.tally.sentence()
-        state.notes.extend([cost] if cost else [])
         state.notes.extend(state.context.fresh.skipped)
     if hasattr(config, "workeroutput") or config.getoption("collectonly"):
         return
     if state.costs:
+        from pytest_repro.checking.repeat import cost_sentence
         from pytest_repro.plugin.costs import keep_durations
 
         keep_durations(config, state.costs)
+        state.notes.extend(filter(None, [cost_sentence(state.costs.values())]))
     passed = set(state.passed)
     found = excused(state.rows, passed)
     if found:

@@ -264,7 +264,7 @@ def report_phase(item: pytest.Item, active: ActiveTest, report: Any) -> None:
         if not report.passed:
             _take_back(active, "the test failed after its checks")
         report.repro, report.repro_test = _rows(active), active.spec.place
-        report.repro_cost = (active.runs, active.first_run_s, active.age_s)
+        report.repro_cost = active.cost
         if active.outcomes:
             describe_failure(report, active.outcomes)
         if state_of(item.config).reporting is not None:

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from pytest_repro.checking.plan import PlannedTest, plan_lines, plan_test
+from pytest_repro.checking.repeat import Cost
 from pytest_repro.errors import ReproError, printable
 from pytest_repro.plugin.fixtures import FIXTURES
 from pytest_repro.plugin.state import context_of, settings_of
 
 _DURATIONS = "repro/durations"
-Cost = tuple[int, float, float]
-"""How many runs a test made, the seconds of the first and of all of them."""
 
 
 class Costs:
@@ -33,7 +32,7 @@ class Costs:
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """Write a line for a test that ran several times, with ``-v`` and without a terminal."""
         terminal: Any = self._config.pluginmanager.getplugin("terminalreporter")
-        count, first_s, all_s = self._costs.pop(nodeid, (1, 0.0, 0.0))
+        count, first_s, all_s, *_ = self._costs.pop(nodeid, (1, 0.0, 0.0, 0, 0.0))
         if count < 2 or terminal is None or terminal.isatty or terminal.verbosity < 1:
             return
         terminal.ensure_newline()
@@ -93,7 +92,7 @@ def keep_durations(config: pytest.Config, costs: dict[str, Cost]) -> None:
     """Keep how long one run of each test takes, in pytest's cache."""
     cache = getattr(config, "cache", None)  # absent with -p no:cacheprovider
     if cache is not None:
-        found = {test: round(first_s, 3) for test, (_, first_s, _) in costs.items()}
+        found = {test: round(first_s, 3) for test, (_, first_s, *_) in costs.items()}
         cache.set(_DURATIONS, {**_durations(config), **found})
 
 

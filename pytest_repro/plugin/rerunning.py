@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -31,6 +31,11 @@ class ItemRunner:
         self._item = item
         self._active = active
         self._first_run_s = active.age_s
+        self._planned = 1
+
+    def announce(self, runs: int) -> None:
+        """Learn how many runs are planned, all in all, for the progress line."""
+        self._planned = runs
 
     def again(self, source: NoiseSource, level: TraceLevel) -> tuple[Trial, BaseException | None]:
         """One more run in this process, and what its fixtures or its body raised."""
@@ -74,13 +79,22 @@ class ItemRunner:
         with self._counted(is_perturbed=False):
             return run_isolated(self._item, self._active, origin, self._first_run_s)
 
-    def _counted(self, *, is_perturbed: bool) -> AbstractContextManager[None]:
+    @contextmanager
+    def _counted(self, *, is_perturbed: bool) -> Iterator[None]:
         """Show a further run before it starts, and count it."""
-        active = self._active
+        active, began_s = self._active, self._active.age_s
         active.runs += 1
-        run = FurtherRun(active.spec.place, active.runs, is_perturbed, active.age_s)
-        _show(self._item.config, run)
-        return active.context.tally.further_run(run)
+        planned = max(active.runs, self._planned)
+        _show(
+            self._item.config,
+            FurtherRun(active.spec.place, active.runs, planned, is_perturbed, began_s),
+        )
+        try:
+            yield
+        finally:
+            if is_perturbed:
+                active.perturbed_runs += 1
+                active.perturbed_s += active.age_s - began_s
 
 
 def _show(config: pytest.Config, run: FurtherRun) -> None:

@@ -13,6 +13,7 @@ from pytest_repro.errors import UsageError
 
 if TYPE_CHECKING:
     from pytest_repro.checking.context import RunContext
+    from pytest_repro.checking.repeat import Cost
     from pytest_repro.checking.writer import Writer
     from pytest_repro.guard.events import RandomnessEvent
     from pytest_repro.pipelines.registry import Pipelines
@@ -66,7 +67,7 @@ class PluginState:
         faults: Sentences that fail the run.
         notes: Sentences that do not.
         lines: Where reports were written.
-        costs: By test, its runs, and the seconds of the first and of all of them.
+        costs: By test, what its runs cost, those of workers included.
         keys: The environment keys of the run.
         has_occupied: Whether the process got its device, if it needs one.
         devices: The device of each worker, ``""`` for this process.
@@ -93,7 +94,7 @@ class PluginState:
     notes: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
-    costs: dict[str, tuple[int, float, float]] = field(default_factory=dict)
+    costs: dict[str, Cost] = field(default_factory=dict)
     devices: dict[str, str] = field(default_factory=dict)
     has_occupied: bool = False
     workers: Workers = field(default_factory=Workers)

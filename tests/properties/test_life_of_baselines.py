@@ -151,6 +151,9 @@ class Run:
             return trial
 
         class Again:
+            def announce(self, runs):
+                pass
+
             def again(self, source, level):
                 return body(further_trial(spec, context, source, level)), None
 

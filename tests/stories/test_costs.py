@@ -175,3 +175,41 @@ def test_a_recorded_test_has_a_line_of_its_own_in_verbose_output(project):
     assert len(lines) == 6
     ran, _ = counted(project, "1.0", "--repro-update", "-v")
     assert not [line for line in ran.text.splitlines() if "the first one" in line]
+
+
+NOISY = """
+    @pytest.mark.repro(seed=0)
+    def test_NAME(repro_generator, repro_check):
+        repro_check(repro_generator.standard_normal(50) / 3.0)
+"""
+ON_A_TERMINAL = """
+    import pytest
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(config):
+        terminal = config.pluginmanager.getplugin("terminalreporter")
+        terminal.isatty = type(terminal.isatty)(True)  # a bool, or one that can be called
+"""
+EVERY_SECOND_COUNTS = """
+    from pytest_repro.checking import repeat
+
+    repeat._WORTH_SAYING_S = 0.0
+"""
+
+
+def test_a_terminal_shows_which_run_starts_and_what_is_left(project):
+    project.conftest(ON_A_TERMINAL)
+    ran = run(project, NOISY.replace("NAME", "it"), "--repro-update")
+    shown = re.findall(r"run (\d+) of (\d+), \d+ s, about \d+ s left \((\w+ \w+)", ran.text)
+    of_envelope = [(str(number), "6", "for its") for number in range(3, 7)]
+    assert shown == [("2", "6", "to check"), *of_envelope]
+    assert "run 2 of" not in run(project, NOISY.replace("NAME", "it")).text
+
+
+def test_workers_are_added_up_at_the_end(project):
+    project.conftest(EVERY_SECOND_COUNTS)
+    project.write(NOISY.replace("NAME", "one"), "test_one.py")
+    project.write(NOISY.replace("NAME", "other"), "test_other.py")
+    ran = project.run_apart("--repro-update", "-n2")
+    said = re.findall(r"(\d+) further runs took [\d.]+ s; (\d+) of them", ran.text)
+    assert said == [("10", "8")]
