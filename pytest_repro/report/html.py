@@ -21,11 +21,14 @@ from pytest_repro.report.pictures import TensorView, view_tensors
 MAX_BYTES = 14_000_000
 """A page stays smaller than this, so it opens at once and can be mailed."""
 
-_PICTURE_BYTES = 6_000_000
-_DETAIL_BYTES = 6_000_000
+_SIDES = ((1024, 3_000_000), (320, 4_500_000), (160, 5_500_000), (24, 7_000_000))
+"""How large pictures are drawn until they cost so many bytes; the last are for the rows only."""
+_PIXELS_A_BYTE = 4
+"""So much pictures cost at least: flat ones take few bytes, but their time to draw."""
+_DETAIL_BYTES = 5_500_000
 _MAX_LEAVES = 8
 _HEAVY = (
-    "draws", "growth", "differences", "leaves", "evidence", "began", "detail", "tolerance_origin",
+    "draws", "growth", "differences", "leaves", "began", "detail", "tolerance_origin",
     "passing_tolerance", "site", "baseline_site",
 )  # fmt: skip
 _UNSHOWN = ("value", "ledger")
@@ -42,10 +45,12 @@ def page_text(document: Mapping[str, Any], tensors: Tensors) -> str:
     """The page of a report; ``tensors`` finds a tensor of either side, or gives ``None``."""
     checks = sorted(document["checks"], key=_urgency)
     ledgers: list[list[str]] = []
+    causes: list[list[str]] = []
     data = {
         "environments": document["environments"],
-        "checks": list(_trimmed(checks, ledgers)),
+        "checks": list(_trimmed(checks, ledgers, causes)),
         "ledgers": ledgers,
+        "causes": causes,
         "views": dict(_views(checks, tensors)),
     }
     counts = Counter(str(one["verdict"]) for one in checks)
@@ -57,13 +62,33 @@ def page_text(document: Mapping[str, Any], tensors: Tensors) -> str:
             made_at=document["made_at"],
             notes=document["notes"],
             idle=document["idle"],
-            total=len(checks),
+            headline=_headline(counts),
+            keys=sorted({str(one["key"]) for one in checks}),
             counts=[(word, counts[word]) for word in _ORDER if counts[word]],
             style=_raw("page.css"),
             script=_raw("page.js"),
             data=Markup(_embedded(data)),  # noqa: S704  escaped for a script element
         )
     )
+
+
+def _headline(counts: Mapping[str, int]) -> str:
+    """What a person reads first: ``30 of 200 checks drifted, 2 missing``."""
+    total = sum(counts.values())
+    words = [
+        str(one)
+        for one in (Verdict.DRIFT, Verdict.MISSING, Verdict.NONDETERMINISTIC, Verdict.CORRUPT)
+    ]
+    bad = [
+        (counts[word], "drifted" if word == Verdict.DRIFT else word)
+        for word in words
+        if counts[word]
+    ]
+    checks = "check" if total == 1 else "checks"
+    if not bad:
+        return f"{total} {checks}, no drift"
+    (count, word), *others = bad
+    return ", ".join([f"{count} of {total} {checks} {word}", *(f"{n} {one}" for n, one in others)])
 
 
 def _urgency(entry: Mapping[str, Any]) -> tuple[int, float, float, str]:
@@ -81,22 +106,19 @@ def _far(entry: Mapping[str, Any]) -> float:
 
 
 def _trimmed(
-    checks: Sequence[Mapping[str, Any]], ledgers: list[list[str]]
+    checks: Sequence[Mapping[str, Any]], ledgers: list[list[str]], causes: list[list[str]]
 ) -> Iterator[dict[str, Any]]:
     """The entries, the most urgent first; beyond the budget, details are only in report.json."""
-    known: dict[str, int] = {}
+    tables = {"draws": _Table(ledgers), "evidence": _Table(causes)}
     left = _DETAIL_BYTES
     for check in checks:
         entry = {name: one for name, one in check.items() if name not in _UNSHOWN}
         if far := _far(check):
             entry["rel_l2"] = far if math.isfinite(far) else str(far)
-        if entry.get("draws"):
-            text = "\n".join(entry["draws"])
-            if text not in known:
-                known[text] = len(ledgers)
-                ledgers.append(entry["draws"])
-                left -= len(text)
-            entry["draws"] = known[text]
+        for name, table in tables.items():
+            if entry.get(name):
+                entry[name], cost = table.number(entry[name])
+                left -= cost
         if "differences" in entry:
             entry["differences"] = entry["differences"][:_MAX_LEAVES]
         left -= len(json.dumps(entry))
@@ -106,20 +128,55 @@ def _trimmed(
         yield entry
 
 
+class _Table:
+    """Lists of lines, each held once."""
+
+    def __init__(self, rows: list[list[str]]) -> None:
+        self._rows = rows
+        self._known: dict[str, int] = {}
+
+    def number(self, lines: list[str]) -> tuple[int, int]:
+        """The number of a list, and how many bytes it adds."""
+        text = "\n".join(lines)
+        if text in self._known:
+            return self._known[text], 0
+        self._known[text] = len(self._rows)
+        self._rows.append(lines)
+        return self._known[text], len(text)
+
+
 def _views(
     checks: Sequence[Mapping[str, Any]], tensors: Tensors
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    left = _PICTURE_BYTES
+    """The pictures of the most urgent checks at full size, and the smaller the farther down."""
+    spent, rungs = 0, iter(_SIDES)
+    side, until = next(rungs)
     for check in checks:
-        if left <= 0:
-            return
-        drawn = [asdict(one) for one in _drawn(check, tensors)]
+        cost = 0
+        while drawn := [asdict(one) for one in _drawn(check, tensors, side)]:
+            if side == _SIDES[-1][0]:
+                drawn = [_thumbnail(one) for one in drawn[:1] if one["pictures"]]
+            cost = _cost(drawn)
+            if spent + cost <= until:
+                break
+            side, until = next(rungs, (0, 0))
+            if not side:
+                return
+        spent += cost
         if drawn:
-            left -= len(json.dumps(drawn))
             yield f"{check['key']} {check['check']}", drawn
 
 
-def _drawn(check: Mapping[str, Any], tensors: Tensors) -> Iterator[TensorView]:
+def _cost(drawn: Sequence[Mapping[str, Any]]) -> int:
+    pixels: int = sum(one["width"] * one["height"] for view in drawn for one in view["pictures"])
+    return max(len(json.dumps(drawn)), pixels // _PIXELS_A_BYTE)
+
+
+def _thumbnail(view: Mapping[str, Any]) -> dict[str, Any]:
+    return {"pictures": view["pictures"][-1:], "planes": view["planes"], "only_row": True}
+
+
+def _drawn(check: Mapping[str, Any], tensors: Tensors, side: int) -> Iterator[TensorView]:
     for leaf in check.get("leaves", ())[:_MAX_LEAVES]:
         if leaf["observed"] == leaf["baseline"]:
             continue
@@ -128,7 +185,7 @@ def _drawn(check: Mapping[str, Any], tensors: Tensors) -> Iterator[TensorView]:
         except BaselineError as error:
             yield TensorView(leaf["path"], note=error.what)
             continue
-        yield view_tensors(leaf["path"], before, now)
+        yield view_tensors(leaf["path"], before, now, side=side)
 
 
 def _array(digest: str, tensors: Tensors) -> Any:

@@ -16,20 +16,26 @@ _Floats = NDArray[np.float64]
 
 _MAX_ELEMENTS = 1 << 24
 """Larger tensors are not drawn: float64 copies of 16 Mi elements take 128 MiB each."""
+_MAX_PLANES = 32
+_PLANES_AT_FULL_SIZE = 4
+"""Of more planes, each is drawn smaller, so that a picture has no more pixels."""
 _IMAGE_SIDE = 160
 _MAP_SIDE = 96
 _BINS = 41
 _LEAST_SIDE = 8
-_ANCHORS = ((0, 0, 0), (63, 60, 140), (33, 145, 140), (140, 208, 80), (253, 231, 60))
-"""Colours of the heat map from no difference (black, because the page amplifies by multiplying) to
-the largest."""
+_CHANNELS = range(4, 33)
+"""How many channels a latent has."""
 _ODD = 255
-"""Palette entry of a place that is NaN or infinite on one side only: magenta."""
+"""Of a difference: NaN or infinite on one side only. The page draws it in magenta."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG as base64, and what it shows: ``baseline``, ``observed``, ``difference`` or ``map``."""
+    """A PNG as base64, and what it shows: ``baseline``, ``observed``, ``difference`` or ``map``.
+
+    It holds the planes of the view one below the other. A difference has 0 where both sides are
+    equal, 254 at the largest, and 255 where one side only is NaN or infinite.
+    """
 
     label: str
     width: int
@@ -55,8 +61,13 @@ class TensorView:
         pictures: From left to right.
         largest: The difference at the brightest place.
         histogram: Of the difference, over places finite on both sides; ``None`` without any.
-        note: Why something is not shown, or which part is shown; ``""`` if all is shown.
-        has_odd: Whether the map has places that are NaN or infinite on one side only.
+        note: Why something is not shown, or how it is arranged; ``""`` if all is said.
+        has_odd: Whether there are places that are NaN or infinite on one side only.
+        plane: What a plane of the pictures is: ``image``, ``frame`` or ``channel``; ``""`` for a
+            single image or a map.
+        planes: How many there are in a picture, and ``first``, the number of the topmost.
+        total: How many the tensor has, and ``worst``, the number of the one that differs most.
+        full: Rows and columns of a plane before it was made smaller.
     """
 
     path: str
@@ -65,38 +76,84 @@ class TensorView:
     histogram: Histogram | None = None
     note: str = ""
     has_odd: bool = False
+    plane: str = ""
+    planes: int = 1
+    first: int = 0
+    total: int = 1
+    worst: int = 0
+    full: tuple[int, int] = (0, 0)
 
 
 def view_tensors(
-    path: str, baseline: NDArray[Any] | None, observed: NDArray[Any] | None
+    path: str,
+    baseline: NDArray[Any] | None,
+    observed: NDArray[Any] | None,
+    *,
+    side: int = _IMAGE_SIDE,
 ) -> TensorView:
     """The view of one tensor from both sides; either may be ``None``.
 
     Both sides are drawn on the baseline's scale: ``uint8`` unchanged, floats from 0 or -1 to 1 if
     they are in that range, else from the least to the largest finite element.
+
+    Args:
+        path: Place inside the checked value.
+        baseline: The tensor as it was.
+        observed: The tensor as it is; of another shape, nothing is drawn.
+        side: Pixels of the longer side of a plane, at most.
     """
     sides = [one for one in (baseline, observed) if one is not None]
     if not sides or any(not 0 < one.size <= _MAX_ELEMENTS for one in sides):
         return TensorView(path, note="empty, absent or too large to draw")
     if len(sides) == 2 and sides[0].shape != sides[1].shape:
         return TensorView(path, note="the shapes differ, so nothing is drawn")
-    images = is_image(sides[0].shape)
     values = [one.astype(np.float64) for one in sides]
     difference = None if len(values) < 2 else _difference(*values)
-    note = ""
-    if images:
-        note = _batch_note(values[0], difference)
-        values, difference = _one_image(values, difference)
-        pictures = _image_pictures(values, _labels(baseline, observed), sides[0].dtype)
-    else:
-        pictures = ()
+    labels = _labels(baseline, observed)
+    lone = "" if difference is not None else "there is no other side to compare with"
+    plane = plane_of(sides[0].shape)
+    if not plane:
+        return _map_view(path, difference, lone, side)
+    stacks = [_stack(one, plane) for one in values]
+    apart = None if difference is None else _stack(difference, plane)
+    total, worst = stacks[0].shape[0], 0 if apart is None else _worst(apart)
+    first = max(0, min(worst - _MAX_PLANES // 2, total - _MAX_PLANES))
+    kept = slice(first, first + _MAX_PLANES)
+    scale = _range(stacks[0], sides[0].dtype)
+    pictures = [
+        _picture(label, _small(_grey(one[kept], scale), side))
+        for label, one in zip(labels, stacks, strict=True)
+    ]
+    if apart is not None:
+        shown = apart[kept]
+        drawn = _amounts(shown, _largest(apart), _fitting(shown.shape, side))
+        pictures.append(_picture("difference", drawn))
+    return TensorView(
+        path,
+        tuple(pictures),
+        0.0 if apart is None else _largest(apart),
+        None if apart is None else _histogram(apart),
+        lone,
+        apart is not None and not bool(np.isfinite(apart).all()),
+        plane if total > 1 else "",
+        min(total, _MAX_PLANES),
+        first,
+        total,
+        worst,
+        (stacks[0].shape[1], stacks[0].shape[2]),
+    )
+
+
+def _map_view(path: str, difference: _Floats | None, lone: str, side: int) -> TensorView:
     if difference is None:
-        return TensorView(path, pictures, note="there is no other side to compare with")
-    largest = _largest(difference)
-    last = _difference_image(difference, largest) if images else _heat_map(difference, largest)
-    has_odd = not images and not bool(np.isfinite(difference).all())
-    note = note if images else _map_note(difference.shape)
-    return TensorView(path, (*pictures, last), largest, _histogram(difference), note, has_odd)
+        return TensorView(path, note=lone)
+    largest, flat = _largest(difference), _flat(difference)
+    side = min(side, _MAP_SIDE)
+    sides = min(flat.shape[0], side), min(flat.shape[1], side)
+    picture = _picture("map", _amounts(flat[None, :, :, None], largest, sides))
+    has_odd = not bool(np.isfinite(difference).all())
+    note = _map_note(difference.shape)
+    return TensorView(path, (picture,), largest, _histogram(difference), note, has_odd)
 
 
 def _difference(baseline: _Floats, observed: _Floats) -> _Floats:
@@ -111,43 +168,48 @@ def _labels(*sides: NDArray[Any] | None) -> tuple[str, ...]:
     return tuple(name for name, side in named if side is not None)
 
 
-def is_image(shape: tuple[int, ...]) -> bool:
-    """Whether a shape is that of one image or a batch: channels last or first, 1 or 3 of them."""
-    if len(shape) == 4:
-        shape = shape[1:]
-    if len(shape) != 3:
-        return False
-    last, first = shape[2] in (1, 3), shape[0] in (1, 3)
-    sides = shape[:2] if last else shape[1:]
-    return (last or first) and min(sides) >= _LEAST_SIDE
+def plane_of(shape: tuple[int, ...]) -> str:
+    """What of a shape is drawn as one picture: ``image``, ``frame``, ``channel`` or ``""``.
 
-
-def _one_image(
-    values: list[_Floats], difference: _Floats | None
-) -> tuple[list[_Floats], _Floats | None]:
-    """One image, channels last; of a batch the one that differs most."""
-    number = _shown_image(values[0], difference)
-
-    def picked(array: _Floats) -> _Floats:
-        array = array[number] if array.ndim == 4 else array
-        return array if array.shape[2] in (1, 3) else np.moveaxis(array, 0, 2)
-
-    return [picked(one) for one in values], None if difference is None else picked(difference)
-
-
-def _shown_image(values: _Floats, difference: _Floats | None) -> int:
-    if values.ndim < 4 or difference is None:
-        return 0
-    size = np.where(np.isnan(difference), np.inf, np.abs(difference))
-    return int(np.argmax(size.reshape(size.shape[0], -1).max(axis=1)))
-
-
-def _batch_note(values: _Floats, difference: _Floats | None) -> str:
-    if values.ndim < 4 or values.shape[0] < 2:
+    An image has 1 or 3 channels, last or first; a batch has one more axis in front, a video two. A
+    batch of 4 to 32 channels first is a latent.
+    """
+    if len(shape) == 5 and _axis(shape[1:]):
+        return "frame" if min(_sides(shape[1:])) >= _LEAST_SIDE else ""
+    image = shape[1:] if len(shape) == 4 else shape
+    if len(image) != 3:
         return ""
-    number = _shown_image(values, difference)
-    why = ", the one that differs most; the histogram is of it" if difference is not None else ""
-    return f"image {number} of {values.shape[0]}, counted from 0{why}"
+    if _axis(image):
+        return "image" if min(_sides(image)) >= _LEAST_SIDE else ""
+    is_latent = len(shape) == 4 and image[0] in _CHANNELS and min(image[1:]) >= _LEAST_SIDE
+    return "channel" if is_latent else ""
+
+
+def _axis(shape: tuple[int, ...]) -> int:
+    """The axis of the 1 or 3 channels, counted from the end; 0 if there is none."""
+    return next((axis for axis in (-1, -3, -4) if shape[axis:] and _has(shape, axis)), 0)
+
+
+def _has(shape: tuple[int, ...], axis: int) -> bool:
+    return len(shape) >= -axis and shape[axis] in (1, 3)
+
+
+def _sides(shape: tuple[int, ...]) -> tuple[int, int]:
+    return (shape[-3], shape[-2]) if _axis(shape) == -1 else (shape[-2], shape[-1])
+
+
+def _stack(values: _Floats, plane: str) -> _Floats:
+    """Planes x rows x columns x channels."""
+    if plane == "channel":
+        return values.reshape(-1, *values.shape[2:], 1)
+    axis = _axis(values.shape[1:] if values.ndim > 3 else values.shape)
+    last = np.moveaxis(values, axis, -1)
+    return last.reshape(-1, *last.shape[-3:])
+
+
+def _worst(apart: _Floats) -> int:
+    size = np.where(np.isnan(apart), np.inf, np.abs(apart))
+    return int(np.argmax(size.reshape(size.shape[0], -1).max(axis=1)))
 
 
 def _map_note(shape: tuple[int, ...]) -> str:
@@ -163,15 +225,9 @@ def _map_note(shape: tuple[int, ...]) -> str:
     return text
 
 
-def _image_pictures(
-    values: list[_Floats], labels: tuple[str, ...], dtype: np.dtype[Any]
-) -> tuple[Picture, ...]:
-    low, high = _range(values[0], dtype)
-    scale = 255.0 / (high - low) if high > low else 0.0
-    return tuple(
-        _picture(label, _small(_bytes((one - low) * scale)))
-        for label, one in zip(labels, values, strict=True)
-    )
+def _grey(values: _Floats, scale: tuple[float, float]) -> NDArray[np.uint8]:
+    low, high = scale
+    return _bytes((values - low) * (255.0 / (high - low) if high > low else 0.0))
 
 
 def _range(values: _Floats, dtype: np.dtype[Any]) -> tuple[float, float]:
@@ -196,56 +252,54 @@ def _largest(difference: _Floats) -> float:
     return float(finite.max()) if finite.size else 0.0
 
 
-def _difference_image(difference: _Floats, largest: float) -> Picture:
-    scale = 255.0 / largest if largest else 0.0
-    shares = np.where(np.isfinite(difference), np.ceil(np.abs(difference) * scale), 255.0)
-    sides = _pooled_sides(shares.shape, _IMAGE_SIDE)
-    return _picture("difference", Image.fromarray(_squeezed(_bytes(_pooled(shares, *sides)))))
+def _amounts(apart: _Floats, largest: float, sides: tuple[int, int]) -> Image.Image:
+    """The size of a difference; the largest of each block, so a single place stays visible."""
+    scale = (_ODD - 1) / largest if largest else 0.0
+    # A denormal largest makes the scale infinite, and zero times it is NaN.
+    scale = scale if math.isfinite(scale) else 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        shares = np.where(np.isfinite(apart), np.ceil(np.abs(apart) * scale), _ODD)
+    down = np.maximum.reduceat(shares, _starts(apart.shape[1], sides[0]), axis=1)
+    pooled = np.maximum.reduceat(down, _starts(apart.shape[2], sides[1]), axis=2)
+    return _below(_bytes(pooled))
 
 
-def _heat_map(difference: _Floats, largest: float) -> Picture:
+def _flat(difference: _Floats) -> _Floats:
+    """All axes but the last as rows; a vector would be one line of dots, so it is folded."""
     columns = difference.shape[-1] if difference.ndim else 1
     flat = difference.reshape(-1, columns)
-    if flat.shape[0] == 1:
-        # A vector would be one line of dots, so it is folded.
-        width = max(1, math.isqrt(columns))
-        padding = -columns % width
-        flat = np.pad(flat, ((0, 0), (0, padding))).reshape(-1, width)
-    scale = (_ODD - 1) / largest if largest else 0.0
-    shares = np.where(np.isfinite(flat), np.ceil(np.abs(flat) * scale), _ODD)
-    small = _pooled(shares, *_pooled_sides(flat.shape, _MAP_SIDE)).astype(np.uint8)
-    image = Image.frombytes("P", (small.shape[1], small.shape[0]), small.tobytes())
-    image.putpalette(_palette())
-    return _picture("map", image)
+    if flat.shape[0] > 1:
+        return flat
+    width = max(1, math.isqrt(columns))
+    return np.pad(flat, ((0, 0), (0, -columns % width))).reshape(-1, width)
 
 
-def _palette() -> list[int]:
-    steps = np.linspace(0.0, len(_ANCHORS) - 1.0, _ODD)
-    table = np.asarray(_ANCHORS, dtype=np.float64)
-    channels = [np.interp(steps, range(len(_ANCHORS)), table[:, one]) for one in range(3)]
-    colours = np.rint(np.stack(channels, axis=1)).astype(int).reshape(-1).tolist()
-    return [*colours, 255, 0, 255]
-
-
-def _pooled_sides(shape: tuple[int, ...], side: int) -> tuple[int, int]:
-    return min(shape[0], side), min(shape[1], side)
-
-
-def _pooled(values: _Floats, rows: int, columns: int) -> _Floats:
-    """The largest value of each block, so a single differing place stays visible."""
-    down = np.maximum.reduceat(values, _starts(values.shape[0], rows), axis=0)
-    pooled: _Floats = np.maximum.reduceat(down, _starts(values.shape[1], columns), axis=1)
-    return pooled
+def _fitting(shape: tuple[int, ...], side: int) -> tuple[int, int]:
+    """Rows and columns of each plane in a picture, in the proportion of the tensor."""
+    planes, rows, columns = shape[:3]
+    side = min(side, math.isqrt(side * side * _PLANES_AT_FULL_SIZE // planes))
+    scale = min(1.0, side / max(rows, columns))
+    return max(1, round(rows * scale)), max(1, round(columns * scale))
 
 
 def _starts(length: int, parts: int) -> NDArray[np.int64]:
     return (np.arange(parts, dtype=np.int64) * length) // parts
 
 
-def _small(pixels: NDArray[np.uint8]) -> Image.Image:
-    image = Image.fromarray(_squeezed(pixels))
-    image.thumbnail((_IMAGE_SIDE, _IMAGE_SIDE), Image.Resampling.BOX)
-    return image
+def _small(pixels: NDArray[np.uint8], side: int) -> Image.Image:
+    rows, columns = _fitting(pixels.shape, side)
+    if (rows, columns) == pixels.shape[1:3]:
+        return _below(pixels)
+    smaller = [
+        Image.fromarray(_squeezed(one)).resize((columns, rows), Image.Resampling.BOX)
+        for one in pixels
+    ]
+    return _below(np.stack([np.asarray(one).reshape(rows, columns, -1) for one in smaller]))
+
+
+def _below(planes: NDArray[np.uint8]) -> Image.Image:
+    """The planes of a stack, one below the other."""
+    return Image.fromarray(_squeezed(planes.reshape(-1, *planes.shape[2:])))
 
 
 def _squeezed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
