@@ -12,7 +12,13 @@ from pytest_repro.checking.disturb import DisturbedRun, Disturbing
 from pytest_repro.checking.isolated import IsolatedTrial
 from pytest_repro.checking.judging import Judging
 from pytest_repro.checking.recording import Recording, Writing
-from pytest_repro.checking.repeat import Raised, first_difference, name_run, raised_by
+from pytest_repro.checking.repeat import (
+    Raised,
+    first_difference,
+    name_run,
+    raised_by,
+    repeated_level,
+)
 from pytest_repro.checking.trial import CheckCall, Trial, clean_source
 from pytest_repro.errors import BaselineError, WatchError
 from pytest_repro.model.baseline import Baseline
@@ -50,10 +56,12 @@ class Ending:
     Attributes:
         raised: What ended its body; ``None`` if the body completed.
         why_not_recorded: Why nothing may be recorded; ``""`` if it may.
+        took_s: Seconds that it took.
     """
 
     raised: BaseException | None = None
     why_not_recorded: str = ""
+    took_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +254,10 @@ def _repeat(plans: Plans, runs: Runs, runner: Runner, context: RunContext, endin
     before = raised_by(ending.raised)
     if context.fresh.grants(runs.first.spec.module, is_recorded=bool(_recorded(plans))):
         runs = _run_afresh(plans, runs, runner, context, before)
+    level = repeated_level(_watched_level(runs.first), ending.took_s)
     while not runs.differing and len(runs.repeats) < runs.first.spec.asked.runs - 1:
         source = clean_source(runs.first.spec, context)
-        trial, error = _again(runner, source, _repeated_level(runs.first))
+        trial, error = _again(runner, source, level)
         runs = replace(runs, repeats=(*runs.repeats, trial))
         seen = {name: call.observation for name, call in trial.calls.items()}
         differing = _differing(plans, before, seen, raised_by(error), name_run(runs.count))
@@ -293,12 +302,6 @@ def _again(
     if isinstance(error, WatchError):
         raise error
     return trial, error
-
-
-def _repeated_level(first: Trial) -> TraceLevel:
-    """The repeated run records every cell: only cells show where a drift begins."""
-    level = _watched_level(first)
-    return level if level is TraceLevel.OFF else TraceLevel.CELLS
 
 
 def _watched_level(first: Trial) -> TraceLevel:

@@ -103,7 +103,7 @@ class Recording:
         return Verdict.UPDATED
 
     def _trace(self, name: str) -> Trace | None:
-        """The trace of the last repeated run, which recorded every cell."""
+        """The trace of the last repeated run, which recorded most."""
         return self._repeats[-1].calls[name].observation.trace if self._repeats else None
 
     def _step_envelope(self, name: str) -> StepEnvelope | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pytest_repro.model.baseline import Difference
 from pytest_repro.model.ids import TensorRecord
 from pytest_repro.model.outcome import Observation
-from pytest_repro.model.words import Isolate, Repeat
+from pytest_repro.model.words import Isolate, Repeat, TraceLevel
 from pytest_repro.noise.draw_log import compare_draw_logs
 from pytest_repro.tensors.compare import compare_records
 from pytest_repro.trace.divergence import first_divergence
@@ -48,6 +48,20 @@ class RepeatBudget:
         first = f"only the first {_FEW} drifted tests of a module run again"
         why = "--repro-repeat=off" if self._which is Repeat.OFF else first
         return f"not repeated ({why}): pytest --repro-repeat=all repeats every drifted test"
+
+
+_CELLS_UP_TO_S = 60.0
+"""Recording every cell takes one to two plain runs more, and what it finds can be asked for."""
+
+
+def repeated_level(asked: TraceLevel, first_run_s: float) -> TraceLevel:
+    """What the repeated run of a watched pipeline records, for a test that asks for ``asked``.
+
+    Every cell where the first run took at most a minute, because only cells show where a drift
+    begins; else what the test asks for.
+    """
+    is_short = first_run_s <= _CELLS_UP_TO_S
+    return TraceLevel.CELLS if asked is TraceLevel.STEPS and is_short else asked
 
 
 class FreshRuns:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from time import monotonic
 
 from pytest_repro.checking.batch import BatchImage, Maker, check_batch
@@ -209,7 +210,7 @@ class ActiveTest:
         """
         if not ending.why_not_recorded and self.writer.is_further_attempt(self.spec.place):
             why = "this is a rerun of the test"
-            ending = Ending(ending.raised, why_not_recorded=why)
+            ending = replace(ending, why_not_recorded=why)
         evaluation = evaluate(self.trial, runner, self.context, ending, self.recorded)
         self.outcomes = evaluation.outcomes
         self.artefacts = self.writer.keep_artefacts(evaluation)

@@ -138,7 +138,8 @@ def _judge(item: pytest.Item, active: ActiveTest, ended: BaseException | None) -
         # Judged after the teardown: fixtures may have replaced files, modules or the clock.
         active.teardown_error = private.tear_down(item)
         raised = ended or active.subtest or active.teardown_error
-        ending = Ending(raised, _why_not_recorded(item, active, ended))
+        why_not = _why_not_recorded(item, active, ended)
+        ending = Ending(raised, why_not, active.first_run_s)
         try:
             active.judge(ending, ItemRunner(item, active))
         except ReproError as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_repro.checking.repeat import FreshRuns, RepeatBudget
-from pytest_repro.model.words import Isolate, Repeat
+from pytest_repro.checking.repeat import FreshRuns, RepeatBudget, repeated_level
+from pytest_repro.model.words import Isolate, Repeat, TraceLevel
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,16 @@ def test_recording_runs_a_module_afresh_until_a_test_agrees():
 def test_only_a_recording_on_a_cpu_runs_afresh_unless_asked(which, is_cheap, is_recorded, granted):
     fresh = FreshRuns(which, is_cheap=is_cheap)
     assert fresh.grants("one.py", is_recorded=is_recorded) is granted
+
+
+@pytest.mark.parametrize(
+    ("asked", "first_run_s", "level"),
+    [
+        (TraceLevel.STEPS, 59.9, TraceLevel.CELLS),
+        (TraceLevel.STEPS, 60.1, TraceLevel.STEPS),
+        (TraceLevel.CELLS, 600.0, TraceLevel.CELLS),
+        (TraceLevel.OFF, 1.0, TraceLevel.OFF),
+    ],
+)
+def test_a_long_test_records_cells_only_if_asked_to(asked, first_run_s, level):
+    assert repeated_level(asked, first_run_s) is level

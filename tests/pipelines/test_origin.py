@@ -243,7 +243,7 @@ def test_a_baseline_with_steps_only_still_gives_step_and_component(project, monk
 
     ddim, place = planted.ddim(), Place("unet", "mid_block.resnets.0.conv1")
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "_repeated_level", lambda _: TraceLevel.STEPS)
+        patch.setattr(evaluation, "repeated_level", lambda *_: TraceLevel.STEPS)
         record(project, test_of(_DDIM))
     planted.FAULT.append(lambda: moved_call(ddim, place, 2))
     began = row(project.run().failure.splitlines(), "began")
