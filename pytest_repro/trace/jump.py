@@ -44,8 +44,8 @@ class Jump:
         side = "inputs" if self.is_input else "output"
         return (
             f"the {side} of {self.cell.name} ({self.cell.class_name}, call {self.cell.number}) "
-            f"moved by {self.moved:.1e}, {self.times:.0f} times as far as anything before it in its "
-            f"step: rounding explains {LARGEST:g} times at most"
+            f"moved by {self.moved:.1e}, {self.times:.0f} times as far as anything before it in "
+            f"its step: rounding explains {LARGEST:g} times at most"
         )
 
 
