@@ -289,9 +289,9 @@ def _object_kind(value: Any) -> str:
     if _is_picture(value):
         return f"picture of mode {value.mode}{_shown_differently(value)}"
     if _is_of(value, "DataFrame"):
-        return f"DataFrame with columns {_listed(value.columns)}{_index(value)}"
+        return f"DataFrame with columns {_labels(value.columns)}{_index(value)}"
     if _is_of(value, "Series"):
-        return f"Series {_key_text(value.name)}{_index(value)}"
+        return f"Series {_key_text(value.name)}{_own_dtype(value.dtype)}{_index(value)}"
     is_dataclass = dataclasses.is_dataclass(value) and not _is_array(value)
     return f"dataclass {type(value).__name__}" if is_dataclass else ""
 
@@ -300,8 +300,22 @@ def _index(value: Any) -> str:
     index = getattr(value, "index", None)
     if index is None or callable(index):  # polars has none
         return ""
-    names = "" if all(name is None for name in index.names) else f" named {_listed(index.names)}"
-    return f" and index {_listed(index)}{names}"
+    return f" and index {_labels(index)}"
+
+
+def _own_dtype(dtype: Any) -> str:
+    """A dtype of pandas or polars: its numbers alone would be those of a dtype of numpy."""
+    if isinstance(dtype, np.dtype):
+        return ""
+    categories = getattr(dtype, "categories", None)
+    of = "" if categories is None else f" of {_listed(categories)}, ordered {dtype.ordered}"
+    return f" of dtype {dtype}{of}"
+
+
+def _labels(index: Any) -> str:
+    """Labels and their names; polars has plain lists."""
+    names = [name for name in getattr(index, "names", ()) if name is not None]
+    return f"{_listed(index)} named {_listed(index.names)}" if names else _listed(index)
 
 
 def _listed(labels: Iterable[object]) -> str:

@@ -190,7 +190,7 @@ def test_a_picture_of_two_frames_is_refused_but_not_its_frames():
     assert len(leaves([frame.copy() for frame in sequence.Iterator(picture)])) == 2
 
 
-def _class(package, name, **members):
+def _class(package, name, /, **members):
     return type(name, (), {"__module__": package, **members})
 
 
@@ -220,6 +220,40 @@ def test_names_and_index_of_a_table_are_part_of_the_value():
     ]
     assert len({digest(table) for table in tables}) == len(tables)
     assert digest(tables[0]) == digest(frame(["a", "b"], [ONE, ONE]))
+
+
+class PandasDtype:
+    """What a dtype of pandas is beside one of numpy."""
+
+    ordered = False
+
+    def __init__(self, name, categories=None):
+        self.name = name
+        self.categories = categories
+
+    def __str__(self):
+        return self.name
+
+
+def column(dtype):
+    members = {
+        "dtype": dtype,
+        "name": "a",
+        "index": Labels((0, 1, 2)),
+        "__array__": lambda self, *_, **__: ONE,
+    }
+    return _class("pandas.core.series", "Series", **members)()
+
+
+def test_the_dtype_of_a_column_is_part_of_the_value_where_its_numbers_do_not_show_it():
+    dtypes = [
+        np.dtype("float64"),
+        PandasDtype("Float64"),
+        PandasDtype("category", [1, 2]),
+        PandasDtype("category", [2, 1]),
+    ]
+    assert len({digest(column(dtype)) for dtype in dtypes}) == len(dtypes)
+    assert digest(column(np.dtype("float32"))) == digest(column(np.dtype("float64")))  # the control
 
 
 def test_columns_of_one_name_are_refused():
