@@ -177,9 +177,9 @@ class ActiveTest:
             isolation.__exit__(None, None, None)
 
     @property
-    def has_checked(self) -> bool:
-        """Whether the current run made a check, or tried to."""
-        return bool(self.trial.calls) or self.refused is not None
+    def has_unjudged(self) -> bool:
+        """Whether it made a check, or tried to, and was not judged."""
+        return not self.is_concluded and (bool(self.trial.calls) or self.refused is not None)
 
     def refuse(self, error: BaseException) -> None:
         """Remember that a check was refused: nothing was compared, although the test may go on."""

@@ -40,7 +40,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
         with active.fixtures():
             return (yield)
     except BaseException as ended:
-        if active.has_checked:  # by a fixture, and the body will not run
+        if active.has_unjudged:  # by a fixture, and the body will not run
             active.trial.end_body()
             conclusion.conclude(item, active, ended)
         raise
@@ -84,7 +84,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
-    active = state_of(item.config).active_of(item)
+    state = state_of(item.config)
+    active = state.active_of(item)
+    if active is not None and active.has_unjudged:
+        state.faults.append(f"{active.spec.place}: a plugin ended it before its checks were judged")
     try:
         yield
     finally:

@@ -264,6 +264,30 @@ def test_a_report_that_becomes_a_skip_clears_no_drift(project, by, fallback):
     assert project.files() == before
 
 
+ENDED_BY_A_PLUGIN = """
+    import pytest
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(item):
+        if {condition}:
+            pytest.skip("not today")
+        yield
+"""
+
+
+def test_a_plugin_that_skips_before_the_call_hides_no_drift_of_a_fixture(project):
+    record(project, fallback=False, source=CHECKED_BY_A_FIXTURE)
+    write(project, factor=3, source=CHECKED_BY_A_FIXTURE)
+    project.conftest(ENDED_BY_A_PLUGIN.format(condition=True))
+    ran = project.run()
+    assert ran.exit_code == FAILED, ran.text
+    assert "test_image: a plugin ended it before its checks were judged" in ran.text
+    project.conftest(ENDED_BY_A_PLUGIN.format(condition=False))  # the control
+    ran = project.run()
+    demand_drift(ran, FAILED)
+    assert "a plugin ended it" not in ran.text
+
+
 LATE = """
     @pytest.fixture
     def late(repro_check):
