@@ -154,7 +154,7 @@ class _Reports:
     def pytest_runtest_logreport(self, report: Any) -> None:
         taken_back = getattr(report, "repro_taken_back", None)
         if taken_back:
-            take_back(self._state, taken_back)
+            take_back(self._state, *taken_back)
         rows = getattr(report, "repro", None)
         if rows is not None:
             self._take(report, rows)

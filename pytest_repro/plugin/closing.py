@@ -94,14 +94,14 @@ def _count_losses(config: pytest.Config, state: PluginState) -> list[str]:
     return []
 
 
-def take_back(state: PluginState, checks: Sequence[str]) -> None:
-    """Correct the rows of checks whose test failed after its call: nothing was written."""
+def take_back(state: PluginState, why: str, checks: Sequence[str]) -> None:
+    """Correct the rows of checks of a test that passed its call, but of which nothing is stored."""
     rows = [row for row in state.rows if row["check"] in checks and row["verdict"] in _WRITTEN]
     correct(rows)
     if state.reporting is not None:
         state.reporting.correct(rows)
-    named = ", ".join(checks[:FEW])
-    state.notes.append(f"not recorded, because the test failed after its checks: {named}")
+    state.passed = [one for one in state.passed if one != test_of(checks[0])]
+    state.notes.append(f"not recorded, because {why}: {', '.join(checks[:FEW])}")
 
 
 def missing_in_xfail_text(checks: Sequence[str]) -> str:
@@ -201,7 +201,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         from pytest_repro.report.summary import Row, closing_lines
 
         terminalreporter.section("repro", sep="-")
-        for fault in state.faults:
+        for fault in dict.fromkeys(state.faults):
             terminalreporter.write_line(printable(fault), red=True)
         closing = closing_lines([Row(**row) for row in state.rows]) if state.rows else []
         for line in (*closing, *lines):

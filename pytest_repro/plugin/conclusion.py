@@ -271,8 +271,9 @@ def report_phase(item: pytest.Item, active: ActiveTest, report: Any) -> None:
         if state_of(item.config).reporting is not None:
             report.repro_entries = entries_of_test(active)
     elif report.when == "teardown":
-        if _write(item, active, report):
-            report.repro_taken_back = [str(one) for one in active.recorded.checks()]
+        why = _write(item, active, report)
+        if why:
+            report.repro_taken_back = why, [str(one) for one in active.recorded.checks()]
         active.settled = active.outcomes = active.artefacts = ()
 
 
@@ -312,16 +313,16 @@ def _note_isolate(item: pytest.Item, active: ActiveTest) -> None:
         state_of(item.config).notes.append(_BETWEEN_PROCESSES)
 
 
-def _write(item: pytest.Item, active: ActiveTest, report: Any) -> bool:
-    """Write what a test recorded; returns whether that failed."""
+def _write(item: pytest.Item, active: ActiveTest, report: Any) -> str:
+    """Write what a test recorded; returns why that failed, ``""`` if it did not."""
     if not active.recorded or not active.has_passed:
-        return False
+        return ""
     if not report.passed:
-        return True
+        return "the test failed after its checks"
     try:
         active.writer.commit(active.recorded)
     except Exception as error:  # noqa: BLE001  no error in a hook of ours may hide pytest's summary
         shown = str(error) if isinstance(error, ReproError) else f"cannot write: {error!r}"
         state_of(item.config).faults.append(shown)
-        return True
-    return False
+        return "it could not be written"
+    return ""

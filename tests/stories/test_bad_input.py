@@ -268,6 +268,9 @@ def test_a_folder_that_cannot_be_written_fails_the_recording(project, monkeypatc
     assert "baselines/" in ran.text
     assert "checked nothing" not in ran.text
     assert "updated" not in " ".join(ran.closing)
+    assert "because it could not be written: test_story.py::test_value::value" in ran.text
+    assert ran.text.count("cannot write a baseline") == 1
+    assert "rerun" not in ran.text  # the check did not fail: nothing was wrong with the test
     assert project.files() == before
     assert project.run("--repro-update").verdicts == {"test_value::value": "updated"}
 
