@@ -27,6 +27,7 @@ from pytest_repro.plugin.suite import suite_mark
 from pytest_repro.plugin.terminal import describe_failure
 from pytest_repro.report.failure import failure_text, nothing_checked
 from pytest_repro.report.summary import exact_row, rows_from
+from pytest_repro.store.hub import explain_unreachable
 
 _SKIPS = (pytest.skip.Exception, unittest.SkipTest)
 _STOPS = (KeyboardInterrupt, pytest.exit.Exception)
@@ -258,8 +259,15 @@ def _fault(item: pytest.Item, error: BaseException) -> BaseException:
 # --- report -------------------------------------------------------------------------------------
 
 
-def report_phase(item: pytest.Item, active: ActiveTest, report: Any) -> None:
+def report_phase(
+    item: pytest.Item,
+    active: ActiveTest,
+    report: Any,
+    failure: pytest.ExceptionInfo[BaseException] | None,
+) -> None:
     """Put the result of a test on its report, which an xdist worker sends."""
+    if failure is not None and report.failed:
+        _shorten(item, report, failure)
     if report.when == "call" or (report.when == "setup" and active.is_concluded):
         active.has_passed = report.passed
         if not report.passed:
@@ -275,6 +283,19 @@ def report_phase(item: pytest.Item, active: ActiveTest, report: Any) -> None:
         if why:
             report.repro_taken_back = why, [str(one) for one in active.recorded.checks()]
         active.settled = active.outcomes = active.artefacts = ()
+
+
+def _shorten(item: pytest.Item, report: Any, failure: pytest.ExceptionInfo[BaseException]) -> None:
+    """Replace the pages of causes by one sentence where the Hub could not be reached."""
+    lines = [one for one in failure.traceback if one.path == item.path]
+    where = f"{item.nodeid.partition('::')[0]}:{lines[-1].lineno + 1}" if lines else ""
+    explanation = explain_unreachable(failure.value, where=where)
+    if explanation is None:
+        return
+    try:
+        raise pytest.fail.Exception(printable(str(explanation)), pytrace=False)
+    except pytest.fail.Exception:
+        report.longrepr = item.repr_failure(pytest.ExceptionInfo.from_current())
 
 
 def _rows(active: ActiveTest) -> list[dict[str, Any]]:

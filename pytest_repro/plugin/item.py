@@ -103,5 +103,5 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, A
     state = state_of(item.config)
     active = state.active_of(item)
     if active is not None and not active.is_in_body:
-        state.conclusion.report_phase(item, active, report)
+        state.conclusion.report_phase(item, active, report, call.excinfo)
     return report

@@ -18,6 +18,8 @@ from pytest_repro.errors import HubConflict, HubError, WeightsError
 
 # The files that a pipeline is loaded from; no pickle.
 _PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model")
+_UNREACHABLE = frozenset({"LocalEntryNotFoundError", "OfflineModeIsEnabled"})
+_MOST_CAUSES = 20
 _PICKLE_SUFFIXES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
 
 
@@ -70,6 +72,29 @@ def _is_unreachable(error: Exception) -> bool:
     return not names.isdisjoint(
         {"ConnectionError", "Timeout", "NetworkError", "TimeoutException", "ConnectError"}
     )
+
+
+def explain_unreachable(error: BaseException, *, where: str = "") -> WeightsError | None:
+    """The sentence for an error that began with a Hub that cannot be reached; ``None`` for others.
+
+    The client's own class is looked for among the causes: what pipelines raise from it is a page.
+    """
+    seen: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if seen is None:
+            return None
+        kind = type(seen)
+        if kind.__name__ in _UNREACHABLE and kind.__module__.startswith("huggingface_hub"):
+            first_line = (str(seen).strip().splitlines() or [""])[0]
+            return WeightsError(
+                "the test needs a file of the Hub, which cannot be reached",
+                facts=(f"{kind.__name__}: {first_line[:200]}",),
+                where=where,
+                next_step="check the network (HF_ENDPOINT, HF_HUB_OFFLINE), load a folder, or use "
+                "the fixtures repro_ddim and repro_unclip, whose weights need no network",
+            )
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def _refuse_pickle(sizes: dict[str, int | None], where: str) -> None:
