@@ -27,11 +27,14 @@ from pytest_repro.cli.options import (
 )
 from pytest_repro.cli.output import Output, baseline_lines
 from pytest_repro.errors import ExitCode, StoreError, UsageError
+from pytest_repro.model.baseline import Baseline
+from pytest_repro.model.ids import EnvironmentKey
 from pytest_repro.model.words import Verdict
 from pytest_repro.report.matrix import matrix_html, matrix_json, matrix_lines, matrix_tables
 from pytest_repro.report.sensitivity import sensitivity_summary, sensitivity_table
 from pytest_repro.report.tables import Column, Table, count_text, json_text, number_text
 from pytest_repro.store.select import one_check, select_keys
+from pytest_repro.store.store import Store
 
 _SHOWN_DIGITS = 12
 
@@ -117,14 +120,20 @@ def _list_report(
     examples=(
         Example("pytest-repro show tests/test_ddim.py::test_ddim::image", "Under every key."),
         Example("pytest-repro show ddim::image --key avx2", "Under the keys with avx2."),
-        Example("pytest-repro show ddim::image --json", "The same for a program."),
+        Example("pytest-repro show ddim::image --image out.png", "The stored image, to look at."),
     ),
 )
 @check_argument
 @key_option
+@click.option(
+    "--image",
+    metavar="FILE",
+    default="",
+    help="Write the stored image into this file, as PNG; of a batch all, one below the other.",
+)
 @json_option
 @with_place
-def show(out: Output, place: Place, check: str, key: str, as_json: bool) -> ExitCode:
+def show(out: Output, place: Place, check: str, key: str, image: str, as_json: bool) -> ExitCode:
     """Show everything that is stored of one check.
 
     Digests, statistics, noise, envelope, when, where and with which facts it was recorded. CHECK
@@ -134,6 +143,9 @@ def show(out: Output, place: Place, check: str, key: str, as_json: bool) -> Exit
     keys = select_keys(store, key)
     chosen = one_check(store, check, keys)
     found = sides.stored_baselines(store, chosen, keys)
+    if image:
+        _write_image(out, store, found, Path(image))
+        return ExitCode.OK
     if as_json:
         rows = [{"key": one, "baseline": baseline} for one, baseline in found]
         out.line(json_text("show", check=chosen, baselines=rows))
@@ -144,6 +156,41 @@ def show(out: Output, place: Place, check: str, key: str, as_json: bool) -> Exit
         for line in baseline_lines(one, baseline, manifest):
             out.line(line)
     return ExitCode.OK
+
+
+def _write_image(
+    out: Output, store: Store, found: Sequence[tuple[EnvironmentKey, Baseline]], path: Path
+) -> None:
+    """Write the first tensor that is an image, and say under which key it is stored."""
+    try:
+        from pytest_repro.report.pictures import png_of
+    except ImportError as error:
+        next_step = "pip install 'pytest-repro[report]'"
+        raise UsageError(f"--image needs {error.name}", next_step=next_step) from error
+
+    kinds = {one.index.value for _, one in found}
+    if len(kinds) > 1:
+        names = tuple(str(key) for key, _ in found)
+        raise UsageError(
+            f"--image: {len(kinds)} different values are stored", facts=names,
+            next_step="choose one with --key",
+        )  # fmt: skip
+    key, baseline = found[0]
+    records = [store.tensor(one.digest) for one in baseline.tensors]
+    if any(one is None for one in records):
+        raise StoreError(
+            "--image: the tensor of this check is absent",
+            where=store.shown(store.manifest_path(key, baseline.check.module)),
+            next_step="pytest-repro pull, or git lfs pull",
+        )
+    png = next(filter(None, (png_of(one.array) for one in records if one)), b"")
+    if not png:
+        raise UsageError("--image: no tensor of this check has the shape of an image")
+    try:
+        path.write_bytes(png)
+    except OSError as error:
+        raise UsageError(f"--image: {path}: {error.strerror or error}") from error
+    out.line(f"{path}: {baseline.check} of {key}")
 
 
 @command(

@@ -144,6 +144,17 @@ def view_tensors(
     )
 
 
+def png_of(array: NDArray[Any]) -> bytes | None:
+    """A tensor at its full size as PNG, its planes one below the other; ``None`` without planes."""
+    plane = plane_of(array.shape)
+    if not plane or not 0 < array.size <= _MAX_ELEMENTS:
+        return None
+    stack = _stack(array.astype(np.float64), plane)
+    written = io.BytesIO()
+    _below(_grey(stack, _range(stack, array.dtype))).save(written, "PNG")
+    return written.getvalue()
+
+
 def _map_view(path: str, difference: _Floats | None, lone: str, side: int) -> TensorView:
     if difference is None:
         return TensorView(path, note=lone)

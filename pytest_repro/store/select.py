@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from pytest_repro.errors import UsageError
 from pytest_repro.model.ids import CheckId, EnvironmentKey, IndexEntry
@@ -154,11 +155,21 @@ def _check(module: str, entry: str) -> CheckId:
 
 def _nothing(noun: str, text: str, known: Iterable[str], store: Store) -> UsageError:
     names = list(known)
+    near = tuple(f"did you mean {one}" for one in _nearest(text, names))
     return UsageError(
         f"no {noun} is or contains {text!r}",
-        facts=_some(names) or (f"there are no baselines below {store.shown(store.folder)}",),
+        facts=near
+        or _some(names)
+        or (f"there are no baselines below {store.shown(store.folder)}",),
         next_step=f"pytest-repro list   # names every {noun}" if names else "pytest --repro-update",
     )
+
+
+def _nearest(text: str, names: Iterable[str]) -> tuple[str, ...]:
+    """The names of which a part, or the whole, is spelt nearly like ``text``."""
+    parts = {part: name for name in names for part in (*re.split(r"::|/|\[", name), name)}
+    close = get_close_matches(text, parts, n=3, cutoff=0.7)
+    return tuple(dict.fromkeys(parts[one] for one in close))
 
 
 def _several(noun: str, text: str, chosen: Iterable[str]) -> UsageError:

@@ -272,3 +272,32 @@ def test_an_id_in_an_odd_script_survives_a_terminal_that_lacks_it(
     assert run(tmp_path, "list") == 0
     narrow.flush()
     assert b"test_\\xdf\\u2603" in narrow.buffer.getvalue()
+
+
+def test_show_writes_a_stored_image_that_a_viewer_reads(tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.random.Generator(np.random.PCG64(1)).integers(0, 256, (2, 9, 12, 3), np.uint8)
+    store, path = store_in(tmp_path), tmp_path / "out.png"
+    put(store, IMAGE, NEW, pixels)
+    put(store, LATENTS, NEW, CLEAN)
+    assert run(tmp_path, "show", str(IMAGE), "--image", str(path)) == 0
+    assert str(NEW) in capsys.readouterr().out
+    assert np.array_equal(np.asarray(image.open(path)), pixels.reshape(18, 12, 3))
+    assert run(tmp_path, "show", str(LATENTS), "--image", str(path)) == 2
+    assert "shape of an image" in capsys.readouterr().err
+    put(store, IMAGE, OLD, pixels[:1])
+    assert run(tmp_path, "show", str(IMAGE), "--image", str(path)) == 2
+    assert "choose one with --key" in capsys.readouterr().err
+    tensor_file(tmp_path, pixels).unlink()
+    assert run(tmp_path, "show", str(IMAGE), "--key", str(NEW), "--image", str(path)) == 3
+    assert "pytest-repro pull" in capsys.readouterr().err
+
+
+def test_misspelt_check_is_answered_with_the_nearest(tmp_path, capsys):
+    fill(tmp_path)
+    assert run(tmp_path, "show", "imgae") == 2
+    error = capsys.readouterr().err
+    assert f"did you mean {IMAGE}" in error
+    assert str(LATENTS) not in error
+    assert run(tmp_path, "show", "zzz") == 2
+    assert "did you mean" not in capsys.readouterr().err
