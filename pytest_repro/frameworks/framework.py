@@ -53,7 +53,8 @@ class FrameworkAdapter(TensorFramework, Protocol):
     def context(self) -> tuple[tuple[str, str], ...]:
         """The switches of one test that are not at their default (mode, jit level), by name.
 
-        Empty while it is not imported.
+        Also its global seeds and the offset of its generator, if the test changed them. Empty while
+        it is not imported.
         """
 
     def enable_determinism(self) -> None:

@@ -121,8 +121,9 @@ class MindSporeAdapter:
         ms = sys.modules.get("mindspore")
         if ms is None:
             return ()
-        found = (("jit_level", str(ms.get_context("jit_level"))), ("mode", self.mode()))
-        return tuple(pair for pair in found if pair[1] not in ("", "PYNATIVE"))
+        found = [("jit_level", str(ms.get_context("jit_level"))), ("mode", self.mode())]
+        switched = [pair for pair in found if pair[1] not in ("", "PYNATIVE")]
+        return (*switched, *_moved_randomness(ms))
 
     def enable_determinism(self) -> None:
         """Switch deterministic computation on, before the first kernel; may be called again.
@@ -187,6 +188,7 @@ class MindSporeAdapter:
         if ms is not None:
             ms.set_seed(seed % _SEED_BOUND)
             ms.manual_seed(seed % _SEED_BOUND)
+            _AS_SEEDED.update(_read_randomness(ms))
 
     def save_state(self) -> SavedState | None:
         """The global random state and the mode; ``None`` while MindSpore is not imported."""
@@ -351,6 +353,22 @@ def _ascend_precision() -> list[tuple[str, str]]:
         ("ascend.op_precision_mode", switches.op_precision_mode),
     )
     return [(name, str(ask())) for name, ask in named]
+
+
+_AS_SEEDED: dict[str, str] = {}
+
+
+def _read_randomness(ms: ModuleType) -> Iterator[tuple[str, str]]:
+    """What is known of draws in a graph, where no hook runs."""
+    seed, offset, *_ = ms.get_rng_state().asnumpy().view(np.int64)
+    yield "random.offset", str(offset)
+    yield "random.seed", str(seed)
+    yield "seed", str(ms.get_seed())
+
+
+def _moved_randomness(ms: ModuleType) -> Iterator[tuple[str, str]]:
+    """The seeds and the offset that the test changed since they were seeded."""
+    return (pair for pair in _read_randomness(ms) if pair[1] != _AS_SEEDED.get(pair[0], pair[1]))
 
 
 def _seed_module() -> ModuleType:

@@ -151,7 +151,8 @@ class Watch:
         """The current configuration of each component that has one.
 
         The execution mode and the jit level are entries of a component ``mindspore`` if they are
-        not at their default: a test sets them, so they are not facts of the run.
+        not at their default: a test sets them, so they are not facts of the run. So are the seeds
+        that the test set, which are all that is known of draws in a graph.
         """
         found = [
             Configuration(name, type(part).__name__, _entries(part.config))

@@ -132,6 +132,22 @@ def test_a_compiled_test_is_recorded_and_exact_and_a_fault_is_a_drift(project, k
     assert "nondeterministic" not in drifted.text
 
 
+def test_another_seed_of_draws_inside_a_graph_is_named(project):
+    tests = _TESTS["draws inside a graph"].format(trace="steps")
+    call = "    repro_check(repro_watch(Pipeline(Noisy))("
+    assert call in tests
+    build = "    pipeline = Pipeline(Noisy)\n    ms.set_seed(7)\n"
+    seeded = build + call.replace("Pipeline(Noisy)", "pipeline")
+    source = _HEAD + tests.replace(call, seeded)
+    project.write(source)
+    project.record("--repro-envelope=0")
+    assert "1 exact" in project.run().text
+    project.write(source.replace("set_seed(7)", "set_seed(8)"))
+    drifted = project.run()
+    assert "cause settings" in drifted.failure
+    assert "mindspore.seed 7 became 8" in drifted.failure
+
+
 def test_the_mode_and_level_of_one_test_do_not_reach_the_next(project):
     project.write(
         _HEAD
