@@ -59,6 +59,15 @@ def parse_count(text: object, *, origin: str, least: int) -> int:
     return int(number)
 
 
+def parse_envelope(text: object, *, origin: str) -> int:
+    """How many runs measure an envelope: those of `auto`, or ``text`` as a whole number.
+
+    Raises:
+        SettingError: It is neither.
+    """
+    return ENVELOPE_RUNS if text == AUTO else parse_count(text, origin=origin, least=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The resolved settings of a run.
@@ -144,7 +153,7 @@ def settings_from(options: Mapping[str, object], ini: Mapping[str, object]) -> S
         rng=choice("rng", RngMode),
         noise=choice("noise", NoiseMode),
         runs=count("runs", 2),
-        envelope=ENVELOPE_RUNS if adopts_envelope else count("envelope", 0),
+        envelope=parse_envelope(text("envelope"), origin=texts["envelope"][1]),
         adopts_envelope=adopts_envelope,
         repeat=choice("repeat", Repeat),
         envelope_seed=count("envelope-seed", 0),

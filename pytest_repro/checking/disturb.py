@@ -47,6 +47,11 @@ class Disturbing:
         """How many perturbed runs count; runs in too fine a dtype do not."""
         return len(self._runs)
 
+    @property
+    def asked(self) -> int:
+        """How many perturbed runs the marker or the settings ask for."""
+        return self._first.spec.asked.envelope
+
     def next_source(self) -> Disturbed:
         """The noise of the next run."""
         return Disturbed(self._settings.envelope_seed + self.count, self._dtype)
@@ -125,8 +130,8 @@ class Disturbing:
                 "the test draws no noise from repro_generator and names no tensor to perturb "
                 "(repro_disturb)"
             )
-        if not self._settings.envelope:
-            return "--repro-envelope=0 asked for no disturbed run"
+        if not self.asked:
+            return "--repro-envelope or the marker asks for 0 perturbed runs"
         return "nothing was disturbed: the run that observed it did not record it"
 
     def _unlike(self, name: str, run: DisturbedRun) -> str:

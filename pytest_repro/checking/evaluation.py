@@ -159,7 +159,7 @@ def evaluate(
     """
     plans = _judge(trial, context, ending)
     runs = Runs(trial)
-    adopted = _adoptable(plans, context)
+    adopted = _adoptable(plans, trial, context)
     if runner is not None:
         runner.announce(_planned(plans, trial, adopted, context))
         runs = _repeat(plans, runs, runner, context, ending)
@@ -241,7 +241,7 @@ def _planned(
     is_recorded = bool(_recorded(plans))
     afresh = context.fresh.grants(first.spec.module, is_recorded=is_recorded)
     measures = _needs_envelope(plans, first, adopted)
-    return first.spec.asked.runs + afresh + (context.settings.envelope if measures else 0)
+    return first.spec.asked.runs + afresh + (first.spec.asked.envelope if measures else 0)
 
 
 def _repeat(plans: Plans, runs: Runs, runner: Runner, context: RunContext, ending: Ending) -> Runs:
@@ -328,14 +328,14 @@ def _differing(
 # --- perturb ------------------------------------------------------------------------------------
 
 
-def _adoptable(plans: Plans, context: RunContext) -> dict[str, Baseline]:
+def _adoptable(plans: Plans, first: Trial, context: RunContext) -> dict[str, Baseline]:
     """By check name, baselines of other keys whose envelopes are used here.
 
     Equal draws, weights and settings are one computation: over sixteen keys an adopted envelope
     gave no false alarm in 65,040 judgements (`docs/evidence/envelope_adoption.md`).
     """
     renews = context.settings.update in (UpdateMode.ALL, UpdateMode.ENVELOPE)
-    if renews or not context.settings.adopts_envelope:
+    if renews or not first.spec.asked.adopts_envelope:
         return {}
     found = {}
     for name in _recorded(plans):
@@ -395,7 +395,7 @@ def _runs_wanted(
     recorded: Iterable[str], plans: Plans, disturbing: Disturbing, context: RunContext
 ) -> int:
     """How many perturbed runs the checks to be recorded need, given the runs so far."""
-    asked = context.settings.envelope
+    asked = disturbing.asked
     if not asked or disturbing.count < asked:
         return asked
     moved: list[tuple[float, ...]] = []

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from pytest_repro.errors import SettingError
 from pytest_repro.model.words import Distance, RngMode, TraceLevel
-from pytest_repro.settings import Settings, parse_choice, parse_count
+from pytest_repro.settings import AUTO, Settings, parse_choice, parse_count, parse_envelope
 from pytest_repro.tolerance.bounds import Tolerance, tolerance_from
 
 MARKER_ARGUMENTS: Mapping[str, str] = {
     "seed": "seed of `repro_generator` and of the global generators",
     "runs": "how many runs must agree before anything is recorded or called drift",
+    "envelope": "how many runs with perturbed noise measure the tolerance: auto, a number, or 0",
     "tolerance": "tolerance of every check of the test without its own",
     "reference": "how far away a reference may be: own, variant, release or any",
     "trace": "what is recorded of watched pipelines: off, steps or cells",
@@ -31,6 +32,8 @@ class Asked:
 
     seed: int
     runs: int
+    envelope: int
+    adopts_envelope: bool
     tolerance: Tolerance | None
     reference: Distance
     trace: TraceLevel
@@ -87,9 +90,14 @@ def _asked(arguments: Mapping[str, object], settings: Settings, origin: str) -> 
     _refuse_unknown(arguments, origin)
     _require_reason(arguments, origin)
     tolerance = arguments.get("tolerance")
+    envelope = arguments.get("envelope")
     return Asked(
         seed=parse_count(arguments.get("seed", settings.seed), origin=f"{origin} seed", least=0),
         runs=parse_count(arguments.get("runs", settings.runs), origin=f"{origin} runs", least=2),
+        envelope=settings.envelope
+        if envelope is None
+        else parse_envelope(envelope, origin=f"{origin} envelope"),
+        adopts_envelope=settings.adopts_envelope if envelope is None else envelope == AUTO,
         tolerance=None if tolerance is None else _tolerance(tolerance, origin),
         reference=parse_choice(
             Distance, arguments.get("reference", Distance.ANY), origin=f"{origin} reference"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,7 +79,11 @@ def _plan(session: pytest.Session) -> list[PlannedTest]:
         planned.append(
             plan_test(
                 spec.place,
-                context.settings,
+                replace(
+                    context.settings,
+                    envelope=spec.asked.envelope,
+                    adopts_envelope=spec.asked.adopts_envelope,
+                ),
                 agreeing=spec.asked.runs,
                 is_stored=holds(context.key),
                 is_stored_elsewhere=any(map(holds, others)),

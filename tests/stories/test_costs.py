@@ -213,3 +213,32 @@ def test_workers_are_added_up_at_the_end(project):
     ran = project.run_apart("--repro-update", "-n2")
     said = re.findall(r"(\d+) further runs took [\d.]+ s; (\d+) of them", ran.text)
     assert said == [("10", "8")]
+
+
+def test_the_marker_says_how_many_perturbed_runs_a_test_makes(project):
+    project.write(
+        """
+        @pytest.mark.repro(envelope=0)
+        def test_without(repro_generator, repro_check):
+            repro_check(repro_generator.standard_normal(4))
+
+        @pytest.mark.repro(envelope="auto")
+        def test_with(repro_generator, repro_check):
+            repro_check(repro_generator.standard_normal(4))
+        """
+    )
+    recorded = project.record("--repro-envelope=0")
+    (without,) = (one for one in recorded.closing if "without an envelope" in one)
+    assert "test_without" in without
+    assert "test_with::" not in without
+    assert "4 for the envelope" in project.run("--repro-plan", "--repro-update=all").text
+
+
+@pytest.mark.parametrize("wrong", [-1, "some", True])
+def test_a_wrong_number_of_perturbed_runs_in_a_marker_is_refused(project, wrong):
+    project.write(f"""
+        @pytest.mark.repro(envelope={wrong!r})
+        def test_it(repro_check):
+            repro_check(1.0)
+        """)
+    assert "@pytest.mark.repro envelope: " in project.run().failure
