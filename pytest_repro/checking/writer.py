@@ -11,11 +11,11 @@ from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.evaluation import Evaluation
 from pytest_repro.checking.recording import Pace, Writing
 from pytest_repro.errors import BaselineError
-from pytest_repro.model.baseline import Baseline
-from pytest_repro.model.outcome import Artefact, GrowthPoint, Outcome
+from pytest_repro.model.baseline import Baseline, Trace
+from pytest_repro.model.outcome import Artefact, Outcome
 from pytest_repro.model.words import Verdict
 from pytest_repro.store.store import Store
-from pytest_repro.trace.divergence import growth_of
+from pytest_repro.trace.divergence import cells_of, growth_of
 from pytest_repro.trace.records import trace_from_rows
 
 _EQUAL = frozenset({Verdict.EXACT, Verdict.UNCHANGED})
@@ -70,17 +70,23 @@ class Artefacts:
         assert outcome.observation is not None  # only an exact outcome lets it go
         self._store.write_tensors(record for _, record in outcome.observation.tensors)
         self._store.write_rows(recording.records(name))
-        return Artefact(observed, self._growth(outcome))
+        repeated = evaluation.runs.traced(name).calls[name].observation.trace
+        return self._with_traces(Artefact(observed), outcome, repeated)
 
-    def _growth(self, outcome: Outcome) -> tuple[GrowthPoint, ...]:
+    def _with_traces(self, kept: Artefact, outcome: Outcome, repeated: Trace | None) -> Artefact:
+        """Growth of the first run, and cells of the repeated one, which records every cell."""
         baseline, seen = outcome.baseline, outcome.observation
         if baseline is None or baseline.trace is None or seen is None or seen.trace is None:
-            return ()
+            return kept
         try:
             rows = self._context.store.rows(baseline.trace)
-            return () if rows is None else growth_of(trace_from_rows(rows), seen.trace)
         except BaselineError:
-            return ()  # the outcome says already that the baseline's trace cannot be read
+            return kept  # the outcome says already that the baseline's trace cannot be read
+        if rows is None:
+            return kept
+        before = trace_from_rows(rows)
+        cells = cells_of(before, seen.trace if repeated is None else repeated)
+        return replace(kept, growth=growth_of(before, seen.trace), cells=cells)
 
 
 class Writer:

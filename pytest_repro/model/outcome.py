@@ -141,6 +141,22 @@ class GrowthPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class CellPoint:
+    """How one call of a cell compares with the baseline's.
+
+    Attributes:
+        name: Path of the cell from its component.
+        change: ``signal`` (equal inputs, another output), ``inputs``, ``absent``, ``extra``,
+            ``order``, or ``""`` for equal.
+        rel_l2: Of the output that moved farthest, as in `GrowthPoint`; 0.0 for a lone call.
+    """
+
+    name: str
+    change: str
+    rel_l2: float
+
+
+@dataclass(frozen=True, slots=True)
 class Artefact:
     """What was kept of one check that was not exact.
 
@@ -148,10 +164,12 @@ class Artefact:
         observed: What would be stored; ``provenance.runs`` counts the bitwise equal runs, 1 if it
             was not repeated or the runs differ.
         growth: The distance from the baseline step by step, if both were watched.
+        cells: The calls of the first step in which one differs, if both recorded cells.
     """
 
     observed: Baseline
     growth: tuple[GrowthPoint, ...] = ()
+    cells: tuple[CellPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

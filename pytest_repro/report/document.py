@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_repro.errors import CorruptBaseline, NewerSchema
 from pytest_repro.model.ids import Digest, IndexEntry
-from pytest_repro.model.outcome import Artefact, Claim, GrowthPoint, Judged
+from pytest_repro.model.outcome import Artefact, CellPoint, Claim, GrowthPoint, Judged
 from pytest_repro.model.words import Verdict
 from pytest_repro.tensors.record import digest_text
 
@@ -228,6 +228,7 @@ class Entry:
     leaves: tuple[Leaf, ...] = ()
     differences: tuple[tuple[str, Any], ...] = ()
     growth: tuple[GrowthPoint, ...] = ()
+    cells: tuple[CellPoint, ...] = ()
     draws: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
@@ -295,6 +296,7 @@ def _entry(outcome: Outcome, kept: Artefact | None, key: str) -> Entry:
         leaves=() if kept is None else _leaves(kept.observed.tensors, baseline),
         differences=outcome.differences,
         growth=() if kept is None else kept.growth,
+        cells=() if kept is None else kept.cells,
         draws=() if kept is None else _draws(kept.observed),
     )
 

@@ -28,7 +28,7 @@ _PIXELS_A_BYTE = 4
 _DETAIL_BYTES = 5_500_000
 _MAX_LEAVES = 8
 _HEAVY = (
-    "draws", "growth", "differences", "leaves", "began", "detail", "tolerance_origin",
+    "draws", "growth", "cells", "differences", "leaves", "began", "detail", "tolerance_origin",
     "passing_tolerance", "site", "baseline_site",
 )  # fmt: skip
 _UNSHOWN = ("value", "ledger")

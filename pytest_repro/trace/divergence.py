@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from pytest_repro.model.baseline import CellRecord, SignalRecord, StepRecord, Trace
-from pytest_repro.model.outcome import GrowthPoint
+from pytest_repro.model.outcome import CellPoint, GrowthPoint
 from pytest_repro.model.words import TraceLevel, Word
 from pytest_repro.tensors.sketch import estimate_distance, estimate_floor
 from pytest_repro.trace.records import Pair, align
@@ -440,3 +440,24 @@ def growth_of(baseline: Trace, observed: Trace) -> tuple[GrowthPoint, ...]:
         if old is not None and new is not None:
             points.append(GrowthPoint(step.scheduler, step.position, how_far(old, new).rel_l2))
     return tuple(points)
+
+
+def cells_of(baseline: Trace, observed: Trace) -> tuple[CellPoint, ...]:
+    """The calls of the first step in which one differs bitwise, in the order in which they ended.
+
+    The first with the change ``signal`` is the innermost cell that computes something else. Empty
+    if all calls agree, or a trace has none.
+    """
+    if not baseline.cells or not observed.cells:
+        return ()
+    agree = _agreement(None)
+    judged = [_judge(pair, agree) for pair in align(baseline.cells, observed.cells, _cell_key)]
+    step = next((one.pair.record.step for one in judged if one.change is not None), None)
+    return tuple(_cell_point(one) for one in judged if one.pair.record.step == step)
+
+
+def _cell_point(one: _Judged) -> CellPoint:
+    old, new = one.pair.baseline, one.pair.observed
+    outputs = () if old is None or new is None else zip(old.outputs, new.outputs, strict=False)
+    far = max((how_far(before, now).rel_l2 for before, now in outputs), default=0.0)
+    return CellPoint(one.pair.record.name, "" if one.change is None else str(one.change), far)

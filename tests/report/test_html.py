@@ -62,6 +62,13 @@ def drifted(number=0, **more):
         evidence=["the cause, in words"],
         differences=[["", FIGURES]],
         growth=[{"scheduler": "s", "position": i, "rel_l2": 10.0 ** (i - 9)} for i in range(8)],
+        cells=[
+            {"name": "unet.mid.to_q", "change": "signal", "rel_l2": 0.01},
+            {"name": "unet.mid.to_k", "change": "", "rel_l2": 0.0},
+            {"name": "unet.mid", "change": "signal", "rel_l2": 0.02},
+            {"name": "unet.out", "change": "inputs", "rel_l2": 0.03},
+            {"name": "unet", "change": "signal", "rel_l2": 0.03},
+        ],
         draws=["generator 0: PCG64(0)", f"draw 0 {number % 3}"],
         site="now",
         baseline_site="then",
@@ -401,6 +408,8 @@ addEventListener("load", async () => {
   const heads = [...detail.querySelectorAll("h2")].map((one) => one.textContent);
   out.push(["parts", heads.join()]);
   const count = (what) => detail.querySelectorAll(what).length;
+  out.push(["first cell", detail.querySelector("mark").parentElement.textContent,
+    [...detail.querySelectorAll(".tree code, .tree mark")].map((one) => one.textContent).join()]);
   out.push(["svg", count("svg rect"), count("svg circle"), count("canvas")]);
   out.push(["command", ...[...detail.querySelectorAll(".command")].map((one) => one.textContent)]);
   out.push(["facts", detail.querySelectorAll("details tr.differs").length]);
@@ -454,6 +463,8 @@ def test_the_page_works_in_a_browser(tmp_path):
     assert "test_19%3A%3Avalue" in out["address"][0]
     for part in ("Why", "Growth over the steps", "Tensor", "Figures", "Noise", "Environments"):
         assert part in out["parts"][0]
+    first = "to_qthe first that differs: equal inputs, another output, rel_l2 0.01"
+    assert out["first cell"] == [first.replace("to_q", "to_q "), "unet,mid,to_q,to_k,out"]
     assert out["svg"] == [41, 8, 3]
     check = "'tests/test_x.py::test_19::value'"
     accept = f"pytest-repro accept '{tmp_path}' --check {check} --yes"

@@ -1,14 +1,14 @@
-"""The growth that a report draws: one point a step, of its result and of nothing else."""
+"""What a report draws of two traces: growth, and the cells of the first step that differs."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from pytest_repro.model.baseline import StepRecord, Trace
-from pytest_repro.model.outcome import GrowthPoint
+from pytest_repro.model.baseline import CellRecord, StepRecord, Trace
+from pytest_repro.model.outcome import CellPoint, GrowthPoint
 from pytest_repro.model.words import TraceLevel
 from pytest_repro.tensors.record import make_record
-from pytest_repro.trace.divergence import growth_of
+from pytest_repro.trace.divergence import cells_of, growth_of
 from pytest_repro.trace.records import make_trace, measure_signal
 
 
@@ -61,3 +61,36 @@ def test_of_a_cell_with_two_results_the_first_is_drawn_as_in_the_sentences():
         return trace(step(0, "unet", **{"result": first, "result[1]": second}))
 
     assert growth_of(calls(2.0, 1.0), calls(3.0, 1.0)) == (GrowthPoint("unet", 0, 0.5),)
+
+
+def cell(number: int, name: str, given: float, made: float, at: int = 0) -> CellRecord:
+    one, two = (
+        measure_signal(make_record(np.full(8, value)), sketched=False) for value in (given, made)
+    )
+    return CellRecord(number, at, name, "Dense", (one,), (two,))
+
+
+def cells(*calls: CellRecord) -> Trace:
+    return make_trace(TraceLevel.CELLS, (step(0, result=1.0), step(1, result=1.0)), calls)
+
+
+def test_the_cells_are_those_of_the_first_step_that_differs_in_the_order_they_ended():
+    agreeing = cell(0, "unet.conv", 1.0, 2.0)
+    outer, inner = cell(1, "unet", 1.0, 4.0, at=1), cell(2, "unet.to_q", 2.0, 2.0, at=1)
+    after = cell(3, "unet.to_k", 2.0, 2.0, at=1)
+    baseline = cells(agreeing, inner, after, outer)
+    moved = cells(
+        agreeing,
+        cell(2, "unet.to_q", 2.0, 3.0, at=1),
+        cell(3, "unet.to_k", 3.0, 2.0, at=1),
+        cell(1, "unet", 1.0, 5.0, at=1),
+    )
+    assert cells_of(baseline, moved) == (
+        CellPoint("unet.to_q", "signal", 0.5),
+        CellPoint("unet.to_k", "inputs", 0.0),
+        CellPoint("unet", "signal", 0.25),
+    )
+    assert cells_of(baseline, baseline) == ()
+    assert cells_of(trace(step(0, result=1.0)), moved) == ()
+    lone = cells_of(baseline, cells(agreeing, inner, outer))
+    assert lone[1] == CellPoint("unet.to_k", "absent", 0.0)

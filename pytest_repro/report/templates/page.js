@@ -207,7 +207,7 @@ function detail(check) {
       check.cut ? el("p", { class: "note" }, "The details of this check are in report.json: the page would grow too large.") : null,
       ...(DATA.views[nameOf(check)] ?? []).filter((one) => !one.only_row).flatMap(view),
       ...section("Growth over the steps", ...growth(check.growth)),
-      ...section("Where it began", ...list(check.began)),
+      ...section("Where it began", ...list(check.began), ...cells(check.cells)),
       ...section("Noise", ...ledger(check.draws)),
       ...section("Environments", ...environments(check))),
     el("aside", {},
@@ -497,6 +497,35 @@ function growth(points) {
   });
   svg.append(drawn("text", { x: left, y: height - 4 }, "first step"), drawn("text", { x: width, y: height - 4, "text-anchor": "end" }, "last step"));
   return [svg];
+}
+
+// The calls come in the order in which they ended: the first with equal inputs is the innermost.
+function cells(calls) {
+  if (!calls?.length) return [];
+  const first = calls.find((one) => one.change && one.change !== "inputs") ?? calls.find((one) => one.change);
+  const root = { inner: new Map() };
+  for (const call of calls) {
+    let node = root;
+    for (const part of call.name.split(".")) {
+      if (!node.inner.has(part)) node.inner.set(part, { inner: new Map() });
+      node = node.inner.get(part);
+      node.differs ||= Boolean(call.change);
+    }
+    if (!node.call?.change) node.call = call;
+  }
+  return [branch(root, first)];
+}
+
+const CHANGES = { "": "equal", signal: "equal inputs, another output", inputs: "other inputs", absent: "only in the baseline", extra: "only in this run", order: "in another order" };
+
+function branch(node, first) {
+  return el("ul", { class: "tree" }, ...[...node.inner].map(([name, one]) => {
+    const call = one.call, isFirst = call && call === first;
+    const words = call ? ` ${isFirst ? "the first that differs: " : ""}${CHANGES[call.change] ?? call.change}${call.rel_l2 ? `, rel_l2 ${figure(call.rel_l2)}` : ""}` : "";
+    const text = [el(isFirst ? "mark" : "code", {}, name), el("span", { class: "quiet" }, words)];
+    if (!one.inner.size) return el("li", {}, ...text);
+    return el("li", {}, el("details", one.differs ? { open: "" } : {}, el("summary", {}, ...text), branch(one, first)));
+  }));
 }
 
 function figures(check) {
