@@ -42,6 +42,7 @@ import inspect
 import json
 import math
 import os
+import re
 import resource
 import signal
 import socket
@@ -435,6 +436,9 @@ def write_module(module: str, outcomes: Mapping[str, str], made: int) -> int:
     return gaps
 
 
+_SECTION = re.compile(r"<!-- ([\w/]+) -->\n.*?<!-- end of \1 -->\n", re.DOTALL)
+
+
 def _figures() -> dict[str, list[str]]:
     """The rows that the page has, by module."""
     if not PAGE.exists():
@@ -445,8 +449,11 @@ def _figures() -> dict[str, list[str]]:
 
 
 def _write_table(figures: Mapping[str, Sequence[str]]) -> None:
-    sections = PAGE.read_text(encoding="utf-8").partition("<!-- ")[1:] if PAGE.exists() else ()
-    PAGE.write_text("\n".join([HEAD, "".join(sections)]), encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    # A module that is gone leaves no section.
+    named = {"figures", *every_module()}
+    sections = (found[0] for found in _SECTION.finditer(text) if found[1] in named)
+    PAGE.write_text("\n".join([HEAD, *sections]), encoding="utf-8")
     rows = [figures[name] for name in every_module() if name in figures]
     sums = [str(sum(int(cells[column]) for cells in rows)) for column in range(1, 7)]
     lines = [
