@@ -1,59 +1,117 @@
-"""What isolation and guard cost, as a part of a two-step DDIM call in the same run.
+"""What a tiny marked test costs more than a plain one where MindSpore is loaded, part by part.
 
-``python benchmarks/guard_cost.py``; needs MindSpore and mindone.
+``python benchmarks/guard_cost.py``; needs MindSpore.
 """
 
 from __future__ import annotations
 
+import importlib
+import json
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+from measure import REPRO, run_pytest
+from page import table, write_section
+from recording import CONFTEST
 
 from pytest_repro.frameworks.framework import default_framework
 from pytest_repro.frameworks.torch import TorchState
+from pytest_repro.guard.global_state import LoadedModules
 from pytest_repro.guard.guard import Isolation, guard_randomness
-from pytest_repro.pipelines.registry import Pipelines
+from pytest_repro.tensors.record import make_record
 
-GOAL = 0.01
-_ROUNDS = 9
+_ROUNDS = 200
+_LOOKS = 6
+"""Two guards a test; each asks twice when it is entered and once when it is left."""
+_TESTS = f"""
+import numpy as np
+import pytest
+
+@pytest.mark.parametrize("number", range({_ROUNDS}))
+def test_plain(number):
+    assert np.arange(4.0).size
+
+@pytest.mark.parametrize("number", range({_ROUNDS}))
+@pytest.mark.repro(seed=0)
+def test_ours(repro_check, number):
+    repro_check(np.arange(4.0))
+"""
 
 
-def _cpu_s(call: Callable[[], object]) -> float:
-    began = time.process_time()
-    call()
-    return time.process_time() - began
+def test_ms(framework: str) -> dict[str, float]:
+    """Median CPU time of a plain and of a marked test in one session, in milliseconds."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = f"import {framework}\n{_TESTS}"
+        (folder / "test_tiny.py").write_text(source, encoding="utf-8")
+        (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+        ini = f"[pytest]\nrepro_framework = {framework}\n"
+        (folder / "pytest.ini").write_text(ini, encoding="utf-8")
+        run_pytest(folder, (*REPRO, "--repro-update", "--repro-isolate=off"))
+        run_pytest(folder, REPRO)
+        spent = json.loads((folder / "spent.json").read_text(encoding="utf-8"))
+    return {
+        kind: statistics.median(spent[f"test_{kind}[{n}]"] for n in range(1, _ROUNDS)) * 1e3
+        for kind in ("plain", "ours")
+    }
 
 
-def main() -> int:
-    pipeline = Pipelines("seeded").load("ddim", "float32")
-    framework = default_framework()
+def _cpu_ms(call: Callable[[], object]) -> float:
+    spent = []
+    for _ in range(_ROUNDS):
+        began = time.process_time()
+        call()
+        spent.append(time.process_time() - began)
+    return statistics.median(spent[1:]) * 1e3
 
-    def denoise() -> None:
-        generator = np.random.Generator(np.random.PCG64(0))
-        pipeline(num_inference_steps=2, output_type="np", generator=generator)
 
-    def surround() -> None:
-        """What surrounds a test, without the test."""
+def parts_ms() -> dict[str, float]:
+    """Median CPU time of what surrounds a test, in milliseconds."""
+    importlib.import_module("mindspore")
+    framework, loaded = default_framework(), LoadedModules()
+
+    def isolate() -> None:
         with Isolation(0, framework, TorchState()):
-            with guard_randomness("error", globals_may_draw=True):
-                pass
-            with guard_randomness("error"):
-                pass
+            pass
 
-    denoise()
-    surround()
-    pairs = [(_cpu_s(denoise), _cpu_s(surround)) for _ in range(_ROUNDS)]
-    call_s = statistics.median(one for one, _ in pairs)
-    guard_s = statistics.median(two for _, two in pairs)
-    part = guard_s / call_s
-    print(f"two-step DDIM: {call_s:.3f} s of CPU (median of {_ROUNDS})")
-    print(f"isolation and two guards: {guard_s * 1000:.1f} ms of CPU")
-    print(f"part: {part:.2%} (goal: below {GOAL:.0%})")
-    return int(part >= GOAL)
+    def guard() -> None:
+        with guard_randomness("error", globals_may_draw=True):
+            pass
+        with guard_randomness("error"):
+            pass
+
+    def look() -> None:
+        for _ in range(_LOOKS):
+            loaded.have_changed()
+
+    looking = _cpu_ms(look)
+    return {
+        "isolation of numpy, random and MindSpore": _cpu_ms(isolate),
+        "both guards: replacing draws, reading states": _cpu_ms(guard) - looking,
+        f"both guards: {len(sys.modules):,} modules, are they the same ({_LOOKS} times)": looking,
+        "digest of the array": _cpu_ms(lambda: make_record(np.arange(4.0))),
+    }
+
+
+def main() -> None:
+    tests, alone, parts = test_ms("mindspore"), test_ms("numpy"), parts_ms()
+    more = tests["ours"] - tests["plain"]
+    rest = "the rest: hooks, the fixture of the check, the trial, the report"
+    rows = [
+        ("a plain test", f"{tests['plain']:.2f}"),
+        ("more in a marked one that is exact", f"{more:.2f}"),
+        ("the same without MindSpore", f"{alone['ours'] - alone['plain']:.2f}"),
+        *((f"- {name}", f"{spent:.2f}") for name, spent in parts.items()),
+        (f"- {rest}", f"{more - sum(parts.values()):.2f}"),
+    ]
+    lines = table(("a tiny test with MindSpore loaded", "CPU ms"), rows)
+    write_section("tiny", "A tiny marked test with MindSpore loaded", lines)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -19,7 +19,7 @@ from measure import REPRO, run_pytest
 from page import GOALS, mark, table, write_section
 
 _ROUNDS, _MODEL_ROUNDS = 5, 2
-_CONFTEST = """
+CONFTEST = """
 import json, time
 from pathlib import Path
 import pytest
@@ -140,7 +140,7 @@ def measure(subject: Subject, framework: str) -> list[tuple[str, ...]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "test_cost.py").write_text(subject.source, encoding="utf-8")
-        (folder / "conftest.py").write_text(_CONFTEST, encoding="utf-8")
+        (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
         ini = f"[pytest]\nrepro_framework = {framework}\n"
         (folder / "pytest.ini").write_text(ini, encoding="utf-8")
         # The repeated run of a watched pipeline records every cell; without a trace there are none.
