@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from pytest_repro.errors import UsageError, WatchError
+from pytest_repro.frameworks import watch as watching_module
 from pytest_repro.frameworks.mindspore import MindSporeAdapter
 from pytest_repro.frameworks.watch import Watching, watch
 from pytest_repro.model.words import TraceLevel
+from pytest_repro.tensors.record import ContentMemo, make_record
 from pytest_repro.trace.components import compare_configurations, compare_weights
 from pytest_repro.trace.divergence import Change, first_divergence
 
@@ -642,3 +644,28 @@ def test_what_is_watched_again_before_it_runs_is_watched_once_with_its_new_weigh
     assert {one.component for one in watching.weights()} == {"net", "2/net"}
     assert len(watching.trace().steps) == 12
     watching.stop()
+
+
+def test_three_hundred_tests_of_one_pipeline_hash_each_weight_once(monkeypatch):
+    """Each test reads the weights once, for a fingerprint; a change in place is hashed again."""
+    pytest.importorskip("xxhash")
+    hashed, read = [], []
+    digests = ContentMemo(lambda array: hashed.append(array) or make_record(array).digest)
+    fingerprint = digests._fingerprint
+    digests._fingerprint = lambda data: read.append(data) or fingerprint(data)
+    monkeypatch.setattr(watching_module, "_DIGESTS", digests)
+    pair, found = Pair(), set()
+    count = len(list(pair.net.get_parameters()))
+
+    def a_test():
+        watching = Watching(MindSporeAdapter(), TraceLevel.STEPS)
+        watching.add(pair)
+        found.update(watching.weights())
+        watching.stop()
+
+    for _ in range(300):
+        a_test()
+    assert (len(hashed), len(read), len(found)) == (count, 300 * count, 1)
+    pair.net.first.weight.set_data(pair.net.first.weight * 2)
+    a_test()
+    assert (len(hashed), len(found)) == (count + 1, 2)
