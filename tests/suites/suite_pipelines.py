@@ -40,8 +40,9 @@ class SuiteCase(unittest.TestCase):
             layers_per_block=1,
             block_out_channels=(4,),
             add_attention=False,
+            attention_head_dim=2,
             norm_num_groups=4,
-            down_block_types=("DownBlock2D",),
+            down_block_types=("AttnDownBlock2D",),
             up_block_types=("UpBlock2D",),
         )
         rng = np.random.default_rng(0)

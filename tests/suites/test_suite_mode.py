@@ -63,6 +63,15 @@ def test_the_suite_is_recorded_and_exact_in_both_modes(project):
         ("beta_end=0.02)", "beta_end=0.021)", "beta_end"),
         ("seed=0):\n        return", "seed=5):\n        return", "noise"),
         ("pipe.scheduler.config)\n", "pipe.scheduler.config, beta_end=0.03)\n", "beta_end"),
+        ("default_rng(0)", "default_rng(1)", "weights"),
+        (
+            '        return {"unet"',
+            "        attention = unet.down_blocks[0].attentions[0]\n"
+            "        attention.scale *= 1.01\n"
+            "        attention.scale_sqrt *= 1.01\n"
+            '        return {"unet"',
+            "unet.down_blocks.0.attentions.0 (Attention",
+        ),
     ],
 )
 def test_a_fault_in_the_suite_is_a_drift_that_names_it(project, before, after, named):
@@ -73,6 +82,18 @@ def test_a_fault_in_the_suite_is_a_drift_that_names_it(project, before, after, n
     assert drifted.exit_code == 1
     assert "drift" in drifted.verdicts.values()
     assert any(named in text for text in drifted.failures.values()), drifted.text
+
+
+def test_a_missing_generator_is_refused_at_the_line_of_the_pipeline(project):
+    line = '"generator": np.random.Generator(np.random.PCG64(seed)),'
+    replaced = "pipeline_ddim.randn_tensor = randn_tensor_of_the_suite"
+    assert line in SUITE
+    assert replaced in SUITE
+    write(project, SUITE.replace(line, "").replace(replaced, ""))
+    refused = project.run("--repro-update", "-k", "two_calls")
+    assert "DDIMPipeline draws without a generator" in refused.failure
+    assert "pipeline_ddim.py:" in refused.failure
+    assert not project.files()
 
 
 def test_a_check_that_cannot_be_made_fails_the_test_after_its_own_assertions(project):
