@@ -16,24 +16,40 @@ from pytest_repro.store.files import folder_lock
 from pytest_repro.store.system import read_regular, write_bytes
 
 WITHOUT = """
-import os, sys
+import os, signal, subprocess, sys
 for name in ("fcntl", "resource", "pwd", "grp", "termios", "ml_dtypes"):
     sys.modules[name] = None
-for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_DIRECTORY", "sched_getaffinity"):
+for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "mkfifo",
+             "sched_getaffinity", "sched_setaffinity", "killpg", "getpgid", "setsid", "geteuid",
+             "sysconf", "confstr", "getloadavg", "statvfs"):
     if hasattr(os, name):
         delattr(os, name)
+# SIGKILL stays: subprocess itself kills by it where it is no Windows.
+for name in ("SIGHUP", "SIGALRM", "SIGUSR1", "setitimer", "alarm"):
+    delattr(signal, name)
+def refuse(event, details):
+    is_there = not (details and str(details[0]).startswith(("/proc", "/sys")))
+    if event == "open" and not is_there:
+        raise FileNotFoundError(2, "No such file or directory", str(details[0]))
+    if event in ("os.listdir", "os.scandir") and not is_there:
+        raise PermissionError(13, "Permission denied", str(details[0]))
+sys.addaudithook(refuse)
 open_really = os.open
 def open_file(path, flags, *rest, **options):
     if os.path.isdir(path) and not options.get("dir_fd"):
         raise PermissionError(13, "Permission denied", str(path))
     return open_really(path, flags, *rest, **options)
 os.open = open_file
-import pytest
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist",
-                      "--repro-framework", "numpy", *sys.argv[1:]]))
 """
 TEST = """
+import os
+import signal
 import pytest
+
+assert not hasattr(os, "sched_getaffinity")
+assert not hasattr(signal, "SIGALRM")
+with pytest.raises(FileNotFoundError):
+    open("/proc/cpuinfo")
 
 @pytest.mark.repro
 def test_noise(repro_generator, repro_check):
@@ -41,20 +57,60 @@ def test_noise(repro_generator, repro_check):
 """
 
 
-def test_recording_and_comparing_work_without_what_linux_alone_has(tmp_path):
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-c", WITHOUT, *arguments],
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        ).stdout  # fmt: skip
+@pytest.fixture
+def run(tmp_path):
+    """Runs a module there."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\nrepro_framework = numpy\n")
+    first = tmp_path / "first"
+    first.mkdir()
+    (first / "sitecustomize.py").write_text(WITHOUT)  # of workers and fresh processes, too
+    path = os.pathsep.join(filter(None, (str(first), os.environ.get("PYTHONPATH"))))
 
+    def run(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, timeout=300,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        printed = done.stdout + done.stderr
+        assert "Traceback" not in printed, printed
+        return printed
+
+    return run
+
+
+def test_recording_and_comparing_work_without_what_linux_alone_has(tmp_path, run):
     test = tmp_path / "test_it.py"
     test.write_text(TEST.format(factor=1))
-    assert "1 check: 1 recorded" in run("--repro-update")
+    assert "1 check: 1 recorded" in run("pytest", "-p", "no:xdist", "--repro-update")
     assert list((tmp_path / "baselines").rglob("*.tmp")) == []
-    assert "1 check: 1 exact" in run()
+    assert "1 check: 1 exact" in run("pytest", "-p", "no:xdist")
+    assert "0 faults" in run("pytest_repro.cli", "verify")
     test.write_text(TEST.format(factor=2))
-    assert "1 check: 1 drift" in run()
+    assert "1 check: 1 drift" in run("pytest", "-p", "no:xdist", "--repro-report", "report")
+    assert "1 check accepted" in run("pytest_repro.cli", "accept", "report", "--yes")
+    assert "1 check: 1 exact" in run("pytest", "-p", "no:xdist")
+    assert "1 check under 1 key" in run("pytest_repro.cli", "list")
+
+
+def test_workers_and_fresh_processes_work_without_what_linux_alone_has(tmp_path, run):
+    pytest.importorskip("xdist")
+    (tmp_path / "test_it.py").write_text(TEST.format(factor=1))
+    assert "1 check: 1 recorded" in run("pytest", "-n", "1", "--repro-update", "--repro-isolate")
+    assert "1 check: 1 exact" in run("pytest", "-n", "1")
+
+
+def test_cores_of_workers_need_a_system_that_can_set_them(tmp_path, run):
+    (tmp_path / "test_it.py").write_text(TEST.format(factor=1))
+    printed = run("pytest", "-n", "2", "--repro-devices", "0-1", "--repro-update")
+    assert "--repro-devices" in printed
+    assert not (tmp_path / "baselines").exists()
+
+
+def test_facts_of_the_machine_are_named_as_unknown(run):
+    printed = run("pytest_repro.cli", "env", "--framework", "numpy")
+    assert "cpu.cores" in printed
+    assert "os.name" in printed
 
 
 def test_a_folder_that_cannot_be_synced_is_written_all_the_same(tmp_path, monkeypatch):
