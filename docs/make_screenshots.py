@@ -70,7 +70,7 @@ def main() -> None:
         shown = _pytest(folder, "--color=yes", *arguments, FAULT="1")
         _terminal(shown, f"pytest {' '.join(arguments)}", IMAGES / "terminal.svg")
         page = (folder / "report/index.html").read_text(encoding="utf-8")
-        _photograph(folder, page.replace("</body>", OPENED + "</body>"), "report", (1180, 1560))
+        _photograph(folder, page.replace("</body>", OPENED + "</body>"), "report", (1280, 1500))
         matrix = folder / "matrix.html"
         _command("matrix", "--far", "--root", str(ROOT), "--html", str(matrix))
         _photograph(folder, matrix.read_text(encoding="utf-8"), "matrix", (1420, 1290))

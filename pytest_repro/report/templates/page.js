@@ -20,7 +20,8 @@ const figure = (value) => {
   const number = numberOf(value);
   if (number === null || number === undefined) return "-";
   if (!Number.isFinite(number)) return String(value);
-  return Number.isSafeInteger(number) ? String(number) : String(Number(number.toPrecision(4)));
+  if (Number.isSafeInteger(number)) return String(number);
+  return Math.abs(number) < 1e-3 ? number.toExponential(3) : String(Number(number.toPrecision(4)));
 };
 const shareOf = (check) => numberOf(check.share ?? 0);
 // The value gate comes before any distance: another dtype or shape, NaN in other places.
@@ -42,7 +43,7 @@ let shown = 0;
 let opened = "";
 
 // Long names break where a reader would break them.
-const breakable = (text) => text.split(/(?<=[\/_:.[-])(?=[^\/_:.[-])/).flatMap((part, number) => (number ? [el("wbr"), part] : [part]));
+const breakable = (text) => text.split(/(?<=[\/_:.[-])(?=[A-Za-z])/).flatMap((part, number) => (number ? [el("wbr"), part] : [part]));
 
 function fill(id, values, every) {
   const options = [["", every], ...[...new Set(values)].filter(Boolean).sort().map((one) => [one, one])];
