@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -357,12 +356,14 @@ def _referenced(
 
 def missing_checks_text(checks: Sequence[str]) -> str:
     """What the run says of them."""
+    from pytest_repro.report.failure import quoted
+
     one = len(checks) == 1
     what = (
         f"{len(checks)} {'baseline was' if one else 'baselines were'} compared with nothing: "
         f"{'its test' if one else 'their tests'} passed without making "
         f"{'this check' if one else 'these checks'}"
     )
-    command = f"pytest-repro prune --check {shlex.quote(checks[0])}"
+    command = f"pytest-repro prune --check {quoted(checks[0])}"
     next_step = f"check it again, or delete it: {command}"
     return "\n".join([what, *first_few(checks), f"  next   {next_step}"])

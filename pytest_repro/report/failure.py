@@ -46,12 +46,12 @@ class Invocation:
         """The command that runs the test of a check again."""
         full = os.path.join(self.root, check.module)  # noqa: PTH118  ids of any form
         module = self._near(full) if self.folder and os.path.exists(full) else check.module  # noqa: PTH110
-        words = [_quoted(f"{module}::{check.test}"), *options, *map(shlex.quote, self.options)]
+        words = [quoted(f"{module}::{check.test}"), *options, *map(shlex.quote, self.options)]
         return " ".join(["pytest", *words])
 
     def pull(self, check: CheckId, key: EnvironmentKey) -> str:
         """The command that fetches the tensors of a check from the Hub."""
-        words = ["pytest-repro", "pull", "--check", _quoted(str(check)), "--key", _quoted(str(key))]
+        words = ["pytest-repro", "pull", "--check", quoted(str(check)), "--key", quoted(str(key))]
         if self.folder != self.root:
             words += ["--root", shlex.quote(self._near(self.root))]
         waiting = iter(self.options)
@@ -89,9 +89,10 @@ def _kept(arguments: Sequence[str]) -> Iterator[str]:
             yield from (argument, *value)
 
 
-def _quoted(text: str) -> str:
-    quoted = shlex.quote(text)
-    return quoted if quoted != text else f"'{text}'"
+def quoted(text: str) -> str:
+    """Text as one word of a shell, in quotes."""
+    safe = shlex.quote(text)
+    return safe if safe != text else f"'{text}'"
 
 
 MAX_LINES = 25

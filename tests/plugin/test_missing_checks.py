@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
+from pytest_repro.plugin.closing import missing_checks_text
 from tests.stories.other_hardware import other_cores
 
 LOOP = """
@@ -42,3 +45,10 @@ def test_what_the_own_key_has_of_a_test_is_all_that_it_must_check(fallback):
     fallback.write(LOOP.format(count=1))
     fallback.run("--repro-update")
     assert fallback.run().exit_code == 0
+
+
+def test_the_printed_command_is_one_word_for_a_shell_whatever_the_name_holds():
+    for check in ("test_x.py::test_a::image", "test_x.py::test_a[it's $(here)]::image"):
+        *_, last = missing_checks_text([check]).splitlines()
+        assert shlex.split(last.partition("delete it: ")[2])[-1] == check
+        assert last.endswith("'")
