@@ -270,7 +270,7 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "weights",
         "seeded",
-        "Weights of `repro_ddim` and `repro_unclip`: `seeded` (made from a seed, no network), "
+        "Weights of the fixtures' pipelines: `seeded` (made from a seed, no network), "
         "`hub@REVISION` (the Hub, safetensors only) or a folder.",
         metavar="SOURCE",
     ),

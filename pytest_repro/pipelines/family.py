@@ -203,7 +203,11 @@ def _open(family: Family, folder: Path, dtype: str) -> Any:
     try:
         with _loading_bar_off():
             pipeline = cls.from_pretrained(
-                str(folder), mindspore_dtype=getattr(mindspore, dtype), use_safetensors=True
+                str(folder),
+                mindspore_dtype=getattr(mindspore, dtype),
+                use_safetensors=True,
+                # mindone loads a pipeline without a text encoder only where it is told so.
+                **dict.fromkeys(_absent_components(folder)),
             )
     except Exception as error:
         # mindone, transformers and safetensors raise many types for a wrong folder.
@@ -256,19 +260,25 @@ def _write(family: Family, folder: Path) -> None:
 
 def _save_skipped(pipeline: Any, folder: Path) -> None:
     """Save image processors of transformers, which mindone 0.3.0 and later leave out."""
-    path = folder / "model_index.json"
-    index = json.loads(path.read_text(encoding="utf-8"))
-    for name, value in index.items():
+    index = _index(folder)
+    for name in _absent_components(folder):
         part = getattr(pipeline, name, None)
-        if value == [None, None] and part is not None:
+        if part is not None:
             part.save_pretrained(str(folder / name))
             index[name] = [type(part).__module__.split(".")[0], type(part).__name__]
-    path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "model_index.json").read_text(encoding="utf-8")))
 
 
 def _component_names(folder: Path) -> tuple[str, ...]:
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    return tuple(name for name in sorted(index) if not name.startswith("_"))
+    return tuple(name for name in sorted(_index(folder)) if not name.startswith("_"))
+
+
+def _absent_components(folder: Path) -> tuple[str, ...]:
+    return tuple(name for name, value in _index(folder).items() if value == [None, None])
 
 
 def _write_weights(family: Family, name: str, cell: Any, path: Path) -> None:

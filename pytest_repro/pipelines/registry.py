@@ -50,6 +50,31 @@ FAMILIES = (
         "unclip",
         "UNCLIP_IMAGE_VARIATION",
     ),
+    Row(
+        "stable_diffusion",
+        "mindone's Stable Diffusion, small, with PNDM; takes ``prompt_embeds`` of width 32.",
+        "latent",
+        "STABLE_DIFFUSION",
+    ),
+    Row(
+        "stable_diffusion_xl",
+        "mindone's SDXL, small, with Euler; takes ``prompt_embeds`` of width 64, pooled 32.",
+        "latent",
+        "STABLE_DIFFUSION_XL",
+    ),
+    Row(
+        "stable_diffusion_3",
+        "mindone's Stable Diffusion 3 (flow matching), small; takes ``prompt_embeds`` of width 32, "
+        "pooled 64. On a CPU it needs ``repro_mint_cpu``.",
+        "latent",
+        "STABLE_DIFFUSION_3",
+    ),
+    Row(
+        "dit",
+        "mindone's DiT, a small diffusion transformer; takes ``class_labels``.",
+        "latent",
+        "DIT",
+    ),
 )
 
 

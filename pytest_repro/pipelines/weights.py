@@ -67,7 +67,9 @@ def _parameter(component: str, name: str, shape: tuple[int, ...]) -> NDArray[np.
 
 
 def _is_norm(name: str) -> bool:
-    return any(mark in name for mark in _ONES)
+    # An adaptive norm holds dense layers, which make its scale and shift.
+    is_inside = any(mark in name for mark in (".linear.", ".emb."))
+    return not is_inside and any(mark in name for mark in _ONES)
 
 
 def _std(name: str, shape: tuple[int, ...]) -> float:

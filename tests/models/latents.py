@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,6 +52,8 @@ def watch_latents(pipeline: Any, scheduler: str = "scheduler") -> Iterator[Laten
     watch = LatentsWatch()
     step = target.step
 
+    # Pipelines look at the signature to see whether a scheduler takes a generator.
+    @functools.wraps(step)
     def watched(model_output: Any, *args: Any, **kwargs: Any) -> Any:
         result = step(model_output, *args, **kwargs)
         watch.last_sample = result[0]

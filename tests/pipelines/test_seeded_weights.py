@@ -101,3 +101,10 @@ def test_only_the_last_resnet_carries():
     differing = {name for name in plain if not np.array_equal(plain[name], changed[name])}
     assert "up_blocks.0.resnets.1.conv_shortcut.weight" not in differing
     assert differing == set(plain) - {"up_blocks.0.resnets.1.conv_shortcut.weight"}
+
+
+def test_the_dense_layer_inside_an_adaptive_norm_is_drawn():
+    dense = ["blocks.0.norm1.linear.weight", "norm1.emb.timestep_embedder.linear_1.weight"]
+    made = seeded_parameters("n", dict.fromkeys(dense, (16, 16)))
+    assert all(np.unique(made[name]).size > 200 for name in dense)
+    assert (seeded_parameters("n", {"norm1.weight": (16,)})["norm1.weight"] == 1.0).all()
