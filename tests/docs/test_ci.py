@@ -138,4 +138,4 @@ def test_the_gitlab_example_has_the_shape_of_a_job():
     assert all(isinstance(line, str) for line in job["script"])
     assert set(job["artifacts"]) <= {"when", "expire_in", "paths", "reports"}
     assert job["artifacts"]["when"] == "always"
-    assert set(job["artifacts"]["reports"]) == {"junit"}
+    assert set(job["artifacts"]["reports"]) == {"junit", "codequality"}
