@@ -76,11 +76,12 @@ def _integers(*shape: int) -> Array:
 
 
 def _erf(x: Array) -> Array:
-    return np.vectorize(math.erf, otypes=[np.float64])(x)
+    return np.asarray(np.vectorize(math.erf, otypes=[np.float64])(x))
 
 
 def _gelu_tanh(x: Array) -> Array:
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    made: Array = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return made
 
 
 def _convolved(x: Array, weight: Array, bias: Array, stride: int, width: int) -> Array:
@@ -89,7 +90,9 @@ def _convolved(x: Array, weight: Array, bias: Array, stride: int, width: int) ->
     padded = np.pad(x, [(0, 0), (0, 0), *[(width, width)] * axes])
     windows = np.lib.stride_tricks.sliding_window_view(
         padded, weight.shape[2:], axis=tuple(range(2, 2 + axes))
-    )[(slice(None), slice(None), *[slice(None, None, stride)] * axes)]
+    )
+    every = slice(None)
+    windows = windows[tuple([every, every] + [slice(None, None, stride)] * axes)]
     inner = [1, *range(2 + axes, 2 + 2 * axes)]
     made = np.tensordot(windows, weight, axes=(inner, list(range(1, 2 + axes))))
     return np.moveaxis(made, -1, 1) + bias.reshape(-1, *[1] * axes)
@@ -97,7 +100,7 @@ def _convolved(x: Array, weight: Array, bias: Array, stride: int, width: int) ->
 
 def _normed(x: Array, axes: tuple[int, ...], eps: float) -> Array:
     centred = x - x.mean(axes, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axes, keepdims=True) + eps)
+    return np.asarray(centred / np.sqrt((centred**2).mean(axes, keepdims=True) + eps))
 
 
 def _cubic_at(x: Array, place: float) -> float:
@@ -106,14 +109,14 @@ def _cubic_at(x: Array, place: float) -> float:
     for k in range(math.floor(place) - 1, math.floor(place) + 3):
         d = abs(place - k)
         near, far = (a + 2) * d**3 - (a + 3) * d**2 + 1, a * (d**3 - 5 * d**2 + 8 * d - 4)
-        total += x[min(max(k, 0), len(x) - 1)] * (near if d <= 1 else far)
+        total += float(x[min(max(k, 0), len(x) - 1)]) * (near if d <= 1 else far)
     return total
 
 
 def _linear_at(x: Array, place: float) -> float:
     at = min(max(place, 0.0), len(x) - 1.0)
     low = min(math.floor(at), len(x) - 2)
-    return x[low] * (low + 1 - at) + x[low + 1] * (at - low)
+    return float(x[low] * (low + 1 - at) + x[low + 1] * (at - low))
 
 
 def _resized(x: Array, after: int, take: Callable[[Array, float], float], corners: bool) -> Array:
@@ -132,7 +135,7 @@ def _attention(q: Array, k: Array, v: Array, scale: float, hidden: Array | None 
     scores = q @ np.swapaxes(k, -1, -2) * scale
     scores = scores if hidden is None else np.where(hidden, -np.inf, scores)
     shares = np.exp(scores - scores.max(-1, keepdims=True))
-    return shares / shares.sum(-1, keepdims=True) @ v
+    return np.asarray(shares / shares.sum(-1, keepdims=True) @ v)
 
 
 _X, _V, _M = _normal(2, 4, 6, 6), _normal(7), _normal(3, 4, 4)
