@@ -42,6 +42,7 @@ class SavedState:
         numpy: State of numpy's legacy generator.
         mode: Execution mode, as MindSpore's number.
         jit_level: How far MindSpore optimises graphs.
+        as_seeded: What `seed_globals` left there the last time.
     """
 
     seed: int | None
@@ -51,6 +52,7 @@ class SavedState:
     numpy: Any
     mode: int
     jit_level: str
+    as_seeded: tuple[tuple[str, str], ...]
 
 
 class MindSporeAdapter:
@@ -203,6 +205,7 @@ class MindSporeAdapter:
             numpy=np.random.get_state(legacy=False),  # noqa: NPY002  the state MindSpore moves
             mode=int(ms.get_context("mode")),
             jit_level=str(ms.get_context("jit_level")),
+            as_seeded=tuple(_AS_SEEDED.items()),
         )
 
     def restore_state(self, state: SavedState | None) -> None:
@@ -212,6 +215,8 @@ class MindSporeAdapter:
             return
         _restore_seed(ms, state)
         ms.set_rng_state(ms.Tensor(state.generator))
+        _AS_SEEDED.clear()
+        _AS_SEEDED.update(state.as_seeded)
         if state.dataset_seed is not None:
             sys.modules["mindspore.dataset"].config.set_seed(state.dataset_seed)
         if int(ms.get_context("mode")) != state.mode:

@@ -364,3 +364,17 @@ def test_a_saved_state_is_not_moved_by_later_draws(ms):
     assert not np.array_equal(ms.get_rng_state().asnumpy(), kept)
     ADAPTER.restore_state(state)
     assert np.array_equal(ms.get_rng_state().asnumpy(), kept)
+
+
+def test_seeds_of_a_fixture_inside_a_test_are_not_taken_for_the_tests_own(ms):
+    before = ADAPTER.save_state()
+    try:
+        ADAPTER.seed_globals(1)
+        outer = ADAPTER.save_state()
+        ADAPTER.seed_globals(2)
+        ADAPTER.restore_state(outer)
+        assert ADAPTER.context() == ()
+        ms.set_seed(9)
+        assert ADAPTER.context() == (("seed", "9"),)
+    finally:
+        ADAPTER.restore_state(before)
