@@ -24,8 +24,8 @@ def test_which_versions_agree_bitwise(matrix):
         (hardware, version), (other, newer) = (
             pair[side].split("/") for side in ("first", "second")
         )
-        if hardware != other:
-            continue
+        if hardware != other or "~" in version + newer:
+            continue  # a suffix: composed operators of another mindone, which share no check
         together = {version, newer} in ({*OLDER}, {*NEWER})
         agree = pair["exact"] == pair["shared"]
         # With 512 KiB of L2 cache per core, SSE41 agrees over all releases.
