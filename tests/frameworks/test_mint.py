@@ -115,6 +115,21 @@ def test_missing_operators_are_replaced_and_native_ones_stay():
     assert run_python(CELLS) == "True"
 
 
+PROBED = """
+from pytest_repro.frameworks.mindspore import ADAPTER
+from pytest_repro.frameworks.mint import compositions, runs
+ADAPTER.enable_determinism()
+probed = [[one.name for one in order if not runs(one.probe)]
+          for order in (compositions(), compositions()[::-1]) * 2]
+print(len({tuple(sorted(names)) for names in probed}))
+"""
+
+
+@needs_mindspore
+def test_an_operator_is_not_blamed_for_one_that_failed_before_it():
+    assert run_python(PROBED) == "1"
+
+
 @needs_mindspore
 def test_nothing_is_replaced_unless_asked_for():
     code = "from pytest_repro.frameworks.mindspore import ADAPTER as a; print(dict(a.facts()))"
