@@ -1,4 +1,4 @@
-"""Small pipelines that denoise latents: Stable Diffusion, its XL and its third version, and DiT.
+"""Small pipelines that denoise latents: Stable Diffusion, its XL and third version, DiT, a video.
 
 None has a text encoder: a test gives the embeddings of its prompt. Sizes are about those of the
 tests of the same pipelines in Hugging Face's diffusers (tests/pipelines), with more channels for
@@ -44,6 +44,16 @@ _XL_UNET = {
     "cross_attention_dim": 64,
     "use_linear_projection": True,
 }
+_MOTION_UNET = {
+    **{name: value for name, value in _UNET.items() if name != "attention_head_dim"},
+    "down_block_types": ("DownBlockMotion", "CrossAttnDownBlockMotion"),
+    "up_block_types": ("CrossAttnUpBlockMotion", "UpBlockMotion"),
+    "num_attention_heads": 4,
+    "motion_num_attention_heads": 4,
+    "motion_max_seq_length": 8,
+    # The last block of mindone 0.2.0 takes 32 for its motion modules, whatever is asked for.
+    "norm_num_groups": 32,
+}
 _DIT = {
     "sample_size": 8,
     "num_layers": 2,
@@ -79,6 +89,14 @@ _BETAS = {
 }
 _PNDM = {**_BETAS, "skip_prk_steps": True, "steps_offset": 1}
 _EULER = {**_BETAS, "steps_offset": 1}
+# Source: the scheduler in the documentation of AnimateDiff.
+_LINEAR = {
+    **_BETAS,
+    "beta_schedule": "linear",
+    "clip_sample": False,
+    "steps_offset": 1,
+    "timestep_spacing": "linspace",
+}
 _FLOW = {"num_train_timesteps": 1000, "shift": 3.0}
 _SD3_VAE = {**_VAE, "shift_factor": 0.0609, "scaling_factor": 1.5305}
 
@@ -107,6 +125,19 @@ def _xl_parts() -> dict[str, Any]:
         "scheduler": diffusers.EulerDiscreteScheduler(**_EULER),
         "vae": diffusers.AutoencoderKL(**_VAE),
         **dict.fromkeys(absent),
+    }
+
+
+def _animatediff_parts() -> dict[str, Any]:
+    from mindone import diffusers
+
+    return {
+        "unet": diffusers.UNetMotionModel(**_MOTION_UNET),
+        "scheduler": diffusers.DDIMScheduler(**_LINEAR),
+        "vae": diffusers.AutoencoderKL(**_VAE),
+        "motion_adapter": None,
+        "text_encoder": None,
+        "tokenizer": None,
     }
 
 
@@ -179,5 +210,13 @@ STABLE_DIFFUSION_3 = _family(
     "stabilityai/stable-diffusion-3-medium-diffusers",
     _sd3_parts,
     *(_SD3, _SD3_VAE, _FLOW),
+)
+ANIMATEDIFF = _family(
+    "animatediff",
+    "AnimateDiffPipeline",
+    # It holds the motion modules only: its users load them beside a Stable Diffusion.
+    "guoyww/animatediff-motion-adapter-v1-5-2",
+    _animatediff_parts,
+    *(_MOTION_UNET, _VAE, _LINEAR),
 )
 DIT = _family("dit", "DiTPipeline", "facebook/DiT-XL-2-256", _dit_parts, _DIT, _VAE)

@@ -75,6 +75,12 @@ FAMILIES = (
         "latent",
         "DIT",
     ),
+    Row(
+        "animatediff",
+        "mindone's AnimateDiff (video), small, with DDIM; takes ``prompt_embeds`` of width 32.",
+        "latent",
+        "ANIMATEDIFF",
+    ),
 )
 
 
