@@ -112,7 +112,7 @@ class ComponentDiff:
         return compare_weights(
             before,
             observed,
-            baseline_tensors=[table for one in before if (table := self._table(one)) is not None],
+            baseline_tensors=weights_tables(self._store, before),
             observed_tensors=self._trial.watching.weight_tensors(),
         )
 
@@ -189,9 +189,11 @@ class ComponentDiff:
         rows = self._store.rows(self._baseline.trace)
         return None if rows is None else trace_from_rows(rows)
 
-    def _table(self, one: WeightsDigest) -> ComponentWeights | None:
-        rows = self._store.rows(one.digest)
-        return None if rows is None else weights_from_rows(one.component, rows)
+
+def weights_tables(store: Store, weights: Sequence[WeightsDigest]) -> tuple[ComponentWeights, ...]:
+    """The stored parameters of each component, as far as they were pulled."""
+    found = ((one.component, store.rows(one.digest)) for one in weights)
+    return tuple(weights_from_rows(name, rows) for name, rows in found if rows is not None)
 
 
 CODE_FACTS = (

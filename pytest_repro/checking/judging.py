@@ -12,6 +12,7 @@ from pytest_repro.checking.explain import (
     decide_cause,
     setting_changes,
     unread_settings,
+    weights_tables,
 )
 from pytest_repro.checking.references import Found, narrower
 from pytest_repro.checking.spec import TestSpec
@@ -26,7 +27,7 @@ from pytest_repro.model.baseline import (
     Environment,
     TensorSummary,
 )
-from pytest_repro.model.outcome import Outcome, Reference
+from pytest_repro.model.outcome import Observation, Outcome, Reference
 from pytest_repro.model.words import Distance, Gate, Verdict
 from pytest_repro.noise.draw_log import compare_draw_logs
 from pytest_repro.store.system import is_file
@@ -43,7 +44,7 @@ from pytest_repro.tolerance.choose import (
     value_faults,
 )
 from pytest_repro.tolerance.judge import EXACT, passing_tolerance
-from pytest_repro.trace.components import SettingChange, compare_weights
+from pytest_repro.trace.components import SettingChange, WeightsChange, compare_weights
 from pytest_repro.trace.jump import LARGEST, largest_jump
 from pytest_repro.trace.records import trace_from_rows
 
@@ -120,8 +121,7 @@ class Judging:
         faults += value_faults(baseline.tensors, observation.tensors)
         facts = compare_facts(baseline.provenance.environment, self._context.environment)
         noise = compare_draw_logs(baseline.draw_log, observation.draw_log, facts)
-        weights = compare_weights(baseline.weights, observation.weights)
-        weights = tuple(one for one in weights if one.baseline and one.observed)
+        weights, renamed = self._weights(baseline, observation)
         settings = self._settings(call, baseline)
         unread = unread_settings(self._context.store, baseline, observation.settings)
         allowed, why = self._relaxed(call)
@@ -140,9 +140,27 @@ class Judging:
             return replace(early, detail=(*early.detail, *unread))
         if is_equal:
             said = tuple(f"{one}, and the result is equal" for one in (*settings, *unread))
-            return replace(self._exact(call, found), detail=(*said, *relaxed))
+            return replace(self._exact(call, found), detail=(*said, *renamed, *relaxed))
         outcome = self._tolerance(spec, call, baseline, reference)
-        return replace(outcome, detail=(*outcome.detail, *relaxed))
+        return replace(outcome, detail=(*outcome.detail, *renamed, *relaxed))
+
+    def _weights(
+        self, baseline: Baseline, seen: Observation
+    ) -> tuple[tuple[WeightsChange, ...], tuple[str, ...]]:
+        """The components of both sides whose weights differ, and those with other names only."""
+        changes = compare_weights(baseline.weights, seen.weights)
+        changes = tuple(one for one in changes if one.baseline and one.observed)
+        if not changes:
+            return (), ()
+        tables = weights_tables(self._context.store, baseline.weights)
+        known = compare_weights(baseline.weights, seen.weights, baseline_tensors=tables)
+        left = {one.component for one in known}
+        renamed = tuple(
+            f"parameters of {one.component} have other names and the same bits"
+            for one in changes
+            if one.component not in left
+        )
+        return tuple(one for one in changes if one.component in left), renamed
 
     def _relaxed(self, call: CheckCall) -> tuple[tuple[str, ...], str]:
         """The inputs that the policy lets differ, and where and why it does."""

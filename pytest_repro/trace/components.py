@@ -92,7 +92,8 @@ def compare_weights(
     """The components whose weights differ, in the order of ``baseline``.
 
     A side without any digest was not watched; then nothing is reported. The ``*_tensors`` are the
-    parameters one by one, as far as known.
+    parameters one by one, as far as known: with them, a component whose parameters only have other
+    names, each with its bits in its cell, does not differ.
     """
     if not baseline or not observed:
         return ()
@@ -106,6 +107,8 @@ def compare_weights(
             checked = next((dict(one.tensors) for one in observed if one.component == name), {})
             table = new_tensors.get(name)
             changed, count = _changed_tensors(old_tensors.get(name), table, checked)
+            if _are_renamed(changed):
+                continue
             digests = old.get(name, ""), new.get(name, "")
             changes.append(WeightsChange(name, *digests, changed, count))
     return tuple(changes)
@@ -129,6 +132,24 @@ def _changed_tensors(
         for name in names
     )
     return tuple(pair for pair in pairs if _differs(pair)), len(names)
+
+
+def _are_renamed(changed: Sequence[TensorChange]) -> bool:
+    """Whether each parameter of one side is one of the other, in its cell and with its bits.
+
+    mindone 0.4 replaced cells by others whose parameters have other names.
+    """
+    gone, come = [], []
+    for one in changed:
+        digest = one.digest or (str(one.observed.digest) if one.observed else "")
+        if one.baseline is not None and digest:
+            return False
+        place = one.name.rpartition(".")[0]
+        if one.baseline is None:
+            come.append((place, digest))
+        else:
+            gone.append((place, str(one.baseline.digest)))
+    return bool(gone) and _sorted(gone) == _sorted(come)
 
 
 def _differs(pair: TensorChange) -> bool:

@@ -324,5 +324,42 @@ def test_a_tensor_that_was_put_back_after_the_check_is_named_by_what_the_check_s
     assert line.startswith("conv_in.weight: float32 (4, 4), digest ")
 
 
+def renamed_to(name, **moved):
+    """What differs where ``conv_in.weight`` has another name."""
+    old, new = tensors(), tensors(**moved)
+    names = {"conv_in.weight": name}
+    new = replace(new, tensors=tuple((names.get(one, one), signal) for one, signal in new.tensors))
+    return compare_weights(
+        [digest(old)], [digest(new)], baseline_tensors=[old], observed_tensors=[new]
+    )
+
+
+def test_a_parameter_with_another_name_in_its_cell_and_its_bits_is_the_same():
+    assert renamed_to("conv_in.gamma") == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [
+        ("conv_in.gamma", {"conv_in_weight": 0.5}),
+        ("conv_in.gamma", {"conv_out_weight": 0.5}),
+        ("conv_mid.weight", {}),
+        ("conv_in.inner.weight", {}),
+    ],
+)
+def test_other_bits_or_another_cell_are_other_weights(name, moved):
+    (change,) = renamed_to(name, **moved)
+    assert name in [one.name for one in change.tensors]
+
+
+def test_exchanged_parameters_are_other_weights():
+    old = tensors()
+    (bias, one), (weight, other), last = old.tensors
+    new = replace(old, tensors=((bias, other), (weight, one), last))
+    assert compare_weights(
+        [digest(old)], [digest(new)], baseline_tensors=[old], observed_tensors=[new]
+    )
+
+
 def test_a_weights_change_without_tables_counts_none():
     assert WeightsChange("unet", "a", "b").tensor_count == 0

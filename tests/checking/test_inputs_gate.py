@@ -19,7 +19,15 @@ from pytest_repro.store.manifest import index_of
 from pytest_repro.tensors.record import digest_leaves, digest_text, make_record
 from pytest_repro.tolerance.bounds import tolerance_from
 from pytest_repro.tolerance.policy import Policy, Rule, resolve
-from pytest_repro.trace.components import configurations_rows, digest_inputs, digest_settings
+from pytest_repro.trace.components import (
+    ComponentWeights,
+    configurations_rows,
+    digest_inputs,
+    digest_settings,
+    digest_weights,
+    weights_rows,
+)
+from pytest_repro.trace.records import measure_signal
 from tests.cli.stores import CLEAN, IMAGE, baseline_of, draw_log_of, store_in
 
 KEY = EnvironmentKey("cpu-x86_64-avx2-2c-l2_512k", "mindspore-2.10.0")
@@ -29,7 +37,12 @@ KEYS = {
     "release": EnvironmentKey(KEY.hardware, "mindspore-2.9.0"),
     "any": EnvironmentKey("cpu-x86_64-sse41-2c-l2_512k", KEY.framework),
 }
-UNET = WeightsDigest("unet", digest_text("weights"))
+TABLE = ComponentWeights(
+    "unet", (("proj.table", measure_signal(make_record(CLEAN), sketched=False)),)
+)
+LEAVES = [(name, signal.digest) for name, signal in TABLE.tensors]
+UNET = digest_weights("unet", LEAVES)
+RENAMED = digest_weights("unet", [("proj.weight", digest) for _, digest in LEAVES])
 SCHEDULER = Configuration("scheduler", "DDIMScheduler", (("beta_end", "0.02"), ("eta", "0")))
 NO_POLICY = Policy()
 SAME, ROUNDED = CLEAN, CLEAN * np.float32(1 + 1e-6)
@@ -54,7 +67,8 @@ def judge(
         KEYS[distance], IMAGE.module, [replace(baseline, index=index_of(baseline))], tensors
     )
     if pulled:
-        store.write_rows({baseline.configuration: configurations_rows([SCHEDULER])})
+        rows = {baseline.configuration: configurations_rows([SCHEDULER])}
+        store.write_rows({**rows, UNET.digest: weights_rows(TABLE)})
     record = make_record(value)
     seen = Observation(
         IMAGE,
@@ -94,6 +108,21 @@ def test_equal_inputs_pass(tmp_path, distance):
 def test_other_weights_are_drift_even_where_the_result_is_equal(tmp_path, distance, value):
     other = WeightsDigest("unet", digest_text("other weights"))
     found = judge(tmp_path, distance, value=value, weights=(other,))
+    assert (found.verdict, found.gate) == (Verdict.DRIFT, Gate.INPUTS)
+
+
+@DISTANCES
+def test_weights_with_other_names_are_the_same_and_are_named(tmp_path, distance):
+    said = ("parameters of unet have other names and the same bits",)
+    equal = judge(tmp_path / "equal", distance, weights=(RENAMED,))
+    rounded = judge(tmp_path / "rounded", distance, weights=(RENAMED,), value=ROUNDED)
+    assert (equal.verdict, equal.detail) == (Verdict.EXACT, said)
+    assert rounded.verdict is Verdict.WITHIN
+    assert rounded.detail[-1:] == said
+
+
+def test_weights_with_other_names_differ_where_the_table_was_not_pulled(tmp_path):
+    found = judge(tmp_path, weights=(RENAMED,), pulled=False)
     assert (found.verdict, found.gate) == (Verdict.DRIFT, Gate.INPUTS)
 
 
