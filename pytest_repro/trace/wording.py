@@ -155,7 +155,7 @@ def _cell_sentences(divergence: Divergence) -> tuple[str, ...]:
             f"the difference entered from outside the cells: {call} got different inputs"
         )
     if cell is not None:
-        sentences.extend(_blame(cell))
+        sentences.extend(_blame(cell, divergence.is_within))
     if not sentences:
         return ("no cell differs: every call up to this step agrees",)
     return tuple(sentences)
@@ -165,19 +165,24 @@ def _call_name(call: CellRecord) -> str:
     return f"{call.name} ({call.class_name}, call {call.number})"
 
 
-def _blame(cell: CellDivergence) -> tuple[str, ...]:
-    first = f"first cell that differs: {_call_name(cell.call)}: {_cell_change(cell)}"
+_BY_STATISTICS = " as far as mean and spread tell"
+"""Cells have no sketch: within an envelope, values that changed places look equal."""
+
+
+def _blame(cell: CellDivergence, is_within: bool) -> tuple[str, ...]:
+    how = _BY_STATISTICS if is_within else ""
+    first = f"first cell that differs: {_call_name(cell.call)}: {_cell_change(cell, how)}"
     if cell.agreed_count:
         count = "1 call" if cell.agreed_count == 1 else f"{cell.agreed_count} calls"
-        first += f"; {count} before it agree{'s' if cell.agreed_count == 1 else ''}"
+        first += f"; {count} before it agree{'s' if cell.agreed_count == 1 else ''}{how}"
     return (first, between) if (between := _between(cell)) else (first,)
 
 
-def _cell_change(cell: CellDivergence) -> str:
+def _cell_change(cell: CellDivergence, how: str) -> str:
     old, new = cell.baseline, cell.observed
     if old is None or new is None:
         return _LONE_CALL[cell.change]
-    words = "equal inputs, different output"
+    words = f"equal inputs{how}, different output"
     if old.class_name != new.class_name:
         words = f"class {old.class_name} became {new.class_name}, {words}"
     before, now = (next(iter(side.outputs[cell.output :]), None) for side in (old, new))

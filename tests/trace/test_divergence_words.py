@@ -216,6 +216,14 @@ def test_it_is_said_how_many_calls_before_it_agree(count, words):
     assert blamed(agreed_count=count) == (f"{FIRST}{MEASURED}{words}",)
 
 
+def test_cells_that_an_envelope_judged_agree_by_their_statistics_only():
+    usual = CellDivergence(Change.SIGNAL, 0, 2, "", "", call(flat(1.0)), call(flat(2.0)))
+    found = replace(NOWHERE, cell=usual, cells_compared=True, is_within=True)
+    (sentence,) = divergence_sentences(found)[1:]
+    assert "equal inputs as far as mean and spread tell, different output" in sentence
+    assert sentence.endswith("2 calls before it agree as far as mean and spread tell")
+
+
 def test_the_output_that_differs_is_the_one_that_is_measured():
     old, new = call(flat(7.0), flat(1.0), flat(7.0)), call(flat(7.0), flat(2.0), flat(9.0))
     assert blamed(output=1, baseline=old, observed=new) == (f"{FIRST}{MEASURED}",)
