@@ -85,7 +85,7 @@ def _fixtures() -> str:
 
 
 def _fixture_rows() -> Iterator[str]:
-    for name in sorted({*fixtures.FIXTURES, "repro_environment"}):
+    for name in sorted({*fixtures.FIXTURES, "repro_environment", "repro_shared_noise"}):
         text = inspect.getdoc(_function(name)) or ""
         first = " ".join(text.split("\n\n")[0].split()).replace("``", "`")
         yield f"| `{_SIGNATURES.get(name, name)}` | {_cell(first)} |"

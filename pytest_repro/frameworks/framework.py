@@ -29,26 +29,11 @@ class CallListener(Protocol):
         """Called after the cell computed; not if it raised."""
 
 
-class FrameworkAdapter(TensorFramework, Protocol):
-    """One framework. Only methods that say so import it."""
+class Watchable(TensorFramework, Protocol):
+    """The part of a framework that a watch needs. Only methods that say so import it."""
 
     def installed(self) -> bool:
         """Whether the framework is installed."""
-
-    def version(self) -> str:
-        """Its version; ``""`` if it is not installed."""
-
-    def package_folder(self) -> Path | None:
-        """The folder of its package; ``None`` if it is not installed."""
-
-    def device(self) -> tuple[str, int]:
-        """The current device (``CPU``, ``Ascend``, ``GPU``) and its number; imports it."""
-
-    def device_name(self) -> str:
-        """The framework's name for the current device, or ``""``; imports it."""
-
-    def facts(self) -> tuple[tuple[str, str], ...]:
-        """Names and values of its switches, sorted by name; imports it."""
 
     def context(self) -> tuple[tuple[str, str], ...]:
         """The switches of one test that are not at their default (mode, jit level), by name.
@@ -56,18 +41,6 @@ class FrameworkAdapter(TensorFramework, Protocol):
         Also its global seeds and the offset of its generator, if the test changed them. Empty while
         it is not imported.
         """
-
-    def enable_determinism(self) -> None:
-        """Switch deterministic computation on, before the first kernel; imports it."""
-
-    def seed_globals(self, seed: int) -> None:
-        """Seed its global generators if it is imported."""
-
-    def save_state(self) -> Any:
-        """Its global random state and mode; ``None`` while it is not imported."""
-
-    def restore_state(self, state: Any) -> None:
-        """Restore a state of `save_state`."""
 
     def is_cell(self, part: object) -> bool:
         """Whether ``part`` is a network; ``False`` while the framework is not imported."""
@@ -85,6 +58,37 @@ class FrameworkAdapter(TensorFramework, Protocol):
 
         Python does not call cells inside a compiled graph, so nothing is compiled into it.
         """
+
+
+class FrameworkAdapter(Watchable, Protocol):
+    """One framework. Only methods that say so import it."""
+
+    def version(self) -> str:
+        """Its version; ``""`` if it is not installed."""
+
+    def package_folder(self) -> Path | None:
+        """The folder of its package; ``None`` if it is not installed."""
+
+    def device(self) -> tuple[str, int]:
+        """The current device (``CPU``, ``Ascend``, ``GPU``) and its number; imports it."""
+
+    def device_name(self) -> str:
+        """The framework's name for the current device, or ``""``; imports it."""
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Names and values of its switches, sorted by name; imports it."""
+
+    def enable_determinism(self) -> None:
+        """Switch deterministic computation on, before the first kernel; imports it."""
+
+    def seed_globals(self, seed: int) -> None:
+        """Seed its global generators if it is imported."""
+
+    def save_state(self) -> Any:
+        """Its global random state and mode; ``None`` while it is not imported."""
+
+    def restore_state(self, state: Any) -> None:
+        """Restore a state of `save_state`."""
 
 
 def default_framework() -> FrameworkAdapter:

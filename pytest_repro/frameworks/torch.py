@@ -1,4 +1,4 @@
-"""PyTorch's noise, in tests that have PyTorch loaded; this package never imports it.
+"""PyTorch in tests that have it loaded: its noise, tensors and modules; we never import it.
 
 Its default generator is seeded and restored around each test, and its draws enter the draw log. The
 guard stops a draw from the default generator unless the test called ``torch.manual_seed``. Tested
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_repro.frameworks.framework import CallListener
 from pytest_repro.guard.events import EventKind, calling_frame, is_constructing
 from pytest_repro.guard.guard import announce_draw
 from pytest_repro.guard.patches import ABSENT, Patch, Patches
@@ -164,6 +166,114 @@ class TorchRecorder:
             known = self._generators[id(generator)] = _Known(generator, bits, number, state)
         book.note_move(known.number)
         return known
+
+
+class TorchModules:
+    """PyTorch's tensors and modules, as a watch and a comparison read them."""
+
+    def installed(self) -> bool:
+        """Whether PyTorch is loaded."""
+        return _loaded() is not None
+
+    def context(self) -> tuple[tuple[str, str], ...]:
+        """Nothing: its switches are not known."""
+        return ()
+
+    def is_tensor(self, value: object) -> bool:
+        """Whether ``value`` is a ``torch.Tensor``."""
+        torch = _loaded()
+        return torch is not None and isinstance(value, torch.Tensor)
+
+    def to_numpy(self, tensor: Any) -> NDArray[Any]:
+        """A copy of the tensor's numbers, bit for bit."""
+        return _to_numpy(_loaded(), tensor)
+
+    peek = to_numpy
+
+    def from_numpy(self, array: NDArray[Any]) -> Any:
+        """A new tensor of the array's dtype, shape and numbers."""
+        torch = _loaded()
+        return _from_numpy(torch, array, getattr(torch, array.dtype.name))
+
+    def is_cell(self, part: object) -> bool:
+        """Whether ``part`` is a ``torch.nn.Module``."""
+        torch = _loaded()
+        return torch is not None and isinstance(part, torch.nn.Module)
+
+    def cells_of(self, cell: Any) -> Iterator[tuple[str, Any]]:
+        """The path and the module of every module in ``cell``, first itself with ``""``."""
+        yield from cell.named_modules()
+
+    def parameters_of(self, cell: Any) -> Iterator[tuple[str, Any]]:
+        """The path and the tensor of every parameter of ``cell``."""
+        yield from cell.named_parameters()
+
+    def hear_calls(
+        self, cells: Iterable[tuple[str, Any]], listener: CallListener
+    ) -> Callable[[], None]:
+        """Report every call of the named modules to ``listener``; the result ends that."""
+        handles: list[Any] = []
+        for name, module in cells:
+            before, after = _hooks(name, listener)
+            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(module.register_forward_hook(after, with_kwargs=True))
+
+        def end() -> None:
+            while handles:
+                handles.pop().remove()
+
+        return end
+
+
+def _hooks(name: str, listener: CallListener) -> tuple[Callable[..., None], Callable[..., None]]:
+    def before(module: Any, args: Sequence[Any], kwargs: Any) -> None:
+        listener.call_began(name, module, args, kwargs)
+
+    def after(module: Any, args: Sequence[Any], kwargs: Any, output: Any) -> None:
+        listener.call_ended(name, module, output)
+
+    return before, after
+
+
+@contextmanager
+def shared_noise() -> Iterator[None]:
+    """Let diffusers' ``randn_tensor`` draw from numpy's generators as mindone's does.
+
+    It draws float64 and casts, so both sides get equal bits. Pipelines import the function by name;
+    each module that holds it gets the replacement. PyTorch's own generators draw as before.
+    """
+    torch, module = _loaded(), sys.modules.get("diffusers.utils.torch_utils")
+    if torch is None or module is None:
+        yield
+        return
+    original = module.randn_tensor
+    patches = Patches([Patch(module, "randn_tensor", _drawing(torch, original), original)])
+    patches.install()
+    try:
+        yield
+    finally:
+        patches.remove()
+
+
+def _drawing(torch: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def randn_tensor(
+        shape: Sequence[int],
+        generator: Any = None,
+        device: Any = None,
+        dtype: Any = None,
+        layout: Any = None,
+    ) -> Any:
+        __tracebackhide__ = True
+        given = generator if isinstance(generator, list) else [generator]
+        if not all(isinstance(one, np.random.Generator) for one in given):
+            return original(shape, generator, device, dtype, layout)
+        size = tuple(shape) if len(given) == 1 else (1, *shape[1:])
+        count = 1 if len(given) == 1 else shape[0]
+        drawn = [torch.from_numpy(given[at].standard_normal(size)) for at in range(count)]
+        return torch.cat(drawn).to(device=device, dtype=dtype or torch.get_default_dtype())
+
+    return randn_tensor
 
 
 class _Known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from json import dumps
 from types import MethodType, TracebackType
@@ -13,7 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pytest_repro.errors import UsageError
-from pytest_repro.frameworks.framework import FrameworkAdapter, default_framework
+from pytest_repro.frameworks.framework import Watchable, default_framework
 from pytest_repro.frameworks.recorder import Recorder, own_fault
 from pytest_repro.model.baseline import (
     CellRecord,
@@ -33,7 +34,7 @@ def watch(
     target: Any,
     level: TraceLevel = TraceLevel.STEPS,
     *,
-    framework: FrameworkAdapter | None = None,
+    framework: Watchable | None = None,
     name: str = "",
 ) -> Watch:
     """A watch on ``target``; use it in a ``with`` statement, or start and stop it.
@@ -66,10 +67,9 @@ class Watch:
     changes no result. Nothing enters a compiled graph: its outermost cell is recorded as one call.
     """
 
-    def __init__(
-        self, target: Any, level: TraceLevel, framework: FrameworkAdapter, name: str
-    ) -> None:
+    def __init__(self, target: Any, level: TraceLevel, framework: Watchable, name: str) -> None:
         self.level = level
+        self._target, self._name = target, name
         self._framework = framework
         self._is_lone = framework.is_cell(target)
         self._components = self._components_of(target, name)
@@ -92,6 +92,10 @@ class Watch:
 
     def _is_scheduler(self, part: Any) -> bool:
         return not self._framework.is_cell(part) and callable(getattr(part, "step", None))
+
+    def anew(self) -> Watch:
+        """The same watch without records."""
+        return Watch(self._target, self.level, self._framework, self._name)
 
     def start(self) -> None:
         """Start to record; a running watch continues. If this raises, nothing was changed."""
@@ -123,6 +127,12 @@ class Watch:
     def trace(self) -> Trace:
         """The records so far; also while it runs."""
         return self._recorder.trace(self.level)
+
+    def parameters(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """The path, with the component's name, and the current numbers of every parameter."""
+        for name, cell in self._cells():
+            for path, array in self._arrays(cell):
+                yield f"{name}.{path}", array
 
     def weights(self) -> tuple[WeightsDigest, ...]:
         """The current digest of each component's parameters.
@@ -316,7 +326,7 @@ class StepHook:
 class Watching:
     """All watches of one trial."""
 
-    def __init__(self, framework: FrameworkAdapter, level: TraceLevel) -> None:
+    def __init__(self, framework: Watchable, level: TraceLevel) -> None:
         self._framework = framework
         self._level = level
         self._watches: list[Watch] = []
@@ -362,6 +372,15 @@ class Watching:
         """Take every hook away."""
         for one in self._watches:
             one.stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Record nothing for a while."""
+        self.stop()
+        yield
+        if self._level is not TraceLevel.OFF:
+            for one in self._watches:
+                one.start()
 
     def weights(self) -> tuple[WeightsDigest, ...]:
         """The digest of each component when it was last added; further pipelines have a prefix."""

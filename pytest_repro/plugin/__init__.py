@@ -30,6 +30,7 @@ from pytest_repro.plugin.fixtures import (
     repro_environment,
     repro_generator,
     repro_generators,
+    repro_shared_noise,
     repro_watch,
 )
 from pytest_repro.plugin.item import (
@@ -65,6 +66,7 @@ __all__ = [
     "repro_environment",
     "repro_generator",
     "repro_generators",
+    "repro_shared_noise",
     "repro_watch",
 ]
 

@@ -13,6 +13,7 @@ from time import monotonic
 from pytest_repro.checking.batch import BatchImage, Maker, check_batch
 from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.evaluation import Ending, Runner, evaluate
+from pytest_repro.checking.parity import Parity, check_parity
 from pytest_repro.checking.recording import Writing
 from pytest_repro.checking.repeat import Cost
 from pytest_repro.checking.spec import TestSpec
@@ -43,6 +44,7 @@ class ActiveTest:
         refused: Why its first refused check was refused; ``None`` without one.
         subtest: What the first failing subtest of the current run raised.
         teardown_error: What the fixtures of the first run raised when they were torn down.
+        has_compared: Whether it compared a port with its original, which leaves no outcome.
         is_in_body: Whether its body runs, not its fixtures.
         runs, first_run_s: How often it ran, and the seconds of its first run.
         perturbed_runs, perturbed_s: How many runs were for its envelope, and their seconds.
@@ -63,6 +65,7 @@ class ActiveTest:
         self.subtest: BaseException | None = None
         self.teardown_error: BaseException | None = None
         self.has_passed = False
+        self.has_compared = False
         self.is_in_body = False
         self.runs = 1
         self.first_run_s = 0.0
@@ -126,6 +129,28 @@ class ActiveTest:
             tolerance=tolerance,
             framework=self.context.framework,
         )
+
+    def check_parity(
+        self,
+        ours: Maker,
+        theirs: Maker,
+        *,
+        name: str,
+        pipelines: tuple[object, object] | None,
+        tolerance: object,
+    ) -> Parity | None:
+        """Compare a port with its original; see `checking.parity.check_parity`."""
+        found = check_parity(
+            self.context,
+            self.trial,
+            ours,
+            theirs,
+            name=name,
+            pipelines=pipelines,
+            tolerance=tolerance,
+        )
+        self.has_compared = True
+        return found
 
     @contextmanager
     def fixtures(self) -> Iterator[None]:

@@ -216,7 +216,7 @@ def _failure(
         return _fault(item, active.refused)
     if not all(one.verdict.passes for one in active.outcomes):
         return _failed(_failure_text(item, active))
-    checked_nothing = not active.settled and not active.outcomes
+    checked_nothing = not (active.settled or active.outcomes or active.has_compared)
     if checked_nothing and ended is None and _must_check(item, active):
         active.idle = True
         return _failed(nothing_checked(active.spec.place, marked=active.spec.marked))

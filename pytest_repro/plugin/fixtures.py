@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_repro.errors import ReproError, UsageError
+from pytest_repro.errors import CheckFailed, ReproError, UsageError
 from pytest_repro.pipelines.registry import FAMILIES, Row
 from pytest_repro.plugin.state import context_of, state_of
 
 if TYPE_CHECKING:
     from pytest_repro.checking.batch import BatchImage, Maker
+    from pytest_repro.checking.parity import Parity
     from pytest_repro.guard.events import RandomnessEvent
     from pytest_repro.model.baseline import Environment
     from pytest_repro.noise.generator import LoggedGenerator
@@ -58,6 +59,48 @@ class Check:
             # The value itself raised, e.g. in __array__: the check was not made.
             self._refuse(error)
             raise
+
+    def parity(
+        self,
+        ours: Maker,
+        theirs: Maker,
+        name: str = "value",
+        *,
+        pipelines: tuple[object, object] | None = None,
+        tolerance: object = None,
+    ) -> Parity | None:
+        """Require that a port agrees with its original on PyTorch, except for rounding.
+
+        Both sides run in this test with bitwise equal noise: diffusers' ``randn_tensor`` draws from
+        the same numpy generator. Both run again with perturbed noise; the smaller envelope, times a
+        factor, is the tolerance. Nothing is stored.
+
+        Args:
+            ours: Makes our result from a generator.
+            theirs: Makes the original's, in PyTorch.
+            name: Name of the check, for messages and the policy.
+            pipelines: Both pipelines, ours first: their weights must be equal by name, and each
+                denoising step is compared, too.
+            tolerance: Instead of the envelopes.
+
+        Returns:
+            How far apart they are; ``None`` while the noise is perturbed or replayed.
+        """
+        __tracebackhide__ = True
+        try:
+            found = self._active.check_parity(
+                ours, theirs, name=name, pipelines=pipelines, tolerance=tolerance
+            )
+        except (CheckFailed, ReproError) as error:
+            self._refuse(error)
+            raise error.with_traceback(None) from None
+        except Exception as error:
+            self._refuse(error)
+            raise
+        if found:
+            lines = "\n".join(map(str, found.leaves))
+            self._item.add_report_section("call", f"repro parity {name!r}", lines)
+        return found
 
     def _refuse(self, error: Exception) -> None:
         self._active.refuse(error)
@@ -192,6 +235,15 @@ def _pipeline_fixture(row: Row) -> Any:
 
 PIPELINES = {f"repro_{row.name}": _pipeline_fixture(row) for row in FAMILIES}
 """One fixture for each family, by name; the plugin adds them to pytest's fixtures."""
+
+
+@pytest.fixture
+def repro_shared_noise() -> Iterator[None]:
+    """Lets diffusers on PyTorch draw from ``repro_generator``, with mindone's bits."""
+    from pytest_repro.frameworks.torch import shared_noise
+
+    with shared_noise():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -160,7 +160,7 @@ def _factor(tolerance: Tolerance | None, resolved: Resolved) -> float:
     return DEFAULT_FACTOR if written is None else written
 
 
-_HOW_TO_MEASURE = "; pytest --repro-update=envelope under the baseline's own key adds one"
+HOW_TO_MEASURE = "; pytest --repro-update=envelope under the baseline's own key adds one"
 
 
 def _measured(
@@ -187,7 +187,7 @@ def _unmeasured(origin: str, summary: TensorSummary, why: str) -> Chosen:
     quantized = summary.dtype in QUANTIZED
     tolerance = quantized_fallback(summary) if quantized else fallback_tolerance(summary.dtype)
     because = f" ({why})" if why else ""
-    origin = f"{origin}: {summary.dtype}, no envelope recorded{because}{_HOW_TO_MEASURE}"
+    origin = f"{origin}: {summary.dtype}, no envelope recorded{because}{HOW_TO_MEASURE}"
     return Chosen(tolerance, origin)
 
 
