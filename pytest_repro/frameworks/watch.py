@@ -385,7 +385,7 @@ class Watching:
     def weights(self) -> tuple[WeightsDigest, ...]:
         """The digest of each component when it was last added; further pipelines have a prefix."""
         return tuple(
-            WeightsDigest(f"{_prefix(number)}{one.component}", one.digest)
+            replace(one, component=f"{_prefix(number)}{one.component}")
             for number, weights in enumerate(self._weights)
             for one in weights
         )

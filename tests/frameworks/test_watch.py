@@ -636,6 +636,8 @@ def test_what_is_watched_again_before_it_runs_is_watched_once_with_its_new_weigh
     watching.add(pair)
     (after,) = watching.weights()
     assert (after.component, after.digest == before[0].digest) == ("net", False)
+    # A comparison with other names needs them one by one.
+    assert len(after.tensors) == len(list(pair.net.get_parameters()))
     pair(ms.Tensor(X))
     assert len(watching.trace().steps) == 4
     # Once it ran, it is a second watch, so that no step is forgotten.
