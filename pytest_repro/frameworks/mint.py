@@ -72,19 +72,10 @@ def compose_mint() -> tuple[str, ...]:
 def runs(probe: Callable[[], Any]) -> bool:
     """Whether a call of an operator gives a value on this device.
 
-    Launches kernels one by one meanwhile: else the error of one operator may be raised by a later
-    one, which would then be replaced or not by chance.
+    From here on MindSpore launches kernels one by one, which it cannot be told to stop: else the
+    error of one operator may be raised by a later one, which would then be replaced by chance.
     """
-    ms = _ms()
-    before = ms.get_context("pynative_synchronize")
-    ms.set_context(pynative_synchronize=True)
-    try:
-        return _gives_a_value(probe)
-    finally:
-        ms.set_context(pynative_synchronize=before)
-
-
-def _gives_a_value(probe: Callable[[], Any]) -> bool:
+    _ms().runtime.launch_blocking()
     try:
         found = probe()
         first = found[0] if isinstance(found, (tuple, list)) else found
