@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import is_
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -85,34 +86,21 @@ def _comparable(part: object) -> object:
 
 
 class LoadedModules:
-    """Says whether modules were loaded or dropped since it was asked last; keeps none alive."""
+    """Says whether modules were loaded or dropped since it was asked last."""
 
     def __init__(self) -> None:
-        self._ids: list[int] = []
         self._seen: list[object] = []
 
     def have_changed(self) -> bool:
         """Whether `sys.modules` holds other modules than before; the first time it does.
 
-        Compares addresses, because it is asked several times in each test. The next module may get
-        the address of one that is gone, so the end of any module counts as a change.
+        A module that was dropped is kept until the next question.
         """
         loaded: list[object] = list(sys.modules.values())
-        ids = list(map(id, loaded))
-        if ids == self._ids:
+        if len(loaded) == len(self._seen) and all(map(is_, loaded, self._seen)):
             return False
-        self._ids = ids
-        self._seen = list(map(self._watched, loaded))
+        self._seen = loaded
         return True
-
-    def _watched(self, module: object) -> object:
-        try:
-            return ref(module, self._forget)
-        except TypeError:  # no module, and without weak references: held, so it has no end
-            return module
-
-    def _forget(self, _: object) -> None:
-        self._ids = []
 
 
 @dataclass(frozen=True, slots=True)

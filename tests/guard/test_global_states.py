@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from types import ModuleType
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -115,8 +116,15 @@ def test_another_module_in_the_place_of_one_is_a_change(monkeypatch, make):
     monkeypatch.setitem(sys.modules, "replaced", make())
     assert loaded.have_changed()
     assert not loaded.have_changed()
-    # CPython gives the next object of this size the address of the one that is gone.
-    del sys.modules["replaced"]
-    sys.modules["replaced"] = ModuleType("replaced")
+    monkeypatch.setitem(sys.modules, "replaced", ModuleType("replaced"))
     assert loaded.have_changed()
     assert not loaded.have_changed()
+
+
+def test_a_dropped_module_is_kept_until_the_next_question_only():
+    loaded = LoadedModules()
+    sys.modules["dropped"] = ModuleType("dropped")
+    assert loaded.have_changed()
+    dropped = ref(sys.modules.pop("dropped"))
+    assert loaded.have_changed()
+    assert dropped() is None
