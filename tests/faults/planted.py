@@ -16,9 +16,11 @@ import pytest
 
 from pytest_repro.model.words import Cause
 
-__all__ = ["PLANTS", "Expected", "drifts", "expected_of", "unnamed"]
+__all__ = ["BICUBIC", "PLANTS", "Expected", "drifts", "expected_of", "unnamed"]
 
 PLANTS = ("seed", "weight", "scheduler", "attention")
+BICUBIC = "bicubic"
+"""No fault: bicubic interpolation by `mindspore.ops`, as in mindone 0.2.0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +122,15 @@ def unnamed(plant: str, entry: Mapping[str, Any]) -> str:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--plant", choices=PLANTS)
+    parser.addoption("--plant", choices=(*PLANTS, BICUBIC))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     from pytest_repro.pipelines import registry
 
     load = registry.load_pipeline
-    plant = {"weight": _weight, "scheduler": _scheduler, "attention": _attention}.get(
-        config.getoption("--plant")
-    )
+    plants = {"weight": _weight, "scheduler": _scheduler, "attention": _attention}
+    plant = {**plants, BICUBIC: _bicubic}.get(config.getoption("--plant"))
 
     def planted(name: str, *source: Any, **dtype: Any) -> Any:
         pipeline = load(name, *source, **dtype)
@@ -166,6 +167,19 @@ def _attention(pipeline: Any, places: _Places) -> None:
     cell = _cell(pipeline, places.network, places.query)
     construct: Callable[..., Any] = cell.construct
     cell.construct = lambda *arguments: construct(*arguments) * 1.01
+
+
+def _bicubic(pipeline: Any, places: _Places) -> None:
+    import mindspore
+
+    functional = mindspore.mint.nn.functional
+    other = functional.interpolate
+
+    def interpolate(picture: Any, *sizes: Any, mode: str = "nearest", **named: Any) -> Any:
+        chosen = mindspore.ops.interpolate if mode == "bicubic" else other
+        return chosen(picture, *sizes, mode=mode, **named)
+
+    functional.interpolate = interpolate
 
 
 def _cell(pipeline: Any, component: str, path: str) -> Any:
