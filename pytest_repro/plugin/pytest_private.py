@@ -1,4 +1,4 @@
-"""The only place that uses private names of pytest.
+"""The only place that uses private names of pytest, and two of other plugins.
 
 pytest has no public way to run an item again inside its call phase. pytest-rerunfailures has relied
 on ``_setupstate`` and ``_initrequest`` since 2015. Running inside the call phase keeps one report
@@ -101,3 +101,18 @@ def begin_phase(item: Any, when: str) -> None:
     if handler is not None:
         handler.reset()
         item.stash[caplog_records_key][when] = handler.records
+
+
+def timer_settings(item: Any) -> Any:
+    """pytest-timeout's settings of a test; ``None`` if it sets no timer."""
+    manager = item.config.pluginmanager
+    # Its name differs if `-p pytest_timeout` loads it.
+    plugin = manager.getplugin("timeout") or manager.getplugin("pytest_timeout")
+    settings = None if plugin is None else plugin._get_item_settings(item)
+    return settings if settings and settings.timeout and settings.timeout > 0 else None
+
+
+def benchmark_table(item: Any) -> list[Any]:
+    """The results in the table of pytest-benchmark; an empty list of its own without the plugin."""
+    table: list[Any] = getattr(getattr(item.config, "_benchmarksession", None), "benchmarks", [])
+    return table

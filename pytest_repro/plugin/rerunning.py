@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import pytest
 
@@ -137,9 +136,9 @@ def _own_output(item: pytest.Item) -> Iterator[None]:
 
 
 @contextmanager
-def _own_timer(item: Any) -> Iterator[None]:
+def _own_timer(item: pytest.Item) -> Iterator[None]:
     """Give a further run its own timer, by the hooks of pytest-timeout."""
-    settings = _timer_settings(item)
+    settings = private.timer_settings(item)
     if settings is None:
         yield
         return
@@ -151,27 +150,15 @@ def _own_timer(item: Any) -> Iterator[None]:
         _stop_timer(item)
 
 
-def _stop_timer(item: Any) -> None:
-    if _timer_settings(item) is not None:
+def _stop_timer(item: pytest.Item) -> None:
+    if private.timer_settings(item) is not None:
         item.ihook.pytest_timeout_cancel_timer(item=item)
 
 
-def _timer_settings(item: Any) -> Any:
-    """pytest-timeout's settings of a test; ``None`` if it sets no timer."""
-    manager = item.config.pluginmanager
-    # Its name differs if `-p pytest_timeout` loads it.
-    plugin = manager.getplugin("timeout") or manager.getplugin("pytest_timeout")
-    settings = None if plugin is None else plugin._get_item_settings(item)  # noqa: SLF001
-    return settings if settings and settings.timeout and settings.timeout > 0 else None
-
-
 @contextmanager
-def _own_benchmarks(item: Any) -> Iterator[None]:
+def _own_benchmarks(item: pytest.Item) -> Iterator[None]:
     """Keep a further run out of the table of pytest-benchmark."""
-    table = getattr(getattr(item.config, "_benchmarksession", None), "benchmarks", None)
-    if table is None:
-        yield
-        return
+    table = private.benchmark_table(item)
     kept = list(table)
     try:
         yield

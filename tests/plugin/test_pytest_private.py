@@ -27,6 +27,7 @@ NAMES = {
     "caplog_records_key",
     "tmppath_result_key",
 }
+OF_OTHER_PLUGINS = {"_get_item_settings", "_benchmarksession"}  # held by tests/neighbours
 
 
 def test_a_running_item_has_every_private_attribute(request):
@@ -69,6 +70,6 @@ def test_the_page_lists_the_names_that_the_module_uses():
     used = set(re.findall(r"(?<=[.\"])_[a-z][a-z_]+\b", source)) - {"_pytest"}
     for line in re.findall(r"^from _pytest\.\w+ import (.+)$", source, re.MULTILINE):
         used |= set(line.split(", "))
-    assert used == NAMES
+    assert used == NAMES | OF_OTHER_PLUGINS
     page = PAGE.read_text(encoding="utf-8")
-    assert {name for name in NAMES if f"`{name}`" not in page} == set()
+    assert {name for name in used if f"`{name}`" not in page} == set()
