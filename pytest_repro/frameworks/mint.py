@@ -112,6 +112,14 @@ def _each(value: Any, axes: int) -> tuple[int, ...]:
     return (value,) * axes if isinstance(value, int) else (tuple(value) * axes)[:axes]
 
 
+def _both_sides(widths: tuple[int, ...]) -> tuple[int, ...]:
+    """The width before and after each axis."""
+    made: tuple[int, ...] = ()
+    for one in widths:
+        made = (*made, one, one)
+    return made
+
+
 def _shape(sizes: Any) -> tuple[int, ...]:
     inner = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
     return tuple(int(_number(one)) for one in inner)
@@ -232,9 +240,10 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
     ms = _ms()
     widths = [(0, 0)] * (input.ndim - len(pad) // 2)
     widths += [(int(pad[i]), int(pad[i + 1])) for i in range(len(pad) - 2, -1, -2)]
+    # By number: MindSpore compiles no zip with `strict` in GRAPH mode.
     cut = tuple(
-        slice(max(-low, 0), size - max(-high, 0))
-        for (low, high), size in zip(widths, input.shape, strict=True)
+        slice(max(-widths[i][0], 0), input.shape[i] - max(-widths[i][1], 0))
+        for i in range(input.ndim)
     )
     inner = input[cut] if any(low < 0 or high < 0 for low, high in widths) else input
     wide = [(max(low, 0), max(high, 0)) for low, high in widths]
@@ -249,14 +258,19 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
                 inner = ms.ops.gather(inner, ms.Tensor(one, ms.int64), axis)
         return inner
     for axis, (low, high) in enumerate(wide):
-        parts = [
-            full((*inner.shape[:axis], n, *inner.shape[axis + 1 :]), value or 0, dtype=inner.dtype)
-            for n in (low, high)
-            if n
-        ]
-        if parts:
-            inner = ms.ops.cat([*parts[: bool(low)], inner, *parts[bool(low) :]], axis=axis)
+        parts = [inner]
+        if low:
+            parts = [_filled(inner, axis, low, value), *parts]
+        if high:
+            parts = [*parts, _filled(inner, axis, high, value)]
+        inner = ms.ops.cat(parts, axis=axis) if low or high else inner
     return inner
+
+
+def _filled(beside: Any, axis: int, width: int, value: Any) -> Any:
+    """A border of ``beside``, of one number."""
+    shape = (*beside.shape[:axis], width, *beside.shape[axis + 1 :])
+    return full(shape, value or 0, dtype=beside.dtype)
 
 
 # --- arithmetic ---
@@ -331,7 +345,7 @@ def convolution(
         weight.shape[0],
         weight.shape[2:],
         pad_mode=mode,
-        pad=tuple(width for one in _each(around, axes) for width in (one, one)),
+        pad=_both_sides(_each(around, axes)),
         stride=_each(stride, axes),
         dilation=_each(dilation, axes),
         group=groups,

@@ -115,6 +115,33 @@ def test_missing_operators_are_replaced_and_native_ones_stay():
     assert run_python(CELLS) == "True"
 
 
+GRAPH = """
+import mindspore as ms, numpy as np
+from pytest_repro import compose_mint
+compose_mint()
+nn, pad = ms.mint.nn, ms.mint.nn.functional.pad
+class Padded(ms.nn.Cell):
+    def construct(self, x):
+        return pad(x, (0, 1, 2, 3))
+x = ms.Tensor(np.random.default_rng(0).standard_normal((2, 4, 8, 8)).astype(np.float32))
+video = x.reshape(1, 4, 2, 8, 8)
+cells = nn.Conv2d(4, 3, 3, padding=1), nn.LayerNorm(8), nn.GELU(), nn.AvgPool2d(2), Padded()
+pairs = [*((cell, x) for cell in cells), (nn.Conv3d(4, 4, 3, padding=1), video)]
+pairs.append((nn.Embedding(5, 4), ms.Tensor([1, 2])))
+before = [cell(one).asnumpy() for cell, one in pairs]
+ms.set_context(mode=ms.GRAPH_MODE)
+after = [cell(one).asnumpy() for cell, one in pairs]
+print(all(map(np.array_equal, before, after)))
+"""
+
+
+@needs_mindspore
+def test_graph_mode_compiles_compositions_of_cells(tmp_path):
+    # MindSpore reads the source of a cell.
+    (tmp_path / "graph.py").write_text(GRAPH, encoding="utf-8")
+    assert run_python(f"import runpy; runpy.run_path({str(tmp_path / 'graph.py')!r})") == "True"
+
+
 PROBED = """
 from pytest_repro.frameworks.mindspore import ADAPTER
 from pytest_repro.frameworks.mint import compositions, runs
