@@ -299,7 +299,7 @@ def _worst(worst: ElementDifference) -> str:
 def _amounts(difference: Difference) -> str:
     return (
         f"rel_l2 {difference.rel_l2:.3g}, mean abs {difference.mean_abs:.3g}, "
-        f"cosine {difference.cosine:.3g}, psnr {difference.psnr_db:.1f} dB"
+        f"cosine distance {difference.cosine:.3g}, psnr {difference.psnr_db:.1f} dB"
     )
 
 

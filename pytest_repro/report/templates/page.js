@@ -537,7 +537,7 @@ function figures(check) {
       ["differ", one.statistics_only ? "the baseline's tensor is absent: statistics only" : `${one.differing_count} of ${one.element_count} elements`],
       ["NaN and inf", odd(one.non_finite)],
       ["worst abs", worst(one.worst_abs)], ["worst rel", worst(one.worst_rel)], ["worst ulp", worst(one.worst_ulp)],
-      ["over all", `rel_l2 ${figure(one.rel_l2)}, mean abs ${figure(one.mean_abs)}, cosine ${figure(one.cosine)}, psnr ${figure(one.psnr_db)} dB`],
+      ["overall", `rel_l2 ${figure(one.rel_l2)}, mean abs ${figure(one.mean_abs)}, cosine distance ${figure(one.cosine)}, psnr ${figure(one.psnr_db)} dB`],
     ].filter(([, value]) => value);
     const head = el("thead", {}, el("tr", {}, ...["statistic", "baseline", "observed"].map((name) => el("th", { scope: "col" }, name))));
     const body = Object.keys(one.baseline_statistics).map((name) => {
