@@ -120,7 +120,7 @@ def suite(pair: Pair, work: Path) -> str:
     if not (folder / "output.txt").is_file():
         _pytest(pair, folder, "tests/suites")
     last = (folder / "output.txt").read_text(encoding="utf-8").strip().splitlines()[-1]
-    return re.sub(r" in .*| warnings?", "", last)
+    return re.sub(r",? \d+ warnings?| in .*", "", last)
 
 
 def of(checks: Checks, part: str) -> list[Mapping[str, Any]]:
