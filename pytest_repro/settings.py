@@ -262,8 +262,8 @@ TABLE: tuple[Setting, ...] = (
         "reference",
         "any",
         "How far away a reference may be: `own` (this key), `variant` (same hardware and framework "
-        "version, another L2 size, CANN or suffix), `release` (another framework version) or "
-        "`any` (other hardware of the same kind).",
+        "version, another L2 size, CANN or suffix), `release` (another framework version), "
+        "`any` (other hardware of the same kind) or `port` (a baseline that PyTorch recorded).",
         metavar="DISTANCE",
         kind="Distance",
     ),
@@ -338,7 +338,8 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "framework",
         "auto",
-        "Framework in the key: `auto` (MindSpore where installed), `mindspore` or `numpy`.",
+        "Framework in the key: `auto` (MindSpore where installed), `mindspore`, `numpy` or "
+        "`torch`, for a port's reference.",
         metavar="NAME",
         kind="Framework",
     ),

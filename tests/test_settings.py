@@ -124,7 +124,7 @@ def test_an_option_and_an_ini_key_are_spelt_from_the_name():
 
 
 def test_the_choices_of_a_setting_are_the_words_that_it_takes():
-    assert BY_NAME["reference"].choices == ("own", "variant", "release", "any")
+    assert BY_NAME["reference"].choices == ("own", "variant", "release", "any", "port")
     for setting in TABLE:
         for word in setting.choices:
             assert settings_from({setting.name: word, "update": "all"}, {})

@@ -20,7 +20,7 @@ from pytest_repro.frameworks.framework import (
 from pytest_repro.model.baseline import Environment
 from pytest_repro.model.ids import CheckId, EnvironmentKey
 from pytest_repro.model.outcome import Candidate
-from pytest_repro.model.words import Framework, Isolate, Repeat
+from pytest_repro.model.words import Isolate, Repeat
 from pytest_repro.settings import Settings
 from pytest_repro.store.policy_file import load_policy
 from pytest_repro.store.store import Store
@@ -90,7 +90,7 @@ def open_run(
     folder = root / settings.baselines
     store, policy = Store(folder, root=root), folder / "policy.yaml"
     framework = default_framework()
-    if settings.framework is not Framework.NUMPY and framework.installed():
+    if settings.framework.may_be_mindspore and framework.installed():
         # Before the first kernel, and before the facts are read: the switch is one of them.
         framework.enable_determinism()
     environment = observe_environment(

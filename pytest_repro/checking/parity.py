@@ -19,7 +19,7 @@ from pytest_repro.checking.context import RunContext
 from pytest_repro.checking.trial import Trial
 from pytest_repro.errors import CheckFailed, UsageError
 from pytest_repro.frameworks.framework import Watchable
-from pytest_repro.frameworks.torch import TorchModules, shared_noise
+from pytest_repro.frameworks.torch import TorchModules, moved_modules, shared_noise
 from pytest_repro.frameworks.values import CheckedValue, value_from
 from pytest_repro.frameworks.watch import Watch, watch
 from pytest_repro.model.baseline import Configuration, Envelope, TensorSummary, Trace
@@ -31,16 +31,19 @@ from pytest_repro.noise.sources import Disturbed, Fresh, NoiseSource, can_move
 from pytest_repro.tensors.compare import compare_records, summary_of
 from pytest_repro.tensors.dtypes import DTYPES, coarsest
 from pytest_repro.tensors.record import make_record, owned
-from pytest_repro.tolerance.bounds import Tolerance, describe, tolerance_from
+from pytest_repro.tensors.statistics import summarise
+from pytest_repro.tolerance.bounds import MODULES_FACTOR, Tolerance, describe, tolerance_from
 from pytest_repro.tolerance.choose import (
     HOW_TO_MEASURE,
     Chosen,
     LeafJudgement,
     choose_tolerance,
+    factor_of,
     judge_leaves,
     value_faults,
 )
 from pytest_repro.tolerance.measured import envelope_from, measured_something, runs_wanted
+from pytest_repro.tolerance.policy import Resolved
 from pytest_repro.trace.divergence import Divergence, first_divergence
 from pytest_repro.trace.envelope import (
     Movement,
@@ -50,9 +53,6 @@ from pytest_repro.trace.envelope import (
     within_steps,
 )
 from pytest_repro.trace.wording import divergence_sentences
-
-PORT_FACTOR = 4.0
-"""How many times the smaller envelope a port may be from its original."""
 
 Maker = Callable[[LoggedGenerator], object]
 """Makes a result from a generator."""
@@ -94,7 +94,7 @@ class PortWeights:
 
 def pair_weights(ours: Mapping[str, Digest], theirs: Mapping[str, Digest]) -> PortWeights:
     """Pair parameters by name, also where MindSpore's layers call them ``gamma`` or ``beta``."""
-    pairs = {name: _partner(name, ours) for name in theirs}
+    pairs = {name: partner(name, ours) for name in theirs}
     known = {name: partner for name, partner in pairs.items() if partner}
     differing = [name for name, partner in known.items() if theirs[name] != ours[partner]]
     return PortWeights(
@@ -105,7 +105,8 @@ def pair_weights(ours: Mapping[str, Digest], theirs: Mapping[str, Digest]) -> Po
     )
 
 
-def _partner(name: str, ours: Mapping[str, Digest]) -> str:
+def partner(name: str, ours: Mapping[str, object]) -> str:
+    """Our name of a parameter of PyTorch; ``""`` for none."""
     head, dot, last = name.rpartition(".")
     names = (name, *(f"{head}{dot}{other}" for other in _RENAMED.get(last, ())))
     return next((one for one in names if one in ours), "")
@@ -140,6 +141,10 @@ class RunSide(Protocol):
 
     def __call__(self, source: NoiseSource) -> PortRun:
         """One run with that noise."""
+
+
+RunMoved = Callable[[int], PortRun]
+"""Runs a side with clean noise and moved modules, with signs of that seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,26 +201,41 @@ class Ports:
     Attributes:
         computing_dtype: The dtype of the ULP that moved the noise.
         seed: Seed of the signs of the first perturbed run.
+        modules: Their clean run, and those in which the output of each module moved by one ULP.
     """
 
     ours: Side
     theirs: Side
     computing_dtype: str
     seed: int
+    modules: Side | None = None
 
 
 def run_ports(
-    ours: RunSide, theirs: RunSide, *, asked: int, seed: int, computing_dtype: str | None
+    ours: RunSide,
+    theirs: RunSide,
+    *,
+    asked: int,
+    seed: int,
+    computing_dtype: str | None,
+    moved: RunMoved | None = None,
 ) -> Ports:
     """Run both sides clean and, if their results differ, with perturbed noise.
 
     At least ``asked`` times, with signs from ``seed`` on, by one ULP of ``computing_dtype`` (by
-    default the coarsest of the results).
+    default the coarsest of the results). ``moved`` runs theirs with moved modules.
     """
     one, two = Side(ours(Fresh())), Side(theirs(Fresh()))
     dtype = computing_dtype or _coarsest_of(one, two)
     ports = Ports(one, two, dtype, seed)
-    if not asked or not any(map(can_move, one.clean.draw_log.draws)) or _is_equal(one, two):
+    if not asked or _is_equal(one, two):
+        return ports
+    if moved is not None:
+        unit = 2.0 ** -DTYPES[dtype].significand_bits
+        made = (moved(seed + number) for number in range(asked))
+        runs = tuple(replace(run, input_rel_l2=unit) for run in made)
+        ports = replace(ports, modules=replace(two, moved=runs))
+    if not any(map(can_move, one.clean.draw_log.draws)):
         return ports
     wanted = asked
     while len(one.moved) < wanted:
@@ -251,12 +271,14 @@ class PortLeaf:
         path: Its place in the value; ``""`` for a single tensor.
         judgement: The difference and its tolerance; ``None`` if the bits are equal.
         ours, theirs: The envelope of each side, as rel_l2; 0.0 without one.
+        modules: How far the original moves with the output of each module; 0.0 if unknown.
     """
 
     path: str
     judgement: LeafJudgement | None
     ours: float
     theirs: float
+    modules: float = 0.0
 
     @property
     def rel_l2(self) -> float:
@@ -265,9 +287,10 @@ class PortLeaf:
 
     @property
     def times(self) -> float:
-        """The distance in smaller envelopes, of those that are known; 0.0 without one."""
+        """The distance in envelopes, of the one that counts; 0.0 without one."""
         least = min((one for one in (self.ours, self.theirs) if one), default=0.0)
-        return self.rel_l2 / least if least else 0.0
+        counts = max(least, self.modules)
+        return self.rel_l2 / counts if counts else 0.0
 
     @property
     def share(self) -> float:
@@ -283,6 +306,7 @@ class PortLeaf:
         if self.judgement is None:
             return f"{self.path} bitwise equal".strip()
         far = f"rel_l2 {self.rel_l2:.2g}; envelopes: ours {self.ours:.2g}, theirs {self.theirs:.2g}"
+        far += f", of its modules {self.modules:.2g}" if self.modules else ""
         return f"{self.path} {far}; used {self.share:.2g} of 1.0".strip()
 
 
@@ -335,25 +359,30 @@ def judge_ports(
     """Judge our clean run by their clean run.
 
     The smaller of the two envelopes counts, because a fault may widen one. A side that perturbed
-    noise does not move, e.g. because it computes in a coarser dtype, has none.
+    noise does not move, e.g. because it computes in a coarser dtype, has none. Where the original
+    was run with moved modules, and they move it further, that movement counts.
     Both sides have the same places, dtypes and shapes. ``choose`` gives the tolerance for the
     summary of one of their tensors, ``factor`` the envelopes that a step may differ by.
     """
     method = f"every draw moved by one {ports.computing_dtype} ULP, random signs"
     envelopes = {
-        path: tuple(side.envelope(path, method, ports.seed) for side in (ports.ours, ports.theirs))
+        path: (
+            ports.ours.envelope(path, method, ports.seed),
+            ports.theirs.envelope(path, method, ports.seed),
+            None if ports.modules is None else ports.modules.envelope(path, method, ports.seed),
+        )
         for path, _ in ports.theirs.clean.value.tensors
     }
     summaries = [
-        replace(summary_of(path, record), envelope=_smaller(*envelopes[path]))
+        replace(summary_of(path, record), envelope=_floored(_counting(*envelopes[path]), record))
         for path, record in ports.theirs.clean.value.tensors
     ]
     stored = {record.digest: record for _, record in ports.theirs.clean.value.tensors}
     judged = judge_leaves(summaries, ports.ours.clean.value.tensors, stored.get, choose)
     known = {one.path: one for one in judged}
     leaves = [
-        PortLeaf(path, known.get(path), *(0.0 if one is None else one.rel_l2_max for one in pair))
-        for path, pair in envelopes.items()
+        PortLeaf(path, known.get(path), *(0.0 if one is None else one.rel_l2_max for one in three))
+        for path, three in envelopes.items()
     ]
     bounds = _step_bounds(ports, factor)
     return Parity(
@@ -367,22 +396,53 @@ def judge_ports(
     )
 
 
-def _smaller(ours: Envelope | None, theirs: Envelope | None) -> Envelope | None:
+def _counting(
+    ours: Envelope | None, theirs: Envelope | None, modules: Envelope | None
+) -> Envelope | None:
     known = [one for one in (ours, theirs) if one is not None]
-    return min(known, key=lambda one: one.rel_l2_max, default=None)
+    least = min(known, key=_size, default=None)
+    wide = [one for one in (least, modules) if one is not None]
+    return max(wide, key=_size, default=None)
+
+
+def _floored(envelope: Envelope | None, record: TensorRecord) -> Envelope | None:
+    """At least one unit in the last place: two correct results may round to neighbours."""
+    row = DTYPES[record.dtype]
+    if envelope is None or not row.is_float:
+        return envelope
+    unit, statistics = 2.0 ** (1 - row.significand_bits), summarise(record)
+    largest = max(abs(statistics.min), abs(statistics.max))
+    mean = statistics.abs_sum / max(1, record.array.size)
+    return replace(
+        envelope,
+        rel_l2_max=max(envelope.rel_l2_max, unit),
+        max_abs_max=max(envelope.max_abs_max, unit * largest),
+        mean_abs_max=max(envelope.mean_abs_max, unit * mean),
+    )
+
+
+def _size(envelope: Envelope) -> float:
+    return envelope.rel_l2_max
 
 
 def _step_bounds(ports: Ports, factor: float) -> StepBounds | None:
+    modules = None if ports.modules is None else ports.modules.steps()
     ours, theirs = ports.ours.steps(), ports.theirs.steps()
-    if ours is None or theirs is None:
+    places: dict[tuple[str, int, str], Movement] = {}
+    for known in (modules, theirs):
+        for one in () if known is None else known.movements:
+            places.setdefault((one.scheduler, one.position, one.signal), one)
+    if not places:
         return None
-    smaller = [_less_moved(one, ours) for one in theirs.movements]
-    return StepBounds(StepEnvelope(theirs.runs, tuple(smaller)), factor)
+    counting = []
+    for place, one in places.items():
+        least = min(_moved(ours, place), _moved(theirs, place))
+        counting.append(replace(one, rel_l2_max=max(least, _moved(modules, place))))
+    return StepBounds(StepEnvelope(len(ports.theirs.moved), tuple(counting)), factor)
 
 
-def _less_moved(one: Movement, ours: StepEnvelope) -> Movement:
-    least = min(one.rel_l2_max, ours.rel_l2(one.scheduler, one.position, one.signal))
-    return replace(one, rel_l2_max=least)
+def _moved(envelope: StepEnvelope | None, place: tuple[str, int, str]) -> float:
+    return 0.0 if envelope is None else envelope.rel_l2(*place)
 
 
 def _first_step(ports: Ports, bounds: StepBounds | None) -> Divergence | None:
@@ -432,7 +492,7 @@ def check_parity(
     if weights is not None and weights.differing:
         raise CheckFailed(_weights_text(check, weights))
     makers = [
-        _runner(check, maker, trial.spec.asked.seed, watched, framework)
+        port_runner(check, maker, trial.spec.asked.seed, watched, framework)
         for maker, watched, framework in zip((ours, theirs), watches, frameworks, strict=True)
     ]
     with trial.watching.paused(), shared_noise():
@@ -441,10 +501,12 @@ def check_parity(
             asked=trial.spec.asked.envelope,
             seed=context.settings.envelope_seed,
             computing_dtype=_computing_dtype(trial, watches),
+            moved=None if pipelines is None else _mover(makers[1], pipelines[1]),
         )
     _demand_noise(check, ports)
     _demand_value(check, ports)
-    choose, factor = _chooser(context, check, asked)
+    has_modules = ports.modules is not None
+    choose, factor = port_tolerance(context.resolve(check), asked, has_modules=has_modules)
     found = judge_ports(ports, choose, factor, weights, _settings(watches))
     if not found.passes:
         raise CheckFailed(parity_text(check, found, ports))
@@ -466,7 +528,7 @@ def _watches(
     )
 
 
-def _runner(
+def port_runner(
     check: CheckId, make: Maker, seed: int, watched: Watch | None, framework: Watchable
 ) -> RunSide:
     def run(source: NoiseSource) -> PortRun:
@@ -484,6 +546,14 @@ def _runner(
     return run
 
 
+def _mover(run: RunSide, pipeline: object) -> RunMoved:
+    def moved(seed: int) -> PortRun:
+        with moved_modules(pipeline, seed):
+            return run(Fresh())
+
+    return moved
+
+
 def _computing_dtype(trial: Trial, watches: Watches) -> str | None:
     """Of the marker, or the coarsest of the weights; ``None`` if neither is known."""
     if trial.spec.asked.computing_dtype:
@@ -499,10 +569,11 @@ def _weights(watches: Watches) -> PortWeights | None:
     ours, theirs = watches
     if ours is None or theirs is None:
         return None
-    return pair_weights(_digests(ours), _digests(theirs))
+    return pair_weights(parameter_digests(ours), parameter_digests(theirs))
 
 
-def _digests(watched: Watch) -> dict[str, Digest]:
+def parameter_digests(watched: Watch) -> dict[str, Digest]:
+    """The digest of each parameter by its path, without dimensions of length 1."""
     return {name: make_record(np.squeeze(array)).digest for name, array in watched.parameters()}
 
 
@@ -520,14 +591,19 @@ def _entries(configurations: Sequence[Configuration]) -> dict[tuple[str, str], s
     return {(one.component, name): text for one in configurations for name, text in one.entries}
 
 
-def _chooser(context: RunContext, check: CheckId, asked: Tolerance | None) -> tuple[Choose, float]:
-    """The tolerance of a tensor, and the factor for steps."""
-    resolved = context.resolve(check)
-    given: list[tuple[Tolerance | None, str]] = [(asked, "repro_check.parity")]
-    if asked is None and resolved.tolerance is None:
-        given = [(Tolerance(factor=PORT_FACTOR), "the default for a port")]
-    factor = resolved.factor or (asked.factor if asked else None) or PORT_FACTOR
-    return lambda summary: choose_tolerance(given, resolved, Distance.ANY, summary), factor
+def port_tolerance(
+    resolved: Resolved, asked: Tolerance | None = None, *, has_modules: bool
+) -> tuple[Choose, float]:
+    """The tolerance of a tensor, and the factor for steps.
+
+    ``asked`` is that of the call, ``resolved`` what the policy says. Where the original was run
+    with moved modules, a smaller factor is the default.
+    """
+    given = ((asked, "repro_check.parity"),)
+    if has_modules and asked is None and resolved.tolerance is None:
+        given = ((Tolerance(factor=MODULES_FACTOR), "the default for a port"),)
+    factor = factor_of(given, resolved, Distance.PORT)
+    return lambda summary: choose_tolerance(given, resolved, Distance.PORT, summary), factor
 
 
 # --- words --------------------------------------------------------------------------------------
@@ -605,9 +681,11 @@ def _leaf_rows(found: Parity) -> Iterator[tuple[str, object]]:
         f"ours {leaf.ours:.3g}, theirs {leaf.theirs:.3g} ({found.runs} runs of each, noise moved "
         f"by one {found.computing_dtype} ULP)",
     )
+    if leaf.modules:
+        yield "", f"{leaf.modules:.3g} if each module of theirs moves its output by one ULP"
     if leaf.times:
         times = f"{leaf.times:,.{0 if leaf.times >= _WHOLE_ABOVE else 1}f}"
-        yield "factor", f"the distance is {times} times the smaller envelope"
+        yield "factor", f"the distance is {times} times the envelope that counts"
     chosen = judged.chosen
     yield (
         "tolerance",

@@ -49,8 +49,9 @@ class Index:
 
 
 def narrower(*reaches: Distance) -> Distance:
-    """The nearest of several reaches."""
-    return min(reaches, key=tuple(Distance).index)
+    """The nearest of several reaches; `any` limits nothing, so `port` of one counts beside it."""
+    limits = [one for one in reaches if one is not Distance.ANY]
+    return min(limits, key=tuple(Distance).index, default=Distance.ANY)
 
 
 class References:

@@ -55,9 +55,9 @@ def _machine(place: Place, framework: str) -> _Machine:
     chosen = parse_choice(Framework, place.setting("framework", framework), origin="framework")
     adapter, why = default_framework(), ""
     mint = parse_choice(Switch, place.setting("mint-cpu"), origin="repro_mint_cpu")
-    if mint is Switch.ON and chosen is not Framework.NUMPY:
+    if mint is Switch.ON and chosen.may_be_mindspore:
         compose_mint()
-    if chosen is not Framework.NUMPY and adapter.installed():
+    if chosen.may_be_mindspore and adapter.installed():
         try:
             # As a test run does it: the switch is one of the facts.
             adapter.enable_determinism()

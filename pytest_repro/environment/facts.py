@@ -163,6 +163,8 @@ FACTS: tuple[FactRule, ...] = (
     FactRule("mindone.version", _NEVER, _CODE),
     FactRule("mindone.commit", _NEVER, _CODE),
     FactRule("transformers.version", _NEVER, _CODE),
+    FactRule("torch.version", _NEVER, "the framework key names it; the build was not measured"),
+    FactRule("diffusers.version", _NEVER, _CODE),
     FactRule("code.*", _NEVER, _CODE),
     FactRule("env.onednn_default_fpmath_mode", _ONEDNN, "oneDNN documents: rounds inputs down"),
     FactRule("env.dnnl_default_fpmath_mode", _ONEDNN, "oneDNN documents: rounds inputs down"),

@@ -243,22 +243,29 @@ def compare_facts(baseline: Environment, observed: Environment) -> tuple[FactDif
     return tuple(sorted(found, key=lambda one: (not one.changes_bits, one.name)))
 
 
+_PORT = ("mindspore", "torch")
+"""A port and its original."""
+
+
 def distance(own: EnvironmentKey, other: EnvironmentKey) -> Distance | None:
     """How far another key is from ours.
 
     Returns:
         ``own`` for the same key; ``variant`` for the same hardware name and framework version with
         another L2 size, CANN or suffix; ``release`` for another framework version on that hardware;
-        ``any`` for other hardware of the same kind; ``None`` where it is never a reference (another
-        framework or another kind of hardware).
+        ``any`` for other hardware of the same kind; ``port`` if PyTorch recorded it and we run
+        MindSpore; ``None`` where it is never a reference (another framework or another kind of
+        hardware).
     """
     if own == other:
         return Distance.OWN
     ours, theirs = _parts_or_none(own), _parts_or_none(other)
     if ours is None or theirs is None:
         return None
-    if ours[0].kind is not theirs[0].kind or ours[1].name != theirs[1].name:
+    if ours[0].kind is not theirs[0].kind:
         return None
+    if ours[1].name != theirs[1].name:
+        return Distance.PORT if (ours[1].name, theirs[1].name) == _PORT else None
     if ours[0].name != theirs[0].name:
         return Distance.ANY
     return Distance.VARIANT if ours[1].version == theirs[1].version else Distance.RELEASE
@@ -288,7 +295,8 @@ def order_references(
 
     By distance; on the same hardware those of our L2 size first; then by version, from ours
     downwards and then from the oldest newer one upwards; then those of our L2 size, CANN and
-    suffix; then by name. Another framework or another kind of hardware is never a reference.
+    suffix; then by name. Another kind of hardware is never a reference, and another framework only
+    as ``port``.
 
     Guarantees: the result does not depend on the order of ``available``; a further key moves no
     other; where our own key is available it is first.
@@ -329,7 +337,7 @@ def _unlike(own: EnvironmentKey, other: EnvironmentKey) -> tuple[bool, bool, boo
 
 
 def _has_other_l2(own: EnvironmentKey, other: EnvironmentKey) -> bool:
-    return distance(own, other) is not Distance.ANY and _unlike(own, other)[0]
+    return distance(own, other) not in (Distance.ANY, Distance.PORT) and _unlike(own, other)[0]
 
 
 def _rank(key: EnvironmentKey) -> VersionRank:

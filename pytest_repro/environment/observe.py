@@ -59,7 +59,8 @@ def observe_environment(
     among the facts.
 
     Args:
-        framework: ``mindspore``, ``numpy``, or ``auto`` (MindSpore where it is installed).
+        framework: ``mindspore``, ``numpy``, ``torch``, or ``auto`` (MindSpore where it is
+            installed).
         root: Folder whose git commit is recorded.
         extra: Facts from the project's hook; see `facts.project_facts`.
         mindspore: The framework's adapter.
@@ -79,13 +80,14 @@ def observe_environment(
     name = _framework_name(framework, adapter)
     switches = adapter.facts() if name == "mindspore" else ()
     seen = _see_device(name, adapter, known)
-    version = adapter.version() if name == "mindspore" else np.__version__
+    version = adapter.version() if name == "mindspore" else _other_version(name)
     software = environment.framework_key(name, version, cann=seen.cann)
     key = EnvironmentKey(seen.hardware, software)
     pairs = (
         *seen.facts,
         *switches,
         *_package_facts(),
+        *(_versions(("diffusers", "torch")) if name == "torch" else ()),
         *host.system_facts(),
         *host.recorded_variables(known),
         *installed.git_facts(root),
@@ -105,8 +107,13 @@ def observe_environment(
 
 
 def _framework_name(asked: str, adapter: FrameworkAdapter) -> str:
-    if asked not in ("auto", "mindspore", "numpy"):
-        raise EnvironmentFault(f"{asked!r} is none of the frameworks auto, mindspore, numpy")
+    if asked not in ("auto", "mindspore", "numpy", "torch"):
+        raise EnvironmentFault(f"{asked!r} is none of the frameworks auto, mindspore, numpy, torch")
+    if asked == "torch" and not installed.package_version("torch"):
+        raise EnvironmentFault(
+            "the framework is set to torch, but PyTorch is not installed",
+            next_step="install torch, or set the framework to auto",
+        )
     if asked == "mindspore" and not adapter.installed():
         raise EnvironmentFault(
             "the framework is set to mindspore, but MindSpore is not installed",
@@ -115,6 +122,13 @@ def _framework_name(asked: str, adapter: FrameworkAdapter) -> str:
     if asked == "auto":
         return "mindspore" if adapter.installed() else "numpy"
     return asked
+
+
+def _other_version(name: str) -> str:
+    """The version of numpy or PyTorch; the build of PyTorch (``+cpu``) is a fact, not the key."""
+    if name == "numpy":
+        return str(np.__version__)
+    return installed.package_version(name).partition("+")[0]
 
 
 def own_kind(framework: str, adapter: FrameworkAdapter) -> environment.HardwareKind:
@@ -166,8 +180,12 @@ def _onednn_of(adapter: FrameworkAdapter) -> onednn.OneDnn | None:
     return onednn.probe(library) if library else None
 
 
+def _versions(names: Sequence[str]) -> Pairs:
+    return tuple((f"{name}.version", installed.package_version(name)) for name in names)
+
+
 def _package_facts() -> Pairs:
-    versions = tuple((f"{name}.version", installed.package_version(name)) for name in _PACKAGES)
+    versions = _versions(_PACKAGES)
     commit = installed.package_commit("mindone")
     # A release from an index has none, and its version says all.
     return (*versions, ("mindone.commit", commit)) if commit else versions

@@ -9,6 +9,7 @@ generator, the draw log has an entry without numbers.
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_repro.errors import UsageError
 from pytest_repro.frameworks.framework import CallListener
 from pytest_repro.guard.events import EventKind, calling_frame, is_constructing
 from pytest_repro.guard.guard import announce_draw
 from pytest_repro.guard.patches import ABSENT, Patch, Patches
+from pytest_repro.noise.sources import SignStream, disturb_by_one_ulp
 from pytest_repro.tensors.dtypes import DTYPES
 from pytest_repro.tensors.record import digest_text
 
@@ -46,6 +49,9 @@ _TAKES_A_TENSOR = frozenset({"rand_like", "randn_like", "randint_like"})
 _NOT_SAID = frozenset(
     {"generator", "dtype", "size", "out", "device", "layout", "requires_grad", "pin_memory"}
 )
+
+
+_NOISE_OF_DIFFUSERS = "diffusers.utils.torch_utils"
 
 
 class TorchState:
@@ -236,14 +242,58 @@ def _hooks(name: str, listener: CallListener) -> tuple[Callable[..., None], Call
 
 
 @contextmanager
-def shared_noise() -> Iterator[None]:
+def moved_modules(pipeline: Any, seed: int) -> Iterator[None]:
+    """Move the output of every innermost module by one ULP of its dtype, with random signs.
+
+    So rounding moves what perturbed noise does not reach, such as the encoding of a text. The input
+    of diffusers' ``Timesteps`` moves, too: it is multiplied by frequencies before their sine, so
+    one ULP of a frequency moves the angle by one ULP of a time of up to a thousand.
+    """
+    signs, modules = SignStream(seed), TorchModules()
+
+    def move(module: Any, args: Any, output: Any) -> Any:
+        if not modules.is_tensor(output) or not output.is_floating_point():
+            return None
+        return move_one(output)
+
+    def move_time(module: Any, args: Any) -> Any:
+        return (move_one(args[0].float()), *args[1:])
+
+    def move_one(tensor: Any) -> Any:
+        array = modules.to_numpy(tensor)
+        given, _ = disturb_by_one_ulp(array, signs.rises(array.shape), array.dtype.name)
+        return modules.from_numpy(given).to(tensor.device)
+
+    parts = getattr(pipeline, "components", {"": pipeline}).values()
+    every = (one for part in parts if modules.is_cell(part) for one in part.modules())
+    inner = [one for one in every if not list(one.children())]
+    hooks = [one.register_forward_hook(move) for one in inner]
+    times = (one for one in inner if type(one).__name__ == "Timesteps")
+    hooks += [one.register_forward_pre_hook(move_time) for one in times]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def shared_noise(*, demanded: bool = False) -> Iterator[None]:
     """Let diffusers' ``randn_tensor`` draw from numpy's generators as mindone's does.
 
     It draws float64 and casts, so both sides get equal bits. Pipelines import the function by name;
-    each module that holds it gets the replacement. PyTorch's own generators draw as before.
+    each module that holds it gets the replacement. PyTorch's own generators draw as before. If
+    diffusers is not loaded there is nothing to do, or where it is ``demanded`` a `UsageError`.
     """
-    torch, module = _loaded(), sys.modules.get("diffusers.utils.torch_utils")
+    if demanded and "diffusers" in sys.modules:
+        importlib.import_module(_NOISE_OF_DIFFUSERS)  # diffusers loads its parts when first used
+    torch, module = _loaded(), sys.modules.get(_NOISE_OF_DIFFUSERS)
     if torch is None or module is None:
+        if demanded:
+            raise UsageError(
+                "repro_shared_noise needs diffusers, which is not loaded yet",
+                next_step="import diffusers at the top of the test's file",
+            )
         yield
         return
     original = module.randn_tensor

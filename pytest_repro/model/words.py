@@ -52,6 +52,7 @@ class Distance(Word):
     VARIANT = "variant"
     RELEASE = "release"
     ANY = "any"
+    PORT = "port"
 
 
 class Cause(Word):
@@ -129,3 +130,9 @@ class Framework(Word):
     AUTO = "auto"
     MINDSPORE = "mindspore"
     NUMPY = "numpy"
+    TORCH = "torch"
+
+    @property
+    def may_be_mindspore(self) -> bool:
+        """Whether the key may name MindSpore."""
+        return self in (Framework.AUTO, Framework.MINDSPORE)

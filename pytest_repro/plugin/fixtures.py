@@ -72,8 +72,8 @@ class Check:
         """Require that a port agrees with its original on PyTorch, except for rounding.
 
         Both sides run in this test with bitwise equal noise: diffusers' ``randn_tensor`` draws from
-        the same numpy generator. Both run again with perturbed noise; the smaller envelope, times a
-        factor, is the tolerance. Nothing is stored.
+        the same numpy generator. Both run again with perturbed noise, and the original with moved
+        modules; the envelope, times a factor, is the tolerance. Nothing is stored.
 
         Args:
             ours: Makes our result from a generator.
@@ -242,7 +242,7 @@ def repro_shared_noise() -> Iterator[None]:
     """Lets diffusers on PyTorch draw from ``repro_generator``, with mindone's bits."""
     from pytest_repro.frameworks.torch import shared_noise
 
-    with shared_noise():
+    with shared_noise(demanded=True):
         yield
 
 

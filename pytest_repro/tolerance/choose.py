@@ -10,7 +10,7 @@ from pytest_repro.model.baseline import Difference, TensorSummary, ToleranceUse
 from pytest_repro.model.ids import Digest, TensorRecord
 from pytest_repro.model.words import Distance
 from pytest_repro.tensors.compare import compare_records, compare_summaries, summary_of
-from pytest_repro.tolerance.bounds import DEFAULT_FACTOR, Tolerance, describe
+from pytest_repro.tolerance.bounds import DEFAULT_FACTOR, PORT_FACTOR, Tolerance, describe
 from pytest_repro.tolerance.judge import elementwise_share, unjudged, uses, without_elements
 from pytest_repro.tolerance.measured import (
     QUANTIZED,
@@ -132,32 +132,39 @@ def choose_tolerance(
         if tolerance is not None and not tolerance.is_measured:
             return Chosen(tolerance, origin, written=True)
         if tolerance is not None and distance is not Distance.OWN:
-            factor = _factor(tolerance, resolved)
+            factor = _factor(tolerance, resolved, distance)
             return _measured(factor, origin, resolved, summary, no_envelope)
     if distance is Distance.OWN:
         return Chosen(Tolerance.EXACT, "the default for this machine's key")
     origin = _DEFAULT_ORIGIN[distance]
-    return _measured(_factor(None, resolved), origin, resolved, summary, no_envelope)
+    factor = _factor(None, resolved, distance)
+    return _measured(factor, origin, resolved, summary, no_envelope)
 
 
 _DEFAULT_ORIGIN = {
     Distance.VARIANT: "the default for another variant of this hardware",
     Distance.RELEASE: "the default for another framework version",
     Distance.ANY: "the default for other hardware",
+    Distance.PORT: "the default for a port",
 }
 
 
-def factor_of(asked: Sequence[tuple[Tolerance | None, str]], resolved: Resolved) -> float:
+def factor_of(
+    asked: Sequence[tuple[Tolerance | None, str]],
+    resolved: Resolved,
+    distance: Distance = Distance.ANY,
+) -> float:
     """The factor for an envelope: of the policy, the call or marker, or the default."""
     measured = (one for one, _ in asked if one is not None and one.is_measured)
-    return _factor(next(measured, resolved.tolerance), resolved)
+    return _factor(next(measured, resolved.tolerance), resolved, distance)
 
 
-def _factor(tolerance: Tolerance | None, resolved: Resolved) -> float:
+def _factor(tolerance: Tolerance | None, resolved: Resolved, distance: Distance) -> float:
     if resolved.factor is not None:
         return resolved.factor
     written = None if tolerance is None else tolerance.factor
-    return DEFAULT_FACTOR if written is None else written
+    default = PORT_FACTOR if distance is Distance.PORT else DEFAULT_FACTOR
+    return default if written is None else written
 
 
 HOW_TO_MEASURE = "; pytest --repro-update=envelope under the baseline's own key adds one"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from pytest_repro.checking.parity import (
     parity_text,
     run_ports,
 )
+from pytest_repro.checking.references import narrower
 from pytest_repro.frameworks.values import CheckedValue
 from pytest_repro.model.baseline import StepRecord
 from pytest_repro.model.ids import CheckId, Draw
@@ -63,18 +66,31 @@ def side(array, by, *, runs=4, **more):
     return Side(run(array, **more), perturbed)
 
 
-def judged(ours, theirs, tolerance=DEFAULT, **more):
-    ports = Ports(ours, theirs, "float32", 0)
+def judged(ours, theirs, tolerance=DEFAULT, modules=None, **more):
+    ports = Ports(ours, theirs, "float32", 0, modules)
     resolved = resolve(Policy(), str(CHECK))
     found = judge_ports(
         ports,
         lambda summary: choose_tolerance(
-            [(tolerance, "the default for a port")], resolved, Distance.ANY, summary
+            [(tolerance, "the default for a port")], resolved, Distance.PORT, summary
         ),
         4.0,
         **more,
     )
     return found, parity_text(CHECK, found, ports)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reach"),
+    [
+        ((Distance.ANY, Distance.ANY), Distance.ANY),
+        ((Distance.ANY, Distance.PORT), Distance.PORT),
+        ((Distance.RELEASE, Distance.PORT), Distance.RELEASE),
+        ((Distance.OWN, Distance.ANY), Distance.OWN),
+    ],
+)
+def test_a_reference_of_pytorch_is_reached_only_if_one_asks_for_it(asked, reach):
+    assert narrower(*asked) is reach
 
 
 def test_rounding_passes_and_a_hundred_times_as_much_does_not():
@@ -85,7 +101,7 @@ def test_rounding_passes_and_a_hundred_times_as_much_does_not():
     assert 0.5 < near.leaves[0].times < 2
     assert 50 < far.leaves[0].times < 200
     assert "differs from the original by more than rounding" in text
-    assert "times the smaller envelope" in text
+    assert "times the envelope that counts" in text
 
 
 def test_a_fault_that_widens_our_envelope_does_not_hide_itself():
@@ -94,6 +110,20 @@ def test_a_fault_that_widens_our_envelope_does_not_hide_itself():
     assert found.verdict == "drift"
     # Its own envelope alone would explain it.
     assert judged(broken, side(NOISE, 1e-4))[0].verdict == "within"
+
+
+def test_what_moves_the_modules_of_the_original_counts_where_noise_does_not_reach():
+    steps = [NOISE * np.float32(2)]
+    ours = side(moved(NOISE, 1e-5, 99), 1e-6, steps=[moved(steps[0], 1e-5, 50)])
+    theirs = side(NOISE, 1e-6, steps=steps)
+    alone, _ = judged(ours, theirs)
+    assert not alone.leaves[0].passes
+    assert alone.step is not None
+    found, _ = judged(ours, theirs, modules=side(NOISE, 1e-5, steps=steps))
+    assert found.passes
+    assert 1e-5 < found.leaves[0].modules < 2e-5
+    far = side(moved(NOISE, 1e-3, 99), 1e-6, steps=[moved(steps[0], 1e-3, 50)])
+    assert not judged(far, theirs, modules=side(NOISE, 1e-5, steps=steps))[0].passes
 
 
 def test_equal_bits_are_exact_whatever_the_envelopes():
@@ -160,9 +190,23 @@ def test_both_sides_get_the_same_perturbations():
 
         return make
 
+    seeds = []
+
+    def moved_modules(seed):
+        seeds.append(seed)
+        return replace(run(moved(NOISE, 1e-6, seed)), input_rel_l2=0.0)  # its noise is clean
+
     ports = run_ports(
-        runs("ours", 1e-6), runs("theirs", 2e-6), asked=4, seed=5, computing_dtype=None
+        runs("ours", 1e-6),
+        runs("theirs", 2e-6),
+        asked=4,
+        seed=5,
+        computing_dtype=None,
+        moved=moved_modules,
     )
+    assert ports.modules is not None
+    assert (seeds, len(ports.modules.moved)) == ([5, 6, 7, 8], 4)
+    assert ports.modules.envelope("", "modules", 5) is not None
     assert seen["ours"] == seen["theirs"]
     assert seen["ours"] == [Fresh(), *(Disturbed(5 + at, "float32") for at in range(4))]
     assert len(ports.theirs.moved) == 4

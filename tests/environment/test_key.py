@@ -364,6 +364,8 @@ def test_a_row_that_is_added_later_changes_only_keys_where_its_fact_is_not_at_it
         (key("ascend910b1", "2.9.0"), None),
         (key("gpu-a100", "2.9.0"), None),
         (key(AVX2, "1.26.4", "numpy"), None),
+        (key(AVX2, "2.13.0", "torch"), Distance.PORT),
+        (key("ascend910b1", "2.13.0", "torch"), None),
         (EnvironmentKey("tensors", "3f"), None),
     ],
 )
@@ -412,6 +414,11 @@ def test_the_order_of_references_is_that_of_the_design():
     available = [one for one, _ in ordered] + never
     random.Random(1).shuffle(available)
     assert list(order_references(OURS, available, Distance.ANY)) == ordered
+    port = key(AVX2, "2.13.0", "torch")
+    assert list(order_references(OURS, [*available, port], Distance.ANY)) == ordered
+    reached = list(order_references(OURS, [*available, port], Distance.PORT))
+    assert reached == [*ordered, (port, Distance.PORT)]
+    assert order_references(port, [OURS], Distance.PORT) == ()
     assert list(order_references(OURS, available, Distance.RELEASE)) == ordered[:9]
     assert list(order_references(OURS, available, Distance.VARIANT)) == ordered[:4]
     assert list(order_references(OURS, available, Distance.OWN)) == ordered[:1]
