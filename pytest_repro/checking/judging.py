@@ -233,7 +233,7 @@ class Judging:
             tolerance=tolerance,
             tolerance_origin=origin,
             passing_tolerance=passing_tolerance(judged[0].difference) if judged else "",
-            detail=(*jumps, *_sentences(leaves, hopeless)),
+            detail=(*jumps, *_sentences(leaves, hopeless, can_pull=self._can_pull())),
             called_at=call.called_at,
         )
 
@@ -314,9 +314,12 @@ class Judging:
             evidence=(finding.sentence, *finding.evidence),
             began=begun,
             is_on_hub=any(one.statistics_only for _, one in outcome.differences)
-            and is_file(self._context.store.pin_path),
+            and self._can_pull(),
             operators=components.dump_lines(seen.trace, slack) if is_ascend else (),
         )
+
+    def _can_pull(self) -> bool:
+        return is_file(self._context.store.pin_path)
 
     def _kernels(self, recorded: Environment) -> tuple[str, ...] | None:
         """The kernels that compute different bits here; ``None`` where none were recorded."""
@@ -353,10 +356,14 @@ def _gate(leaves: tuple[LeafJudgement, ...]) -> Gate:
     return Gate.VALUE if placed else Gate.TOLERANCE
 
 
-def _sentences(leaves: tuple[LeafJudgement, ...], hopeless: Chosen | None) -> tuple[str, ...]:
+def _sentences(
+    leaves: tuple[LeafJudgement, ...], hopeless: Chosen | None, *, can_pull: bool
+) -> tuple[str, ...]:
     sentences = [] if hopeless is None else [hopeless.proves_nothing]
     if any(leaf.difference.statistics_only for leaf in leaves):
-        sentences.append("the baseline's tensor was not pulled: only statistics were compared")
+        fetch = "; pytest-repro pull fetches it" if can_pull else ""
+        said = f"the baseline's tensor was not pulled: only statistics were compared{fetch}"
+        sentences.append(said)
     for leaf in leaves:
         sentences.extend(leaf.unjudged)
     return tuple(dict.fromkeys(sentences))

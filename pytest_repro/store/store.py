@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from pytest_repro.errors import CorruptBaseline, StoreError
@@ -203,7 +204,8 @@ class Store(Layout):
         self.refuse_outside(path)
         with self._naming("cannot read a tensor", path):
             data = read_regular(path)
-        return decode_tensor(data, digest=digest, where=self.shown(path))
+        with self._fetched_again(path):
+            return decode_tensor(data, digest=digest, where=self.shown(path))
 
     def rows(self, digest: Digest) -> tuple[Row, ...] | None:
         """The rows of a trace or a table of weights; ``None`` if the file is absent.
@@ -217,7 +219,23 @@ class Store(Layout):
         self.refuse_outside(path)
         with self._naming("cannot read a trace", path):
             data = read_regular(path)
-        return decode_rows(data, where=self.shown(path))
+        with self._fetched_again(path):
+            return decode_rows(data, where=self.shown(path))
+
+    @contextlib.contextmanager
+    def _fetched_again(self, path: Path) -> Iterator[None]:
+        """Name the command that fetches a broken file from the Hub, if ``hub.yaml`` names one."""
+        try:
+            yield
+        except CorruptBaseline as error:
+            if not is_file(self.pin_path):
+                raise
+            raise CorruptBaseline(
+                error.what,
+                facts=error.facts,
+                where=error.where,
+                next_step=f"rm {quote(self.shown(path))} && pytest-repro pull",
+            ) from error
 
     def write_rows(self, records: Mapping[Digest, Iterable[Row]]) -> None:
         """Write traces and tables of weights.

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pytest_repro.errors import CorruptBaseline
+from pytest_repro.model.ids import Digest
 from pytest_repro.store.remote import Pin, read_pin, write_pin
 from pytest_repro.store.store import Store
 
@@ -154,6 +156,25 @@ def test_pull_of_one_check_brings_its_tensor_alone(machine, hub, tmp_path):
     (name,) = other.tensors
     assert other.tensors[name] == machine.tensors[name]
     assert "is or contains 'ascend'" in other.command("pull", "--key", "ascend", exit_code=2)
+
+
+def test_broken_tensor_names_the_command_that_fetches_it_again(machine):
+    _pushed(machine)
+    name, data = min(machine.tensors.items())
+    (machine.baselines / name).write_bytes(data[:-3])
+    store, digest = Store(machine.baselines, root=machine.checkout), Digest(Path(name).stem)
+    with pytest.raises(CorruptBaseline) as broken:
+        store.tensor(digest)
+    assert broken.value.next_step == f"rm baselines/{name} && pytest-repro pull"
+    subprocess.run(["rm", f"baselines/{name}"], cwd=machine.checkout, check=True)
+    assert "1 file fetched" in machine.command("pull")
+    assert machine.tensors[name] == data
+
+    store.pin_path.unlink()
+    (machine.baselines / name).write_bytes(data[:-3])
+    with pytest.raises(CorruptBaseline) as broken:
+        store.tensor(digest)
+    assert broken.value.next_step.startswith("git checkout -- ")
 
 
 def test_moved_repository_is_named_and_nothing_is_uploaded(machine, hub):
@@ -326,7 +347,11 @@ def test_story_of_two_machines(machine, hub, tmp_path):
     (other.checkout / "test_it.py").write_text(_TEST.replace("(64, 64))", "(64, 64)) * 1.5"))
     printed = other.pytest(exit_code=1)
     assert "the baseline's tensor is absent: statistics only" in printed
+    passing = _TEST.replace("64)),", '64)) * (1 + 1e-6), tolerance={"rel_l2": 1e-2},')
+    (other.checkout / "test_it.py").write_text(passing)
+    assert "only statistics were compared; pytest-repro pull fetches it" in other.pytest()
     assert hub.asked == []  # no run uses the network by itself
+    (other.checkout / "test_it.py").write_text(_TEST.replace("(64, 64))", "(64, 64)) * 1.5"))
     (line,) = re.findall(r"full values +pytest-repro (.*)", printed)
     other.command(*re.sub("'", "", line).split())
     printed = other.pytest(exit_code=1)
