@@ -69,9 +69,9 @@ def test_from_a_subfolder_the_command_finds_what_pytest_would(tmp_path, capsys, 
     assert f"there is no folder {tmp_path / 'other'}" in capsys.readouterr().err
     assert main(["list", "--root", "."]) == 2
     assert f"there is no folder {below / 'baselines'}" in capsys.readouterr().err
-    (tmp_path / "pytest.ini").write_text(ini.replace("numpy", "torch"), encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text(ini.replace("numpy", "jax"), encoding="utf-8")
     assert main(["env"]) == 2
-    assert "'torch' is not one of auto, mindspore, numpy" in capsys.readouterr().err
+    assert "'jax' is not one of auto, mindspore, numpy, torch" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
