@@ -18,7 +18,7 @@ from pathlib import Path
 from measure import REPRO, run_pytest
 from page import GOALS, mark, table, write_section
 
-_ROUNDS, _MODEL_ROUNDS = 5, 2
+_ROUNDS, _MODEL_ROUNDS = 5, 4
 CONFTEST = """
 import json, time
 from pathlib import Path
