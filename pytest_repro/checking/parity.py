@@ -533,7 +533,7 @@ def port_runner(
 ) -> RunSide:
     def run(source: NoiseSource) -> PortRun:
         book = NoiseBook(source)
-        recording = None if watched is None else watched.anew()
+        recording = None if watched is None else watched.empty()
         with ExitStack() as stack:
             if recording is not None:
                 stack.enter_context(recording)

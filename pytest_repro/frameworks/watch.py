@@ -93,7 +93,7 @@ class Watch:
     def _is_scheduler(self, part: Any) -> bool:
         return not self._framework.is_cell(part) and callable(getattr(part, "step", None))
 
-    def anew(self) -> Watch:
+    def empty(self) -> Watch:
         """The same watch without records."""
         return Watch(self._target, self.level, self._framework, self._name)
 
