@@ -247,7 +247,7 @@ TABLE: tuple[Setting, ...] = (
         "pull",
         "off",
         "Fetch what the manifests of this machine's kind of hardware name from the Hub before the "
-        "first test, like `pytest-repro pull`. Without it no run uses the network.",
+        "first test, like `pytest-repro pull`. Without it no run fetches baselines.",
         ini=False,
         flag_values=("on",),
     ),
