@@ -17,6 +17,13 @@ from recording import CONFTEST
 
 _ROUNDS = 3
 _SUITES = Path(__file__).resolve().parent.parent / "tests" / "suites"
+_SAME_MODE = """
+def pytest_runtest_setup():
+    import mindspore
+
+    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+"""
+"""A plain run keeps the mode of the test before, which suite mode restores: both start alike."""
 _SUITE_MODE = ("-o", "repro_suite=tests")
 
 
@@ -33,7 +40,7 @@ def main() -> None:
         (folder / "tests").mkdir()
         # Names of tests are the keys of what they spent, so one suite is enough.
         shutil.copy(_SUITES / "suite_pipelines.py", folder / "tests" / "test_ddim.py")
-        (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+        (folder / "conftest.py").write_text(CONFTEST + _SAME_MODE, encoding="utf-8")
         (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         spent(folder, *_SUITE_MODE, "--repro-update", "--repro-envelope=0")
         rounds = [(spent(folder), spent(folder, *_SUITE_MODE)) for _ in range(_ROUNDS)]

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "evidence" / "suites.md"
 SUITES = {"test_ddim.py": "suite_pipelines.py", "test_latents.py": "suite_latents.py"}
 STAGES = {
-    "recorded": ("AVX2", "--repro-update", "--repro-envelope=1"),
+    "recorded": ("AVX2", "--repro-update"),
     "compared": ("AVX2",),
     "with -n 2": ("AVX2", "-n", "2"),
     "on AVX": ("AVX",),
@@ -181,8 +181,7 @@ def page_text(pythons: Sequence[str], work: Path) -> str:
             "",
             "Written by `python -m docs.measure.suites`. `tests/suites` has the form of mindone's own suites:",
             "`TestCase`, ddt, a replaced `randn_tensor`, tiny components, PYNATIVE and GRAPH mode. It runs unedited in",
-            "suite mode (`repro_suite = tests/pipelines trace=cells`) with the guard on. The envelope is measured by one",
-            "perturbed run; the number after `within` is the",
+            "suite mode (`repro_suite = tests/pipelines trace=cells`) with the guard on. The number after `within` is the",
             "used share of the tolerance.",
             "",
             *table(head, stages),
